@@ -1,0 +1,1 @@
+"""Rackrate: from a workload to running GPUs at the right price."""

@@ -1,0 +1,1 @@
+"""What exists: GPUs, models, providers and workloads as facts with sources (pure, no market)."""

@@ -1,0 +1,177 @@
+"""Everything that can go wrong, as one tree.
+
+Each class says when it is raised. `code` is stable and documented in docs/reference/errors.md;
+tests and programs match on it, never on words. The message says what happened (with the value) and
+why; `hint` says what to do next, so that a face may set it apart.
+
+    RackrateError
+      UsageError           2 / 400   the question is malformed
+        UnknownName        2 / 404   no such GPU, model, provider, column...: with the nearest
+        BadQuantity        2 / 400   a number, range, date or price that cannot be read
+      NoAnswer             3 / 404   a good question without an answer, with the nearest miss
+      DataError            4 / 503   data missing, too old, broken or not to be trusted
+        CatalogInvalid     4 / 503   a bundled fact contradicts itself
+        ImportRejected     4 / 422   a price list that cannot be taken at all
+        StoreBroken        4 / 503   a file of the market store cannot be read
+        StaleData          4 / 503   older than --max-age
+      Refused              6 / 403   nothing was changed
+      InternalError        1 / 500   a fault of ours
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+
+class RackrateError(Exception):
+    """Base of all our errors.
+
+    Attributes:
+        code: stable identifier, for example `unknown-gpu`.
+        message: what happened and why, in one sentence that names the value.
+        hint: what to do next; may be empty.
+        exit_code: process exit status of the command line.
+        http_status: status of the JSON API.
+    """
+
+    code = "error"
+    exit_code = 1
+    http_status = 500
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code:
+            self.code = code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by attributes: errors cross process boundaries."""
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+    def to_problem(self) -> dict[str, Any]:
+        """Return the error as an RFC 9457 problem object, the same for `--json` and the API."""
+        return {
+            "type": f"https://rackrate.dev/errors/{self.code}",
+            "title": self.code.replace("-", " "),
+            "status": self.http_status,
+            "detail": self.message,
+            "hint": self.hint,
+            "code": self.code,
+        }
+
+
+def _rebuild(
+    cls: type[RackrateError], args: tuple[Any, ...], state: dict[str, Any]
+) -> RackrateError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(RackrateError):
+    """The question is malformed."""
+
+    code = "usage"
+    exit_code = 2
+    http_status = 400
+
+
+class UnknownName(UsageError):
+    """A name that nothing answers to.
+
+    Args:
+        kind: what was looked for, in the singular: `GPU`, `model`, `column`.
+        name: the name as given.
+        nearest: the closest valid names, best first.
+        why: replaces the default reason, for example when a name fits several things.
+    """
+
+    code = "unknown-name"
+    http_status = 404
+
+    def __init__(self, kind: str, name: str, nearest: Sequence[str] = (), *, why: str = "") -> None:
+        hint = f"did you mean {_or(nearest)}?" if nearest else ""
+        super().__init__(
+            f"unknown {kind} {name!r}" + (f": {why}" if why else ""),
+            hint=hint,
+            code=f"unknown-{kind.lower().replace(' ', '-')}",
+        )
+        self.kind = kind
+        self.name = name
+        self.nearest = tuple(nearest)
+
+
+class BadQuantity(UsageError):
+    """A number, range, date, duration or price that cannot be read or is out of bounds."""
+
+    code = "bad-quantity"
+
+
+class NoAnswer(RackrateError):
+    """A good question that has no answer; the message names the nearest miss."""
+
+    code = "no-answer"
+    exit_code = 3
+    http_status = 404
+
+
+class DataError(RackrateError):
+    """Data missing, too old, broken or not to be trusted."""
+
+    code = "data"
+    exit_code = 4
+    http_status = 503
+
+
+class CatalogInvalid(DataError):
+    """A bundled fact contradicts itself or its schema."""
+
+    code = "catalog-invalid"
+
+
+class ImportRejected(DataError):
+    """A price list that cannot be taken at all: not one row of it was stored."""
+
+    code = "import-rejected"
+    http_status = 422
+
+
+class StoreBroken(DataError):
+    """A file of the market store is missing, truncated or of another schema."""
+
+    code = "store-broken"
+
+
+class StaleData(DataError):
+    """The newest data are older than the caller allows."""
+
+    code = "stale-data"
+
+
+class Refused(RackrateError):
+    """Something we will not do; nothing was changed."""
+
+    code = "refused"
+    exit_code = 6
+    http_status = 403
+
+
+class InternalError(RackrateError):
+    """A fault of ours: please report it."""
+
+    code = "internal"
+
+
+def nearest(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
+    """Return up to `n` of `choices` that look most like `name`, best first, case folded."""
+    folded = {choice.casefold(): choice for choice in choices}
+    return [folded[hit] for hit in get_close_matches(name.casefold(), folded, n=n, cutoff=0.5)]
+
+
+def _or(names: Sequence[str]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]

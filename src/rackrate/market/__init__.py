@@ -1,0 +1,1 @@
+"""What it costs: offers as append-only observations, and the statistics made of them."""
