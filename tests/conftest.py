@@ -40,9 +40,7 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def own_home(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give each test an empty home, so that it neither reads nor writes the user's data."""
     home = tmp_path_factory.mktemp("home")
     for name in [name for name in os.environ if name.startswith("RACKRATE_")]:

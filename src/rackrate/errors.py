@@ -63,9 +63,7 @@ class RackrateError(Exception):
         }
 
 
-def _rebuild(
-    cls: type[RackrateError], args: tuple[Any, ...], state: dict[str, Any]
-) -> RackrateError:
+def _rebuild(cls: type[RackrateError], args: tuple[Any, ...], state: dict[str, Any]) -> RackrateError:
     error = cls.__new__(cls)
     Exception.__init__(error, *args)
     error.__dict__.update(state)

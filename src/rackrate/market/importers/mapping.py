@@ -1,0 +1,408 @@
+"""Anyone's price list, by a mapping file: which column is what, in which unit, what is constant.
+
+    source = "acme"                      # id of the list
+    cadence = "daily"                    # or once: how often it is made
+    [file]                               # optional: told from the suffix, UTF-8, comma
+    format = "csv"                       # csv, json or jsonl
+    records = "data.offers"              # where the list stands in a JSON document
+    delimiter = ";"
+    snapshot = "day"                     # rows of a day are one listing; or exact: of an instant
+    [columns]                            # field = "column", or a table
+    provider = { value = "acme" }        # a constant
+    gpu = "gpu_name"
+    vram = { from = "vram_mb", unit = "MiB", per = "gpu" }
+    kind = { from = "type", values = { payg = "on_demand" } }
+    at = "date"
+    [[price]]                            # one table a price column
+    from = "cents"
+    unit = "cent"                        # of the currency: unit, cent or micro
+    per = "instance"                     # or gpu
+    time = "hour"                        # second, minute, hour, day, week, month or year
+    currency = "EUR"                     # a code, or { from = "column" }
+    kind = "spot"                        # where the column decides the kind
+    [fx]                                 # USD for one unit, by day
+    EUR = [["2026-11-02", 1.15]]
+
+Every key is checked: an unknown one is an error that names the nearest known one.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rackrate.errors import ImportRejected, UnknownName, UsageError, nearest
+from rackrate.market.importers.files import (
+    Listing,
+    When,
+    input_files,
+    read_csv,
+    read_json,
+    read_json_lines,
+    read_text,
+)
+from rackrate.market.normalise import Reject, Unreadable, number
+from rackrate.market.offer import Kind, RawOffer
+from rackrate.units import (
+    GIB_PER_UNIT,
+    HOURS_PER_DAY,
+    HOURS_PER_MONTH,
+    HOURS_PER_WEEK,
+    HOURS_PER_YEAR,
+)
+
+# Field of the mapping to field of the raw offer.
+_TEXT = {
+    "provider": "provider",
+    "seller": "seller",
+    "gpu": "gpu_raw",
+    "gpu_count": "gpu_count",
+    "kind": "kind",
+    "tier": "tier",
+    "sku": "sku",
+    "interconnect": "interconnect",
+    "vcpu": "vcpu",
+    "country": "country",
+    "region": "region",
+    "term_months": "term_months",
+    "available": "available",
+    "url": "source_url",
+    "notes": "notes",
+}
+_MEMORY = {"vram": "vram_gib", "ram": "ram_gib", "disk": "disk_gib"}
+_FIELDS = (*_TEXT, *_MEMORY, "at")
+_ABOUT = ("title", "url", "licence", "credit")
+_HOURS = {
+    "second": 1 / 3600,
+    "minute": 1 / 60,
+    "hour": 1.0,
+    "day": float(HOURS_PER_DAY),
+    "week": float(HOURS_PER_WEEK),
+    "month": HOURS_PER_MONTH,
+    "year": float(HOURS_PER_YEAR),
+}
+_PART = {"unit": 1.0, "cent": 1e-2, "micro": 1e-6}
+_FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+Get = Callable[[Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """How to read one price column.
+
+    Attributes:
+        get: takes the price out of a record.
+        factor: currency units for one of what the column counts (0.01 for cents).
+        per: `gpu` or `instance`.
+        hours: hours that the price pays for.
+        currency: takes the ISO 4217 code out of a record.
+        kind: the kind that the column stands for; empty when a field says it.
+    """
+
+    get: Get
+    factor: float
+    per: str
+    hours: float
+    currency: Get
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class PriceMapping:
+    """A mapping file, checked.
+
+    Attributes:
+        source: id of the list.
+        about: title, url, licence and credit, where given.
+        format: csv, json or jsonl; empty when the suffix tells.
+        records: path of the list within a JSON document.
+        delimiter: between CSV fields.
+        is_daily: whether the rows of one UTC day make one listing, rather than those of one instant.
+        cadence: `daily`, or `once` for a list that is not made again soon.
+        fields: takes each field of the raw offer out of a record.
+        at: takes the instant out of a record; None where the list has none.
+        prices: the price columns.
+        columns: columns that must exist.
+        fx: dated exchange rates of the file's own.
+    """
+
+    source: str
+    about: Mapping[str, str]
+    format: str
+    records: str
+    delimiter: str
+    is_daily: bool
+    cadence: str
+    fields: Mapping[str, Get]
+    at: Get | None
+    prices: tuple[Price, ...]
+    columns: tuple[str, ...]
+    fx: tuple[tuple[str, date, float], ...]
+
+
+def load_mapping(path: Path) -> PriceMapping:
+    """Read and check a mapping file.
+
+    Raises:
+        ImportRejected: the file cannot be read or is not TOML.
+        UsageError: a key, unit, kind or rate that is not valid, or a field that is missing.
+    """
+    try:
+        doc = tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise ImportRejected(f"{path} is not TOML: {error}") from None
+    _check_keys(doc, (*_ABOUT, "source", "cadence", "file", "columns", "price", "fx"))
+    file = _table(doc, "file")
+    _check_keys(file, ("format", "records", "delimiter", "snapshot"))
+    columns = _table(doc, "columns")
+    _check_keys(columns, _FIELDS)
+    prices = doc.get("price")
+    prices = [prices] if isinstance(prices, dict) else prices
+    if not prices or not isinstance(prices, list):
+        raise UsageError(f"{path} has no [[price]]", hint='add [[price]] with from = "column"')
+    if "provider" not in columns:
+        raise UsageError(f"{path} maps no provider", hint='add provider = { value = "name" }')
+    source = str(doc.get("source", ""))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", source):
+        hint = "name the list in lower-case letters, digits and dashes"
+        raise UsageError(f"{path} has {source!r} for its source", hint=hint)
+    used: list[str] = []
+    getters = {name: _getter(name, spec, used) for name, spec in columns.items()}
+    at = getters.pop("at", None)
+    return PriceMapping(
+        source=source,
+        about={key: str(doc[key]) for key in _ABOUT if key in doc},
+        format=_choice(file.get("format", ""), ("", "csv", "json", "jsonl"), "file format"),
+        records=str(file.get("records", "")),
+        delimiter=str(file.get("delimiter", "")),
+        is_daily=_choice(file.get("snapshot", "day"), ("day", "exact"), "snapshot") == "day",
+        cadence=_choice(doc.get("cadence", "daily"), ("daily", "once"), "cadence"),
+        fields={(_TEXT | _MEMORY)[name]: get for name, get in getters.items()},
+        at=at,
+        prices=tuple(_price(spec, used) for spec in prices),
+        columns=tuple(dict.fromkeys(used)),
+        fx=tuple(_rates(_table(doc, "fx"))),
+    )
+
+
+def read(path: Path, when: When, mapping: PriceMapping) -> Iterator[Listing]:
+    """Yield the one listing of a file, or of a folder of files, that the mapping describes."""
+    rows = (row for file in inputs(path) for row in _rows(file, when, mapping))
+    yield Listing(source=mapping.source, rows=rows, **mapping.about)
+
+
+def inputs(path: Path) -> list[Path]:
+    """Return the files that an import of `path` reads."""
+    return input_files(path, *_FORMATS, *(f"{suffix}.gz" for suffix in _FORMATS))
+
+
+def _rows(file: Path, when: When, mapping: PriceMapping) -> Iterator[RawOffer | Reject]:
+    has_seen_columns = False
+    for line, record in _records(file, mapping):
+        if isinstance(record, Reject):
+            yield record
+            continue
+        if not has_seen_columns:
+            _check_columns(file, record, mapping)
+            has_seen_columns = True
+        yield from _offers(record, file.name, line, when, mapping)
+
+
+def _records(file: Path, mapping: PriceMapping) -> Iterator[tuple[int, Any]]:
+    suffix = Path(file.name.removesuffix(".gz")).suffix
+    form = mapping.format or _FORMATS.get(suffix, "")
+    if form == "csv":
+        yield from read_csv(file, mapping.delimiter or ("\t" if suffix == ".tsv" else ","))
+    elif form == "jsonl":
+        yield from read_json_lines(file)
+    elif form == "json":
+        yield from _json_records(file, mapping.records)
+    else:
+        raise UsageError(f"{file} has no suffix that tells its format", hint='set [file] format = "csv"')
+
+
+def _json_records(file: Path, where: str) -> Iterator[tuple[int, Any]]:
+    found = read_json(file)
+    for step in filter(None, where.split(".")):
+        if not isinstance(found, dict) or step not in found:
+            raise ImportRejected(f"{file} has no list at {where!r}: {step!r} is missing")
+        found = found[step]
+    if isinstance(found, dict):  # {"key": {...}}: the key becomes a column of its own
+        found = [{"key": key, **value} for key, value in found.items() if isinstance(value, dict)]
+    if not isinstance(found, list):
+        raise ImportRejected(f"{file} holds no list at {where!r}", hint="set [file] records")
+    for line, record in enumerate(found, 1):
+        if isinstance(record, dict):
+            yield line, record
+        else:
+            reason = f"a record is an object, not {type(record).__name__}"
+            yield line, Reject(file.name, line, "malformed", reason, repr(record)[:200])
+
+
+def _check_columns(file: Path, record: Mapping[str, Any], mapping: PriceMapping) -> None:
+    for column in mapping.columns:
+        if column.split(".")[0] not in record and column not in record:
+            known = nearest(column, record) or list(record)[:8]
+            raise UnknownName("column", column, known, why=f"{file.name} has no such column")
+
+
+def _offers(
+    record: Mapping[str, Any],
+    origin: str,
+    line: int,
+    when: When,
+    mapping: PriceMapping,
+) -> Iterator[RawOffer | Reject]:
+    short = " ".join(str(value) for value in record.values())[:200]
+    try:
+        at = _instant(mapping.at(record), origin) if mapping.at else when.stated_at
+        fields = {name: get(record) for name, get in mapping.fields.items()}
+    except Unreadable as error:
+        yield Reject(origin, line, error.rule, str(error), short)
+        return
+    snapshot_at = at or when.read_at
+    if mapping.is_daily:
+        snapshot_at = snapshot_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    stated = [(price, price.get(record)) for price in mapping.prices]
+    stated = [(price, value) for price, value in stated if value not in (None, "")]
+    if not stated:
+        yield Reject(origin, line, "no_price", "no price is given", short)
+    for price, value in stated:
+        try:
+            amount = number(value, "price")
+        except Unreadable as error:
+            yield Reject(origin, line, error.rule, str(error), short)
+            continue
+        more = {"kind": price.kind} if price.kind else {}
+        yield RawOffer(
+            origin=origin,
+            line=line,
+            snapshot_at=snapshot_at,
+            observed_at=at,
+            price=None if amount is None else amount * price.factor,
+            price_per=price.per,
+            price_hours=price.hours,
+            currency=str(price.currency(record) or ""),
+            **({"kind": Kind.ON_DEMAND} | {k: v for k, v in fields.items() if v is not None} | more),
+        )
+
+
+def _instant(value: Any, origin: str) -> datetime:
+    """Read ISO 8601 text or seconds (or milliseconds) since 1970."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value / 1000 if value > 1e11 else value  # noqa: PLR2004 - year 5138 in seconds
+        return datetime.fromtimestamp(seconds, UTC)
+    text = str(value or "").strip()
+    if not text:
+        raise Unreadable("no_date", f"{origin}: the record has no date")
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Unreadable("no_date", f"date {text!r} cannot be read") from error
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _getter(name: str, spec: Any, used: list[str]) -> Get:
+    """Compile one entry of [columns] to a function of the record."""
+    if isinstance(spec, str):
+        spec = {"from": spec}
+    if not isinstance(spec, dict) or ("from" in spec) == ("value" in spec):
+        raise UsageError(f"[columns] {name} needs either from or value, got {spec!r}")
+    allowed = ("from", "value", "values", *(("unit", "per") if name in _MEMORY else ()))
+    _check_keys(spec, allowed)
+    if "value" in spec:
+        constant = spec["value"]
+        return lambda _: constant
+    get = _column(str(spec["from"]), used)
+    if name in _MEMORY:
+        unit = str(spec.get("unit", "GiB")).upper()
+        factor = GIB_PER_UNIT[_choice(unit, tuple(GIB_PER_UNIT), f"unit of {name}")]
+        return partial(_memory, get, factor, name)
+    if name in ("provider", "seller", "gpu", "kind", "sku", "country", "region", "interconnect"):
+        return partial(_text, get, dict(spec.get("values", {})))
+    return get
+
+
+def _column(path: str, used: list[str]) -> Get:
+    """Return a function that takes a column, or a dotted path into nested objects."""
+    used.append(path)
+    steps = path.split(".")
+
+    def get(record: Mapping[str, Any]) -> Any:
+        if path in record:
+            return record[path]
+        found: Any = record
+        for step in steps:
+            if not isinstance(found, dict):
+                return None
+            found = found.get(step)
+        return found
+
+    return get
+
+
+def _text(get: Get, values: Mapping[str, str], record: Mapping[str, Any]) -> str | None:
+    value = get(record)
+    if value is None:
+        return None
+    text = str(value).strip()
+    return values.get(text, text)
+
+
+def _memory(get: Get, factor: float, name: str, record: Mapping[str, Any]) -> float | None:
+    amount = number(get(record), name)
+    return None if amount is None else amount * factor
+
+
+def _price(spec: Any, used: list[str]) -> Price:
+    if not isinstance(spec, dict) or "from" not in spec:
+        raise UsageError(f"[[price]] needs from, got {spec!r}")
+    _check_keys(spec, ("from", "unit", "per", "time", "currency", "kind"))
+    code = spec.get("currency", "USD")
+    kind = spec.get("kind", "")
+    return Price(
+        get=_column(str(spec["from"]), used),
+        factor=_PART[_choice(spec.get("unit", "unit"), tuple(_PART), "unit of the price")],
+        per=_choice(spec.get("per", "gpu"), ("gpu", "instance"), "per of the price"),
+        hours=_HOURS[_choice(spec.get("time", "hour"), tuple(_HOURS), "time of the price")],
+        currency=_column(str(code["from"]), used) if isinstance(code, dict) else lambda _: code,
+        kind=_choice(kind, tuple(Kind), "kind of the price") if kind else "",
+    )
+
+
+def _rates(table: Mapping[str, Any]) -> Iterator[tuple[str, date, float]]:
+    for code, rows in table.items():
+        for row in rows:
+            try:
+                day, rate = row
+                yield code, date.fromisoformat(str(day)), float(rate)
+            except (TypeError, ValueError):
+                hint = '[fx] EUR = [["2026-11-02", 1.15]]'
+                raise UsageError(f"[fx] {code} has {row!r}, not a day and a rate", hint=hint) from None
+
+
+def _table(doc: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = doc.get(name, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"[{name}] is a table, got {found!r}")
+    return found
+
+
+def _check_keys(table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in table:
+        if key not in known:
+            raise UnknownName("mapping key", key, nearest(key, known) or known)
+
+
+def _choice(value: Any, choices: tuple[str, ...], what: str) -> str:
+    if str(value) not in choices:
+        near = nearest(str(value), choices) or [choice for choice in choices if choice]
+        raise UnknownName(what, str(value), near)
+    return str(value)

@@ -1,0 +1,65 @@
+"""tugot17/gpu-price-tracker: a snapshot of one GPU every half hour, cheapest price by provider.
+
+The summary does not say of which kind a provider's minimum is. Where the best deal of a size is that
+very price at that very provider and marked spot, it is spot; else it is taken for on-demand and
+says so (`kind assumed` in the notes; the quality gate flags it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rackrate.market.importers.files import Listing, When, input_files, read_json_lines
+from rackrate.market.normalise import Reject
+from rackrate.market.offer import Kind, RawOffer
+
+
+def read(path: Path, when: When) -> Iterator[Listing]:
+    """Yield the one listing of all files. `when` is not needed."""
+    del when  # each snapshot carries its own instant
+    yield Listing(
+        source="primeintellect-history",
+        rows=_rows(input_files(path, ".jsonl", ".jsonl.gz")),
+        title="Prime Intellect market snapshots by tugot17/gpu-price-tracker",
+        url="https://github.com/tugot17/gpu-price-tracker",
+        licence="MIT",
+        credit="tugot17/gpu-price-tracker",
+    )
+
+
+def _rows(files: list[Path]) -> Iterator[RawOffer | Reject]:
+    for file in files:
+        for line, record in read_json_lines(file):
+            if isinstance(record, Reject):
+                yield record
+            elif "timestamp" not in record or not isinstance(record.get("by_provider"), dict):
+                reason = "a snapshot has timestamp and by_provider"
+                yield Reject(file.name, line, "malformed", reason, repr(record)[:200])
+            else:
+                yield from _offers(record, file.name, line)
+
+
+def _offers(record: dict[str, Any], origin: str, line: int) -> Iterator[RawOffer]:
+    taken_at = datetime.fromisoformat(record["timestamp"]).astimezone(UTC)
+    deals = [size.get("best_deal") or {} for size in record.get("by_config", {}).values()]
+    lows = [size.get("min_per_gpu") for size in record.get("by_config", {}).values()]
+    spot = {(deal.get("provider"), low) for deal, low in zip(deals, lows, strict=True) if deal.get("spot")}
+    for provider, stats in record["by_provider"].items():
+        is_spot = (provider, stats.get("min")) in spot
+        yield RawOffer(
+            origin=origin,
+            line=line,
+            snapshot_at=taken_at,
+            observed_at=taken_at,
+            provider=provider,
+            seller="primeintellect",
+            gpu_raw=record.get("gpu_type", ""),
+            interconnect=record.get("socket_type") or "",
+            price=stats.get("min"),
+            kind=Kind.SPOT if is_spot else Kind.ON_DEMAND,
+            source_url="https://github.com/tugot17/gpu-price-tracker",
+            notes="" if is_spot else "kind assumed",
+        )

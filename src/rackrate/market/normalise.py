@@ -1,0 +1,339 @@
+"""Make offers of what sources say: one function, the same for every source.
+
+A row that cannot be read at all (no price, no provider, a count that is no number) is a `Reject`
+with its reason; everything else becomes a row of columns, and the quality gate judges it. What a
+name or a currency means is worked out once for each distinct value, not for each row.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+from rackrate.catalog.aliases import GpuMatch, match_gpu, nominal_vram_gib
+from rackrate.catalog.provider import find_provider, match_provider
+from rackrate.errors import UnknownName
+from rackrate.market import currency
+from rackrate.market.currency import Rates
+from rackrate.market.offer import COLUMNS, Kind, RawOffer
+
+VRAM_TOLERANCE = 0.075  # an L40S is 45,776 MiB to the AWS API: 6.9 % under its nominal 48 GiB
+
+_KINDS = {
+    "ondemand": Kind.ON_DEMAND,
+    "secure": Kind.ON_DEMAND,
+    "community": Kind.ON_DEMAND,
+    "marketplace": Kind.ON_DEMAND,
+    "production": Kind.ON_DEMAND,
+    "prototyping": Kind.ON_DEMAND,
+    "dedicated": Kind.ON_DEMAND,
+    "payg": Kind.ON_DEMAND,
+    "payasyougo": Kind.ON_DEMAND,
+    "spot": Kind.SPOT,
+    "preemptible": Kind.SPOT,
+    "interruptible": Kind.SPOT,
+    "bid": Kind.SPOT,
+    "lowpriority": Kind.SPOT,
+    "reserved": Kind.RESERVED,
+    "reservation": Kind.RESERVED,
+    "committed": Kind.RESERVED,
+    "commitment": Kind.RESERVED,
+    "serverless": Kind.SERVERLESS,
+}
+
+_TIERS = {"secure": "marketplace_secure", "community": "marketplace_community"}
+
+
+EXTRA = {"notes": "VARCHAR", "hints": "VARCHAR", "stated_count": "DOUBLE"}
+"""What the gate reads beside the columns of an offer: free text, slips seen while reading (joined by
+blanks), and the GPU count as stated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that is not taken, with the reason.
+
+    Attributes:
+        origin: file within the import.
+        line: record within it, from 1.
+        rule: code of the quality rule.
+        reason: what is wrong, naming the value.
+        record: the record as read, shortened, so that nobody must look for it.
+    """
+
+    origin: str
+    line: int
+    rule: str
+    reason: str
+    record: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """Normalised rows of one source and the records that were not readable.
+
+    Attributes:
+        source: id of the list.
+        rows: values in the order of the columns of an offer, then those of `EXTRA`.
+        rejects: records that could not be read.
+    """
+
+    source: str
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    def columns(self) -> dict[str, tuple[Any, ...]]:
+        """Return the rows by column."""
+        names = (*COLUMNS, *EXTRA)
+        turned = zip(*self.rows, strict=True) if self.rows else ((),) * len(names)
+        return dict(zip(names, turned, strict=True))
+
+    def unknown_gpus(self) -> dict[str, int]:
+        """Return the raw GPU names that nothing answers to, with how often each was met."""
+        raw, slug = (list(COLUMNS).index(name) for name in ("gpu_raw", "gpu"))
+        return dict(sorted(Counter(row[raw] for row in self.rows if row[slug] is None).items()))
+
+
+class Unreadable(ValueError):
+    """A field of a record that cannot be read; carries the rule that it breaks."""
+
+    def __init__(self, rule: str, reason: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
+
+def normalise(
+    source: str,
+    rows: Iterable[RawOffer | Reject],
+    rates: Rates,
+    on_row: Callable[[], None] | None = None,
+) -> Batch:
+    """Turn raw offers of one source into columns.
+
+    Args:
+        source: id of the list they come from.
+        rows: what the importer read; rejects of its own pass through.
+        rates: dated exchange rates.
+        on_row: called once a row, for progress.
+    """
+    batch = Batch(source)
+    fx = cache(rates.usd_for_one)
+    for raw in rows:
+        if on_row:
+            on_row()
+        if isinstance(raw, Reject):
+            batch.rejects.append(raw)
+            continue
+        try:
+            batch.rows.append(_values(source, raw, fx))
+        except Unreadable as error:
+            batch.rejects.append(Reject(raw.origin, raw.line, error.rule, str(error), _short(raw)))
+    return batch
+
+
+def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
+    """Return the row's values in the order of the columns, then those of `EXTRA`."""
+    price = _price(raw.price)
+    stated = number(raw.gpu_count, "gpu_count")
+    count = 1.0 if stated is None else stated
+    if count < 0:
+        raise Unreadable("gpu_count", f"gpu_count {raw.gpu_count!r} is negative")
+    sizes = _sizes(raw.vram_gib, raw.vcpu, raw.ram_gib, raw.disk_gib, raw.term_months, raw.available)
+    vram, vcpu, ram, disk, term, available, unread = sizes
+    match = match_gpu(raw.gpu_raw, sku=raw.sku, provider=raw.provider, vram_gib=vram, form=raw.interconnect)
+    if match.count and count == 1 and match.count != 1:
+        count = match.count  # "NVIDIA H100 80GB HBM3_8": the name alone tells the count
+    vram_gib, hints = _vram(match, vram, count)
+    provider, tier, is_serverless_only = _provider(raw.provider)
+    kind, kind_tier = _kind(str(raw.kind))
+    if is_serverless_only and kind is Kind.ON_DEMAND:
+        kind = Kind.SERVERLESS
+        hints = (*hints, "kind_serverless")
+    code, usd_for_one, fx_hint = _money(raw.currency, raw.snapshot_at, fx)
+    hourly = price / raw.price_hours
+    scale = max(count, 1e-9)
+    usd_total = hourly * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
+    seller = _provider(raw.seller)[0] if raw.seller else None
+    country = raw.country.strip().upper()
+    row_tier = _TIERS.get(raw.tier) or kind_tier or raw.tier or tier
+    return (
+        source,
+        raw.source_url or None,
+        raw.origin,
+        raw.line,
+        raw.snapshot_at.replace(tzinfo=None),
+        raw.observed_at.replace(tzinfo=None) if raw.observed_at else None,
+        provider,
+        raw.provider,
+        seller,
+        row_tier or None,
+        raw.sku or None,
+        raw.gpu_raw,
+        match.slug,
+        count,
+        vram_gib,
+        vram,
+        raw.interconnect or None,
+        vcpu,
+        ram,
+        disk,
+        country if len(country) == 2 and country.isalpha() else None,  # noqa: PLR2004
+        raw.region.strip() or None,
+        kind.value,
+        term,
+        price,
+        code,
+        raw.price_per,
+        usd_for_one,
+        usd_total,
+        usd_total / scale,
+        None if available is None else int(available),
+        _series(raw, provider, match.slug or raw.gpu_raw.casefold(), count, kind, row_tier),
+        [],
+        True,
+        True,
+        raw.notes,
+        " ".join((*hints, *fx_hint, *unread)),
+        stated,
+    )
+
+
+def number(value: Any, what: str) -> float | None:
+    """Read a number that may be text, with thousands separators and a unit sign; None when absent.
+
+    Raises:
+        Unreadable: text that is no number, or a number that is not finite.
+    """
+    if type(value) is float and math.isfinite(value):
+        return value
+    if value is None or value == "":
+        return None
+    rule = "price" if what == "price" else "malformed"
+    if isinstance(value, bool):
+        raise Unreadable(rule, f"{what} {value!r} is not a number")
+    if not isinstance(value, (int, float)):
+        try:
+            value = _number(str(value))
+        except ValueError as error:
+            raise Unreadable(rule, f"{what} {value!r} is not a number") from error
+    if value is not None and not math.isfinite(value):
+        raise Unreadable(rule, f"{what} {value!r} is not finite")
+    return None if value is None else float(value)
+
+
+_ABSENT = {"", "-", "—", "n/a", "na", "none", "null", "unknown"}
+
+
+@cache
+def _number(text: str) -> float | None:
+    stripped = text.strip()
+    if stripped.casefold() in _ABSENT:
+        return None
+    if re.fullmatch(r"[^\d,]*\d+,\d{1,2}", stripped):  # 1,25: a decimal comma, not thousands
+        stripped = stripped.replace(",", ".")
+    stripped = re.sub(r"^(?:[$€£]|USD|EUR|GBP)\s*|\s*(?:[$€£]|USD|EUR|GBP)$", "", stripped)
+    return float(re.sub(r"(?<=\d),(?=\d{3})", "", stripped).replace("\u00a0", ""))
+
+
+def _price(value: Any) -> float:
+    price = number(value, "price")
+    if price is None:
+        raise Unreadable("no_price", "the record has no price")
+    if price < 0:
+        raise Unreadable("no_price", f"price {value!r} is negative")
+    return price
+
+
+def _sizes(*values: Any) -> tuple[Any, ...]:
+    """Read what may be absent; what cannot be read is absent too, and the last item says so."""
+    read: list[Any] = []
+    unread: tuple[str, ...] = ()
+    for value in values:
+        try:
+            read.append(number(value, "size"))
+        except Unreadable:
+            read.append(None)
+            unread = ("shape_unread",)
+    return (*read, unread)
+
+
+@cache
+def _provider(raw: str) -> tuple[str, str, bool]:
+    """Return slug, tier and whether nothing but serverless is sold there."""
+    if not raw.strip():
+        raise Unreadable("no_provider", "the record names no provider")
+    slug = match_provider(raw).slug
+    try:
+        tier = str(find_provider(slug).tier.value or "")
+    except UnknownName:
+        tier = ""
+    return slug, tier, tier == "serverless"
+
+
+@cache
+def _kind(raw: str) -> tuple[Kind, str]:
+    """Return the kind, and the tier that some sources write in its place."""
+    folded = re.sub(r"[^a-z]", "", raw.casefold())
+    if folded not in _KINDS:
+        raise Unreadable("malformed", f"kind {raw!r} is none of {', '.join(Kind)}")
+    return _KINDS[folded], _TIERS.get(folded, "")
+
+
+def _money(code: str, at: datetime, fx: Any) -> tuple[str, float, tuple[str, ...]]:
+    upper = code.strip().upper()
+    day: date = at.date()
+    rate = fx(upper, day)
+    if rate is None:
+        raise Unreadable("no_fx_rate", f"no exchange rate for currency {code!r}")
+    usd_for_one, off = rate
+    return upper, usd_for_one, ("fx_far",) if off > currency.FAR else ()
+
+
+@cache
+def _vram(match: GpuMatch, stated_gib: float | None, count: float) -> tuple[float | None, tuple[str, ...]]:
+    """Return the nominal memory of one GPU, GiB, and which unit slip the stated one shows.
+
+    A statement within 7.5 % of the nominal is right. Else it may be the total of all GPUs, or MiB
+    where GiB was meant, or the reverse; what it is then is told, and the nominal is used.
+    """
+    nominal = nominal_vram_gib(match.slug) if match.slug else None
+    if stated_gib is None or stated_gib == 0:
+        return nominal, ("vram_missing",) if stated_gib == 0 else ()
+    if nominal is None:
+        return stated_gib, ()
+
+    def near(gib: float) -> bool:
+        return abs(gib / nominal - 1) <= VRAM_TOLERANCE
+
+    slips = {
+        "": stated_gib,
+        "vram_total": stated_gib / max(count, 1e-9),
+        "vram_total_twice": stated_gib / max(count, 1e-9) ** 2,
+        "vram_mib_as_gib": stated_gib / 1024,
+        "vram_gib_as_mib": stated_gib * 1024,
+        "vram_total_mib": stated_gib / 1024 / max(count, 1e-9),
+    }
+    for slip, gib in slips.items():
+        if near(gib):
+            return nominal, (slip,) if slip else ()
+    return nominal, ("vram_off",)
+
+
+def _series(raw: RawOffer, provider: str, gpu: str, count: float, kind: Kind, tier: str | None) -> str:
+    """Name what stays the same while a price changes: seller, shape, place and kind."""
+    shape = f"{raw.sku}|{raw.vcpu or ''}|{raw.ram_gib or ''}|{raw.interconnect}"
+    return (
+        f"{provider}|{raw.seller}|{gpu}|{count:g}|{kind}|{tier or ''}|{shape}|"
+        f"{raw.country}|{raw.region}|{raw.term_months or ''}"
+    )
+
+
+def _short(raw: RawOffer) -> str:
+    text = f"{raw.provider} {raw.gpu_raw} {raw.sku} x{raw.gpu_count} {raw.price} {raw.currency}"
+    return " ".join(text.split())[:200]

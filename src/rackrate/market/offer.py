@@ -1,0 +1,146 @@
+"""What an offer is: one price for one shape at one place under one kind, seen once.
+
+The dataclass is the schema: its fields, in order, are the columns of every Parquet file of the
+store, of the Arrow stream and of the CSV. Nothing that a source said is overwritten: what we make of
+it (slug, USD) stands beside what it wrote (`gpu_raw`, `price`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """How a price is sold. Statistics never mix kinds."""
+
+    ON_DEMAND = "on_demand"
+    SPOT = "spot"
+    RESERVED = "reserved"
+    SERVERLESS = "serverless"
+
+
+def _column(sql: str, says: str) -> Any:
+    return field(metadata={"sql": sql, "says": says})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One observation of one offer. Absent means the source does not say; it is never 0."""
+
+    source: str = _column("VARCHAR", "id of the list it was read from")
+    source_url: str | None = _column("VARCHAR", "page or endpoint that the source names")
+    origin: str = _column("VARCHAR", "file of the import it came in")
+    line: int = _column("INTEGER", "record within that file, from 1")
+    snapshot_at: datetime = _column("TIMESTAMP", "UTC; the listing that the row is part of")
+    observed_at: datetime | None = _column("TIMESTAMP", "UTC; when the price was seen to be true")
+    provider: str = _column("VARCHAR", "who runs the machine (slug)")
+    provider_raw: str = _column("VARCHAR", "who, as the source writes it")
+    seller: str | None = _column("VARCHAR", "who sells it, where that is someone else (slug)")
+    tier: str | None = _column("VARCHAR", "hyperscaler, gpu_cloud, marketplace_secure, ...")
+    sku: str | None = _column("VARCHAR", "the provider's own name of the shape")
+    gpu_raw: str = _column("VARCHAR", "the GPU as the source writes it")
+    gpu: str | None = _column("VARCHAR", "slug of the product, or of its family if no more is known")
+    gpu_count: float = _column("DOUBLE", "GPUs in the offer; a fraction for a slice")
+    vram_gib: float | None = _column("DOUBLE", "memory of one GPU, GiB, nominal")
+    vram_raw_gib: float | None = _column("DOUBLE", "memory of one GPU as stated, GiB")
+    interconnect: str | None = _column("VARCHAR", "PCIe, SXM, NVLink, ... as stated")
+    vcpu: float | None = _column("DOUBLE", "virtual CPUs of the whole offer")
+    ram_gib: float | None = _column("DOUBLE", "main memory of the whole offer, GiB")
+    disk_gib: float | None = _column("DOUBLE", "local disk of the whole offer, GiB")
+    country: str | None = _column("VARCHAR", "ISO 3166-1 alpha-2")
+    region: str | None = _column("VARCHAR", "as the source writes it")
+    kind: Kind = _column("VARCHAR", "on_demand, spot, reserved or serverless")
+    term_months: float | None = _column("DOUBLE", "length of a reservation")
+    price: float = _column("DOUBLE", "as the source gives it, in `currency` per `price_per`")
+    currency: str = _column("VARCHAR", "ISO 4217")
+    price_per: str = _column("VARCHAR", "gpu or instance, per hour")
+    usd_per_unit: float = _column("DOUBLE", "USD for one unit of `currency` on the day")
+    usd_per_hour: float = _column("DOUBLE", "USD an hour for the whole offer")
+    usd_per_gpu_hour: float = _column("DOUBLE", "USD an hour for one GPU of it")
+    available: int | None = _column("INTEGER", "GPUs to be had, where the source says")
+    series: str = _column("VARCHAR", "what stays the same when the price changes")
+    flags: tuple[str, ...] = _column("VARCHAR[]", "quality rules that it met")
+    is_counted: bool = _column("BOOLEAN", "whether statistics may use it")
+    is_last: bool = _column("BOOLEAN", "whether it is the last of its series in the listing")
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> Offer:
+        """Build an offer from a row whose values stand in the order of the columns."""
+        values = dict(zip(COLUMNS, row, strict=True))
+        for name in ("snapshot_at", "observed_at"):
+            if values[name] is not None:
+                values[name] = values[name].replace(tzinfo=UTC)
+        values["kind"] = Kind(values["kind"])
+        values["flags"] = tuple(values["flags"])
+        return cls(**values)
+
+    @property
+    def vram_total_gib(self) -> float | None:
+        """Memory of all its GPUs, GiB."""
+        return None if self.vram_gib is None else self.vram_gib * self.gpu_count
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for `--json`: instants as ISO 8601, flags as a list."""
+        out = {name: getattr(self, name) for name in COLUMNS}
+        for name in ("snapshot_at", "observed_at"):
+            out[name] = out[name].isoformat() if out[name] else None
+        out["kind"] = self.kind.value
+        out["flags"] = list(self.flags)
+        return out
+
+
+COLUMNS: dict[str, str] = {f.name: f.metadata["sql"] for f in fields(Offer)}
+"""Column name to SQL type, in the order of the files."""
+
+MEANINGS: dict[str, str] = {f.name: f.metadata["says"] for f in fields(Offer)}
+"""Column name to what it means, with its unit."""
+
+
+@dataclass(slots=True)
+class RawOffer:
+    """What a source says, before anything is believed: numbers may still be text.
+
+    An importer fills in what its source has and declares its units by the fields it chooses; the
+    same step then normalises every source (`market.normalise`).
+
+    Attributes:
+        origin: file name within the import.
+        line: record within that file, from 1.
+        snapshot_at: UTC instant of the listing.
+        provider: who runs the machine, as written.
+        price: in `currency`, for what `price_per` says.
+        price_per: `gpu` or `instance`.
+        price_hours: hours that the price pays for: 1 an hour, 730 a month, 1/3600 a second.
+        vram_gib: memory of one GPU as stated, GiB.
+        notes: free text of the source that rules may read (marks of made-up data).
+    """
+
+    origin: str
+    line: int
+    snapshot_at: datetime
+    provider: str
+    price: Any
+    price_per: str = "gpu"
+    price_hours: float = 1.0
+    currency: str = "USD"
+    kind: str = Kind.ON_DEMAND
+    gpu_raw: str = ""
+    gpu_count: Any = 1
+    vram_gib: Any = None
+    interconnect: str = ""
+    seller: str = ""
+    tier: str = ""
+    sku: str = ""
+    vcpu: Any = None
+    ram_gib: Any = None
+    disk_gib: Any = None
+    country: str = ""
+    region: str = ""
+    term_months: Any = None
+    available: Any = None
+    observed_at: datetime | None = None
+    source_url: str = ""
+    notes: str = ""

@@ -1,0 +1,123 @@
+-- What the quality rules look at beside the row itself. Reads `staged` (the new rows, and the newest
+-- stored snapshot of the same source before them) and `usual` (gpu, kind, usd: what the market asks).
+-- Each step adds columns; no step drops a row.
+WITH
+by_series AS (
+    SELECT source, series, snapshot_at, min(usd_per_gpu_hour) AS usd,
+           any_value(provider) AS provider, any_value(gpu_count) AS n, any_value(price_per) AS per
+    FROM staged GROUP BY source, series, snapshot_at
+),
+moves AS (
+    SELECT *, lag(usd) OVER past AS usd_before, lag(usd, 2) OVER past AS usd_before_that,
+           min(usd) OVER (PARTITION BY source, series) AS series_low
+    FROM by_series WINDOW past AS (PARTITION BY source, series ORDER BY snapshot_at)
+),
+-- The day on which a provider's multi-GPU prices all move by about their GPU count is the day on
+-- which its list changed from totals to prices per GPU, or back.
+jumps AS (
+    SELECT DISTINCT source, provider FROM (
+        SELECT source, provider FROM moves
+        WHERE n >= 2 AND per = 'gpu' AND usd_before > 0
+        GROUP BY source, provider, snapshot_at
+        HAVING count(*) >= 3 AND 2 * count(*) FILTER (
+            abs(usd / usd_before * n - 1) <= 0.25 OR abs(usd / usd_before / n - 1) <= 0.25
+        ) >= count(*)
+    )
+),
+listings AS (
+    SELECT source, snapshot_at,
+           coalesce(n_rows * 2 < lag(n_rows) OVER past AND lag(n_rows) OVER past >= 10, false)
+           OR coalesce(n_providers * 2 < lag(n_providers) OVER past
+                       AND lag(n_providers) OVER past >= 6, false) AS has_shrunk
+    FROM (SELECT source, snapshot_at, count(*) AS n_rows, count(DISTINCT provider) AS n_providers
+          FROM staged GROUP BY source, snapshot_at)
+    WINDOW past AS (PARTITION BY source ORDER BY snapshot_at)
+),
+-- The day's median across providers of one class, where at least five carry the GPU.
+medians AS (
+    SELECT gpu, kind, is_hyperscaler, day, median(usd) AS median_usd
+    FROM (SELECT gpu, kind, coalesce(tier = 'hyperscaler', false) AS is_hyperscaler,
+                 snapshot_at::DATE AS day, min(usd_per_gpu_hour) AS usd
+          FROM staged WHERE gpu IS NOT NULL AND price > 0
+          GROUP BY gpu, kind, is_hyperscaler, day, provider)
+    GROUP BY gpu, kind, is_hyperscaler, day HAVING count(*) >= 5
+),
+ones AS (
+    SELECT source, snapshot_at, provider, seller, gpu, gpu_raw, kind, tier,
+           median(usd_per_gpu_hour) AS usd_of_one
+    FROM staged WHERE gpu_count = 1 AND price > 0 GROUP BY ALL
+),
+on_demand AS (
+    SELECT source, snapshot_at, provider, seller, gpu, gpu_raw, gpu_count, sku, region,
+           min(usd_per_hour) AS on_demand_usd
+    FROM staged WHERE kind = 'on_demand' AND price > 0 GROUP BY ALL
+),
+places AS (
+    SELECT source, snapshot_at, provider, sku, kind,
+           count(DISTINCT region) AS n_regions, count(DISTINCT price) AS n_prices_by_region
+    FROM staged WHERE sku IS NOT NULL GROUP BY ALL
+),
+shapes AS (
+    SELECT source, snapshot_at, provider, seller,
+           count(*) >= 10 AND count(DISTINCT gpu_count) >= 3
+           AND min(vcpu) = max(vcpu) AND min(ram_gib) = max(ram_gib) AS is_one_shape
+    FROM staged GROUP BY ALL
+),
+alike AS (
+    SELECT source, snapshot_at, series, observed_at, count(*) AS n_alike,
+           min(row(usd_per_hour, origin, line)) AS cheapest,
+           observed_at IS NULL OR observed_at = max(observed_at) OVER (
+               PARTITION BY source, snapshot_at, series
+           ) AS is_newest
+    FROM staged GROUP BY source, snapshot_at, series, observed_at
+),
+compared AS (
+    SELECT s.*, coalesce(s.tier = 'hyperscaler', false) AS is_hyperscaler, u.usd AS usual_usd,
+           m.usd_before, m.usd_before_that, m.series_low, l.has_shrunk, d.median_usd,
+           j.provider IS NOT NULL AS has_jumped, o.usd_of_one, od.on_demand_usd,
+           p.n_regions, p.n_prices_by_region, coalesce(h.is_one_shape, false) AS is_one_shape,
+           a.n_alike, a.is_newest, a.cheapest = row(s.usd_per_hour, s.origin, s.line) AS is_cheapest
+    FROM staged s
+    JOIN moves m USING (source, series, snapshot_at)
+    JOIN listings l USING (source, snapshot_at)
+    JOIN alike a ON a.source = s.source AND a.snapshot_at = s.snapshot_at AND a.series = s.series
+                AND a.observed_at IS NOT DISTINCT FROM s.observed_at
+    JOIN shapes h ON h.source = s.source AND h.snapshot_at = s.snapshot_at
+                 AND h.provider = s.provider AND h.seller IS NOT DISTINCT FROM s.seller
+    LEFT JOIN jumps j ON j.source = s.source AND j.provider = s.provider
+    LEFT JOIN medians d ON d.gpu = s.gpu AND d.kind = s.kind AND d.day = s.snapshot_at::DATE
+                       AND d.is_hyperscaler = coalesce(s.tier = 'hyperscaler', false)
+    LEFT JOIN usual u ON u.gpu = s.gpu AND u.kind = s.kind
+    LEFT JOIN ones o ON o.source = s.source AND o.snapshot_at = s.snapshot_at
+                    AND o.provider = s.provider AND o.seller IS NOT DISTINCT FROM s.seller
+                    AND o.gpu IS NOT DISTINCT FROM s.gpu AND o.gpu_raw = s.gpu_raw
+                    AND o.kind = s.kind AND o.tier IS NOT DISTINCT FROM s.tier
+    LEFT JOIN on_demand od ON od.source = s.source AND od.snapshot_at = s.snapshot_at
+                    AND od.provider = s.provider AND od.seller IS NOT DISTINCT FROM s.seller
+                    AND od.gpu IS NOT DISTINCT FROM s.gpu AND od.gpu_raw = s.gpu_raw
+                    AND od.gpu_count = s.gpu_count AND od.sku IS NOT DISTINCT FROM s.sku
+                    AND od.region IS NOT DISTINCT FROM s.region
+    LEFT JOIN places p ON p.source = s.source AND p.snapshot_at = s.snapshot_at
+                      AND p.provider = s.provider AND p.sku = s.sku AND p.kind = s.kind
+)
+SELECT *,
+    count(*) FILTER (kind = 'spot' AND on_demand_usd IS NOT NULL) OVER of_provider AS n_spot_compared,
+    count(*) FILTER (kind = 'spot' AND usd_per_hour = on_demand_usd) OVER of_provider AS n_spot_equal,
+    TRY_CAST(coalesce(
+        nullif(regexp_extract(sku, '(?:^|[_\- ])(\d{1,2})x[_\-A-KM-Za-km-z]', 1), ''),
+        nullif(regexp_extract(sku, '[a-zA-Z0-9]x(\d{1,2})(?:$|[_\- ])', 1), '')
+    ) AS DOUBLE) AS count_in_sku,
+    CASE regexp_extract(region, '^(us|ca|eu|me|ap|sa|af|il)-[a-z]+-?\d', 1)
+        WHEN 'us' THEN ['US']
+        WHEN 'ca' THEN ['CA']
+        WHEN 'il' THEN ['IL']
+        WHEN 'me' THEN ['AE', 'BH', 'IL', 'QA', 'SA', 'OM', 'KW', 'TR']
+        WHEN 'sa' THEN ['BR', 'CL', 'CO', 'AR', 'PE']
+        WHEN 'af' THEN ['ZA', 'NG', 'KE', 'EG']
+        WHEN 'ap' THEN ['JP', 'KR', 'SG', 'IN', 'AU', 'HK', 'TW', 'ID', 'MY', 'TH', 'NZ', 'PH', 'VN']
+        WHEN 'eu' THEN ['AT', 'BE', 'BG', 'CH', 'CZ', 'DE', 'DK', 'EE', 'ES', 'FI', 'FR', 'GB', 'GR',
+                        'HR', 'HU', 'IE', 'IS', 'IT', 'LT', 'LU', 'LV', 'NL', 'NO', 'PL', 'PT', 'RO',
+                        'RS', 'SE', 'SI', 'SK', 'UA']
+    END AS region_says
+FROM compared
+WINDOW of_provider AS (PARTITION BY source, snapshot_at, provider)

@@ -1,0 +1,184 @@
+"""The manifest: which files make up the market now. Replaced whole, in one rename.
+
+    folder/
+      manifest.json      what follows, as JSON
+      lock               held by the one writer
+      offers-*.parquet   one file an import of a source, never changed
+      purchases-*.parquet
+      quarantine-*.parquet
+
+A file that the manifest does not name does not exist for readers: a writer that dies leaves at worst
+such a file, and the next writer removes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rackrate.errors import Refused, StoreBroken
+
+SCHEMA = 1
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One listing of a source at one instant.
+
+    Attributes:
+        at: ISO 8601 UTC instant, without offset, as the file's `snapshot_at` holds it.
+        rows: rows of it in the file.
+        digest: of its rows; two listings with the same digest say the same.
+        is_dated: whether the source says when its prices were true.
+        is_whole: whether it passed the test on its size (quality rule 17).
+    """
+
+    at: str
+    rows: int
+    digest: str
+    is_dated: bool = True
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One Parquet file of the store.
+
+    Attributes:
+        name: file name within the folder.
+        table: offers, purchases or quarantine.
+        source: id of the list; a file holds one.
+        about: title, url, licence and credit of the source.
+        imported_at: ISO 8601 UTC.
+        input_sha256: of what was imported, with the parser's version.
+        sha256: of this file.
+        rows: rows in it.
+        snapshots: the listings in it, ascending; empty for other tables than offers.
+        rules: quality rule to the number of rows that met it.
+        unknown_gpus: raw names that resolve to nothing, with their counts.
+    """
+
+    name: str
+    table: str
+    source: str
+    about: Mapping[str, str]
+    imported_at: str
+    input_sha256: str
+    sha256: str
+    rows: int
+    snapshots: tuple[Snapshot, ...] = ()
+    rules: Mapping[str, int] = field(default_factory=dict)
+    unknown_gpus: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The files of a store, oldest first."""
+
+    files: tuple[File, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Name the state of the data: the same files give the same 12 hex digits."""
+        names = "\n".join(f"{file.name} {file.sha256}" for file in self.files)
+        return hashlib.sha256(names.encode()).hexdigest()[:12]
+
+    def live(self) -> dict[tuple[str, str], tuple[File, Snapshot]]:
+        """Return, by source and instant, the file that speaks for it: the one imported last."""
+        return {
+            (file.source, snapshot.at): (file, snapshot)
+            for file in self.files
+            if file.table == "offers"
+            for snapshot in file.snapshots
+        }
+
+    def tables(self, table: str) -> list[File]:
+        """Return the files of one table."""
+        return [file for file in self.files if file.table == table]
+
+
+def load(folder: Path) -> Manifest:
+    """Read the manifest of a folder; an empty one when there is none.
+
+    Raises:
+        StoreBroken: it is not readable, not JSON, or of another schema.
+    """
+    path = folder / NAME
+    try:
+        doc = json.loads(path.read_text(encoding="utf-8"))
+        if doc["schema"] != SCHEMA:
+            hint = "import the lists again into a new folder"
+            raise StoreBroken(f"{path} has schema {doc['schema']}, not {SCHEMA}", hint=hint)
+        return Manifest(tuple(_file(row) for row in doc["files"]))
+    except FileNotFoundError:
+        return Manifest()
+    except OSError as error:
+        raise StoreBroken(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreBroken(f"{path} is damaged: {error}") from error
+
+
+def save(folder: Path, manifest: Manifest) -> None:
+    """Put `manifest` in place of the current one, durably and at once."""
+    doc = {"schema": SCHEMA, "files": [asdict(file) for file in manifest.files]}
+    temporary = folder / f"{NAME}.new"
+    with temporary.open("w", encoding="utf-8") as out:
+        json.dump(doc, out, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    temporary.replace(folder / NAME)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames within `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Manifest]:
+    """Hold the folder's writer lock; yield the manifest; another writer waits.
+
+    The lock is the kernel's: it goes with the process, however that ends. What an earlier writer
+    left behind unnamed is removed here, where nobody can be writing it.
+
+    Raises:
+        Refused: the folder cannot be written.
+    """
+    import fcntl  # noqa: PLC0415 - POSIX only, and only writers need it
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a")
+    except OSError as error:
+        raise Refused(f"cannot write to {folder}: {error.strerror}") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        manifest = load(folder)
+        named = {file.name for file in manifest.files}
+        for path in [*folder.glob("*.parquet"), *folder.glob("*.tmp"), *folder.glob("*.new")]:
+            if path.name not in named:
+                path.unlink()
+        yield manifest
+
+
+def stamp(at: datetime) -> str:
+    """Write an instant as the manifest does: UTC without offset, so that text order is time order."""
+    return at.replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+def _file(row: Mapping[str, Any]) -> File:
+    snapshots = tuple(Snapshot(**snapshot) for snapshot in row["snapshots"])
+    return File(**{**row, "snapshots": snapshots})

@@ -1,0 +1,337 @@
+"""Ask the store: current offers, prices by day, purchase prices, and what state the data are in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from rackrate.errors import DataError, StoreBroken
+from rackrate.market.filter import OfferFilter
+from rackrate.market.offer import COLUMNS
+from rackrate.market.stats import FRESH
+from rackrate.market.store import manifest
+from rackrate.market.store.manifest import File, Manifest
+
+SHOWN = timedelta(days=7)
+"""How old an offer of a list that renews itself may be and still be shown (quality rule 11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Rows of a question, and what was left out of them.
+
+    Attributes:
+        rows: in the columns of an offer, in the order asked for, cut to the limit.
+        n_matching: rows that match, before the cut.
+        hidden: reason to the number of rows that match all that was asked for explicitly.
+    """
+
+    rows: tuple[tuple[Any, ...], ...]
+    n_matching: int
+    hidden: dict[str, int] = field(default_factory=dict)
+
+
+class Store:
+    """A market store, read-only.
+
+    Attributes:
+        folder: where its files are.
+        is_sample: whether it is the one that ships with the package.
+    """
+
+    def __init__(self, folder: Path, current: Manifest, *, is_sample: bool = False) -> None:
+        self.folder = folder
+        self.is_sample = is_sample
+        self._manifest = current
+
+    @classmethod
+    def open(cls, folder: Path | None, default: Path) -> Store:
+        """Open the store in `folder`; without one that in `default`, else the bundled sample.
+
+        Raises:
+            DataError: `folder` was named and holds no market data.
+            StoreBroken: the manifest cannot be read.
+        """
+        current = manifest.load(folder or default)
+        if current.files:
+            return cls(folder or default, current)
+        if folder:
+            hint = "import a list into it: rackrate market import, or leave --data out"
+            raise DataError(f"{folder} holds no market data", hint=hint, code="no-market-data")
+        return cls.sample()
+
+    @classmethod
+    def sample(cls) -> Store:
+        """Open the sample that ships with the package."""
+        folder = Path(str(files("rackrate.market") / "data" / "sample"))
+        return cls(folder, manifest.load(folder), is_sample=True)
+
+    @property
+    def version(self) -> str:
+        """Name the state of the data: 12 hex digits."""
+        return self._manifest.version
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """Return the files that make up the store, oldest first."""
+        return self._manifest.files
+
+    @cached_property
+    def newest(self) -> datetime | None:
+        """Return the instant of the newest dated listing: what "now" means for these data."""
+        dated = [at for (_, at), (_, snapshot) in self._manifest.live().items() if snapshot.is_dated]
+        return datetime.fromisoformat(max(dated)).replace(tzinfo=UTC) if dated else None
+
+    @cached_property
+    def _con(self) -> duckdb.DuckDBPyConnection:
+        """An in-memory database that may read this folder and nothing else."""
+        con = duckdb.connect(
+            config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        )
+        con.execute("SET enable_object_cache = true")
+        con.execute(f"SET allowed_directories = [{_text(self.folder)}]")
+        con.execute("SET enable_external_access = false")
+        con.execute("SET lock_configuration = true")
+        return con
+
+    def find(
+        self,
+        wanted: OfferFilter,
+        order: str,
+        *,
+        limit: int | None = None,
+        as_of: datetime | None = None,
+        max_age: timedelta = SHOWN,
+    ) -> Found:
+        """Return the current offers that match.
+
+        Args:
+            wanted: what they must be.
+            order: SQL order, from `filter.order_by`.
+            limit: how many at most.
+            as_of: look at the market of that instant; None for the newest.
+            max_age: how old they may be, for lists that renew themselves.
+        """
+        base, params = self._current(as_of)
+        conditions = wanted.conditions()
+        if not base:
+            return Found((), 0)
+        asked = {name: sql for name, sql in conditions.items() if name != "kind"}
+        where, values = _all_of(asked.values())
+        kind, kind_values = conditions.get("kind", ("true", []))
+        old, old_values = self._is_old(as_of, max_age)
+        rows = self._rows(
+            f"SELECT {', '.join(COLUMNS)} FROM {base} AND {where} AND {kind} AND NOT {old} "  # noqa: S608
+            f"ORDER BY {order}" + (f" LIMIT {limit}" if limit is not None else ""),
+            [*params, *values, *kind_values, *old_values],
+        )
+        counts = self._rows(
+            f"SELECT {kind} AS is_kind, kind, {old} AS is_old, count(*) "  # noqa: S608
+            f"FROM {base} AND {where} GROUP BY ALL",
+            [*kind_values, *old_values, *params, *values],
+        )
+        return Found(tuple(rows), *_counted(counts, max_age))
+
+    def arrow(self, wanted: OfferFilter, order: str, *, limit: int | None, as_of: datetime | None) -> Any:
+        """Return the same rows as `find` as an Arrow stream (PyCapsule interface)."""
+        base, params = self._current(as_of)
+        where, values = _all_of(wanted.conditions().values())
+        old, old_values = self._is_old(as_of, SHOWN)
+        source = f"{base} AND {where} AND NOT {old}" if base else "(SELECT 1) WHERE false"
+        names = ", ".join(COLUMNS) if base else "NULL"
+        sql = f"SELECT {names} FROM {source} ORDER BY {order if base else 1}"  # noqa: S608
+        sql += f" LIMIT {limit}" if limit is not None else ""
+        return self._con.sql(sql, params=[*params, *values, *old_values]).__arrow_c_stream__()
+
+    def removing(self, wanted: OfferFilter, as_of: datetime | None) -> dict[str, int]:
+        """Return, for each condition, how many offers would match without it alone."""
+        base, params = self._current(as_of)
+        if not base:
+            return {}
+        conditions = wanted.conditions()
+        found = {}
+        for name in conditions:
+            others = [sql for other, sql in conditions.items() if other != name]
+            where, values = _all_of(others)
+            rows = self._rows(f"SELECT count(*) FROM {base} AND {where}", [*params, *values])  # noqa: S608
+            found[name] = int(rows[0][0])
+        return found
+
+    def prices_by_day(
+        self,
+        gpus: Sequence[str],
+        kind: str,
+        since: date,
+        until: date,
+    ) -> list[tuple[date, str, str, float]]:
+        """Return day, provider, series and its cheapest USD per GPU-hour that day, counted rows only."""
+        base, params = self._everything(since, until)
+        if not base:
+            return []
+        marks = ", ".join("?" * len(gpus))
+        return self._rows(
+            f"""SELECT snapshot_at::DATE AS day, provider, series, min(usd_per_gpu_hour)
+            FROM {base} AND gpu IN ({marks}) AND kind = ? AND is_counted
+            GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours, the values are bound
+            [*params, *gpus, kind],
+        )
+
+    def purchases(self, gpu: str) -> list[tuple[datetime, float, str]]:
+        """Return instant, USD and source of what one card cost to buy, oldest first."""
+        found = self._manifest.tables("purchases")
+        if not found:
+            return []
+        paths = [str(self.folder / file.name) for file in found]
+        rows = self._rows(
+            "SELECT bought_at, usd, source FROM read_parquet(?) WHERE gpu = ? ORDER BY bought_at",
+            [paths, gpu],
+        )
+        return [(at.replace(tzinfo=UTC), usd, source) for at, usd, source in rows]
+
+    def quarantine(self, limit: int = 20) -> list[tuple[Any, ...]]:
+        """Return source, file, record number, rule, reason and record of rows not published."""
+        found = self._manifest.tables("quarantine")
+        if not found:
+            return []
+        paths = [str(self.folder / file.name) for file in found]
+        return self._rows(
+            "SELECT source, origin, line, rule, reason, record FROM read_parquet(?) "
+            "ORDER BY source, origin, line LIMIT ?",
+            [paths, limit],
+        )
+
+    def tally(self, as_of: datetime | None = None) -> list[tuple[Any, ...]]:
+        """Return, by GPU and kind, the counted offers, providers and lowest price of the market now."""
+        base, params = self._current(as_of)
+        if not base:
+            return []
+        old, values = self._is_old(as_of, FRESH)
+        return self._rows(
+            f"""SELECT gpu, kind, provider, min(usd_per_gpu_hour), count(*) FROM {base}
+            AND gpu IS NOT NULL AND is_counted AND NOT {old} GROUP BY ALL ORDER BY ALL""",  # noqa: S608
+            [*params, *values],
+        )
+
+    def changes(self, since: date, until: date) -> list[tuple[Any, ...]]:
+        """Return each step of each series: source, provider, tier, day, price before and after.
+
+        Prices are in the currency of the list, so that a rate of exchange alone changes nothing.
+        """
+        base, params = self._everything(since, until)
+        if not base:
+            return []
+        return self._rows(
+            f"""SELECT source, provider, any_value(tier), day, currency,
+            lag(min(price)) OVER past AS before, min(price) AS after
+            FROM (SELECT *, snapshot_at::DATE AS day FROM {base} AND price > 0)
+            GROUP BY source, provider, series, currency, day
+            WINDOW past AS (PARTITION BY source, series, currency ORDER BY day)
+            QUALIFY before IS NOT NULL ORDER BY ALL""",  # noqa: S608
+            params,
+        )
+
+    def damaged(self) -> list[str]:
+        """Return what is wrong with the files: missing, cut short or not the ones that were written."""
+        import hashlib  # noqa: PLC0415 - only this check needs it
+
+        wrong = []
+        for file in self._manifest.files:
+            path = self.folder / file.name
+            if not path.exists():
+                wrong.append(f"{file.name} is missing")
+            elif hashlib.sha256(path.read_bytes()).hexdigest() != file.sha256:
+                wrong.append(f"{file.name} is not what was written")
+        return wrong
+
+    def _current(self, as_of: datetime | None) -> tuple[str, list[Any]]:
+        """Return a FROM ... WHERE clause over the newest whole listing of each source."""
+        limit = manifest.stamp(as_of.astimezone(UTC)) if as_of else None
+        newest: dict[str, tuple[str, File]] = {}
+        for (source, at), (file, snapshot) in self._manifest.live().items():
+            in_time = limit is None or at <= limit
+            if in_time and snapshot.is_whole and at > newest.get(source, ("",))[0]:
+                newest[source] = at, file
+        clause, params = self._scan([(file, at) for at, file in newest.values()])
+        if clause and limit:
+            clause += " AND coalesce(observed_at <= ?, true)"
+            params.append(limit)
+        return clause and f"{clause} AND is_last", params
+
+    def _everything(self, since: date, until: date) -> tuple[str, list[Any]]:
+        """Return a FROM ... WHERE clause over all whole listings of the days asked for."""
+        first, last = since.isoformat(), until.isoformat() + "T24"
+        return self._scan(
+            [
+                (file, at)
+                for (_, at), (file, snapshot) in self._manifest.live().items()
+                if first <= at <= last and snapshot.is_whole and snapshot.is_dated
+            ]
+        )
+
+    def _scan(self, listings: Iterable[tuple[File, str]]) -> tuple[str, list[Any]]:
+        """Return a FROM ... WHERE clause over these listings."""
+        by_file: dict[str, list[str]] = {}
+        for file, at in listings:
+            by_file.setdefault(str(self.folder / file.name), []).append(at)
+        if not by_file:
+            return "", []
+        times = sorted({at for ats in by_file.values() for at in ats})
+        clause = "read_parquet(?, filename = true) WHERE snapshot_at IN (SELECT unnest(?::TIMESTAMP[]))"
+        params: list[Any] = [list(by_file), times]
+        if len(by_file) > 1:
+            clause += (
+                " AND list_contains(map_extract_value(?::MAP(VARCHAR, TIMESTAMP[]), filename), snapshot_at)"
+            )
+            params.append(by_file)
+        return clause, params
+
+    def _is_old(self, as_of: datetime | None, max_age: timedelta) -> tuple[str, list[Any]]:
+        """Return the condition that an offer is too old, measured from what "now" means here."""
+        now = as_of or self.newest
+        if now is None:
+            return "false", []
+        lasting = [f.source for f in self._manifest.files if f.about.get("cadence") == "once"]
+        edge = manifest.stamp((now - max_age).astimezone(UTC))
+        sql = "coalesce(observed_at < ?, false)"
+        if max_age == SHOWN and lasting:  # a list made once is shown with its date, never dropped
+            return f"({sql} AND NOT list_contains(?, source))", [edge, lasting]
+        return sql, [edge]
+
+    def _rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        try:
+            return self._con.execute(sql, list(params)).fetchall()
+        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+            hint = "rackrate market check names the damaged files; import those lists again"
+            first = str(error).splitlines()[0]
+            raise StoreBroken(f"cannot read {self.folder}: {first}", hint=hint) from error
+
+
+def _counted(counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta) -> tuple[int, dict[str, int]]:
+    n_matching = 0
+    hidden: dict[str, int] = {}
+    for is_kind, kind, is_old, n in counts:
+        if is_kind and not is_old:
+            n_matching += n
+        elif is_old:
+            reason = f"older than {max_age.days} days"
+            hidden[reason] = hidden.get(reason, 0) + n
+        else:
+            hidden[kind] = hidden.get(kind, 0) + n
+    return n_matching, hidden
+
+
+def _all_of(conditions: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
+    listed = list(conditions)
+    sql = " AND ".join(sql for sql, _ in listed) or "true"
+    return sql, [value for _, values in listed for value in values]
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

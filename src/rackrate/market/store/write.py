@@ -1,0 +1,348 @@
+"""Add lists to a store: grade, write new Parquet files, then name them in the manifest, all or nothing.
+
+Importing the same thing twice changes nothing; importing a list that has grown adds what is new; a
+snapshot that says something else than the stored one of the same instant takes its place (the old
+file stays, the manifest no longer speaks for it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from rackrate import clock
+from rackrate.errors import DataError
+from rackrate.market.importers.files import Purchase
+from rackrate.market.normalise import Batch
+from rackrate.market.offer import COLUMNS
+from rackrate.market.quality import BY_CODE, Action
+from rackrate.market.store import gate, manifest
+from rackrate.market.store.manifest import File, Manifest, Snapshot
+
+PARSER_VERSION = 1  # raise it when reading the same input gives other rows
+
+_ASKED = {"gpu": "VARCHAR", "kind": "VARCHAR", "usd": "DOUBLE"}
+_BOUGHT = {
+    "source": "VARCHAR",
+    "origin": "VARCHAR",
+    "gpu_raw": "VARCHAR",
+    "gpu": "VARCHAR",
+    "bought_at": "TIMESTAMP",
+    "usd": "DOUBLE",
+}
+_QUARANTINE = {
+    "source": "VARCHAR",
+    "snapshot_at": "TIMESTAMP",
+    "origin": "VARCHAR",
+    "line": "INTEGER",
+    "rule": "VARCHAR",
+    "reason": "VARCHAR",
+    "record": "VARCHAR",
+}
+_PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 32768"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one source of an import.
+
+    Attributes:
+        source: id of the list.
+        n_read: records that were read.
+        n_published: rows added to the store (or that would be, in a dry run).
+        n_held: of those, rows that no statistic uses.
+        n_rejected: records that went to quarantine.
+        n_known: rows of snapshots that the store already had.
+        snapshots: instants added.
+        rules: quality rule to the number of rows that met it.
+        unknown_gpus: raw names that resolve to nothing, with their counts.
+        rejects: the first of them: rule, reason, record.
+        first: the first rows, in the columns of an offer.
+    """
+
+    source: str
+    n_read: int = 0
+    n_published: int = 0
+    n_held: int = 0
+    n_rejected: int = 0
+    n_known: int = 0
+    snapshots: tuple[str, ...] = ()
+    rules: Mapping[str, int] = field(default_factory=dict)
+    unknown_gpus: Mapping[str, int] = field(default_factory=dict)
+    rejects: tuple[tuple[str, str, str], ...] = ()
+    first: tuple[tuple[Any, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One source of an import, read and normalised.
+
+    Attributes:
+        batch: its rows; empty for purchase prices.
+        about: title, url, licence and credit.
+        purchases: prices of cards with the slug that their name resolves to.
+    """
+
+    batch: Batch
+    about: Mapping[str, str]
+    purchases: tuple[tuple[Purchase, str | None, float], ...] = ()
+
+
+def publish(
+    folder: Path,
+    arrivals: Iterable[Arrival],
+    input_sha256: str,
+    usual: Mapping[tuple[str, str], float],
+    *,
+    is_dry_run: bool = False,
+    on_file: Callable[[str], None] | None = None,
+) -> list[Receipt]:
+    """Grade the arrivals and add them to the store in `folder`, in one step for readers.
+
+    Args:
+        folder: the store; made when it does not exist.
+        arrivals: what was read.
+        input_sha256: of the input files.
+        usual: what the market asks, USD per GPU-hour by GPU and kind, to tell units by.
+        is_dry_run: grade only, write nothing.
+        on_file: called with each file name once it is on disk, before the manifest names it.
+
+    Raises:
+        Refused: the folder cannot be written.
+        DataError: the disk is full or fails; the store is as it was.
+    """
+    key = hashlib.sha256(f"{PARSER_VERSION} {input_sha256}".encode()).hexdigest()
+    if is_dry_run:
+        return [_Writer(None, manifest.load(folder), folder, key, usual).add(a) for a in arrivals]
+    with manifest.writing(folder) as current:
+        writer = _Writer(on_file, current, folder, key, usual)
+        try:
+            receipts = [writer.add(arrival, is_dry_run=False) for arrival in arrivals]
+            if writer.added:
+                manifest.save(folder, Manifest((*current.files, *writer.added)))
+        except (OSError, duckdb.IOException) as error:
+            writer.undo()
+            raise DataError(
+                f"cannot write to {folder}: {error}",
+                hint="the store is as it was before",
+                code="disk",
+            ) from error
+    return receipts
+
+
+class _Writer:
+    """One import under way: an in-memory database and the files written so far."""
+
+    def __init__(
+        self,
+        on_file: Callable[[str], None] | None,
+        current: Manifest,
+        folder: Path,
+        key: str,
+        usual: Mapping[tuple[str, str], float],
+    ) -> None:
+        self.on_file = on_file
+        self.current = current
+        self.folder = folder
+        self.key = key
+        self.added: list[File] = []
+        self.con = duckdb.connect(config={"autoinstall_known_extensions": False})
+        self._table("asked", _ASKED, [(*key, usd) for key, usd in usual.items()])
+
+    def add(self, arrival: Arrival, *, is_dry_run: bool = True) -> Receipt:
+        """Grade one arrival and, unless it is a dry run, write its files."""
+        source = arrival.batch.source
+        known = [f for f in self.current.files if f.source == source and f.input_sha256 == self.key]
+        if known:
+            return Receipt(source, n_known=sum(file.rows for file in known))
+        if arrival.purchases:
+            return self._add_purchases(arrival, is_dry_run=is_dry_run)
+        gate.stage(self.con, arrival.batch, self._before(source))
+        self.con.execute(f"CREATE OR REPLACE TABLE usual AS {gate.query('usual')}")
+        gate.grade(self.con)
+        snapshots, known_rows = self._new_snapshots(source)
+        rejects = self._rejects(arrival.batch)
+        receipt = self._receipt(arrival.batch, snapshots, rejects, known_rows)
+        if not is_dry_run:
+            self._write(arrival, receipt, snapshots, rejects)
+        return receipt
+
+    def undo(self) -> None:
+        """Remove what was written; the manifest never named it."""
+        for path in [*self.folder.glob("*.tmp"), *(self.folder / file.name for file in self.added)]:
+            path.unlink(missing_ok=True)
+
+    def _before(self, source: str) -> str:
+        """Select the two newest stored snapshots of a source, to compare new prices with."""
+        live = {at: file for (src, at), (file, snap) in self.current.live().items()
+                if src == source and snap.is_whole}  # fmt: skip
+        parts = [
+            f"SELECT * FROM read_parquet({quoted(self.folder / live[at].name)}) "  # noqa: S608
+            f"WHERE snapshot_at = TIMESTAMP '{at}'"
+            for at in sorted(live)[-2:]
+        ]
+        return " UNION ALL ".join(parts)
+
+    def _new_snapshots(self, source: str) -> tuple[list[Snapshot], int]:
+        """Return the snapshots that say something new, and how many rows the others have."""
+        live = self.current.live()
+        new, n_known = [], 0
+        for at, rows, digest, is_dated, has_shrunk in self.con.execute(gate.query("snapshots")).fetchall():
+            snapshot = Snapshot(manifest.stamp(at), rows, digest[:16], is_dated, not has_shrunk)
+            stored = live.get((source, snapshot.at))
+            if stored and stored[1].digest == snapshot.digest:
+                n_known += rows
+            else:
+                new.append(snapshot)
+        return new, n_known
+
+    def _rejects(self, batch: Batch) -> list[tuple[Any, ...]]:
+        """Return rows for quarantine: what could not be read and what the gate rejects."""
+        stored = self._stored_rejects(batch.source)
+        rows: list[tuple[Any, ...]] = [
+            (batch.source, None, r.origin, r.line, r.rule, r.reason, r.record) for r in batch.rejects
+        ]
+        for at, origin, line, rule, detail, record in self.con.execute(
+            """SELECT snapshot_at, origin, line, rule, detail,
+            concat_ws(' ', provider_raw, gpu_raw, sku, printf('x%g', gpu_count), price, currency)
+            FROM rejected ORDER BY origin, line"""
+        ).fetchall():
+            says = BY_CODE[rule].says + (f": {detail}" if detail else "")
+            rows.append((batch.source, manifest.stamp(at), origin, line, rule, says, record[:200]))
+        return [row for row in rows if (*row[2:5], row[6]) not in stored]
+
+    def _stored_rejects(self, source: str) -> set[tuple[Any, ...]]:
+        files = [f for f in self.current.tables("quarantine") if f.source == source]
+        if not files:
+            return set()
+        paths = [str(self.folder / file.name) for file in files]
+        return set(
+            self.con.execute("SELECT origin, line, rule, record FROM read_parquet($1)", [paths]).fetchall()
+        )
+
+    def _receipt(
+        self,
+        batch: Batch,
+        snapshots: list[Snapshot],
+        rejects: list[tuple[Any, ...]],
+        n_known: int,
+    ) -> Receipt:
+        self._table("news", {"snapshot_at": "TIMESTAMP"}, [(s.at,) for s in snapshots])
+        self.con.execute(
+            "CREATE OR REPLACE VIEW fresh AS SELECT * EXCLUDE (has_shrunk) FROM graded "
+            "WHERE snapshot_at IN (FROM news)"
+        )
+        rules = Counter(
+            dict(
+                self.con.execute(
+                    "SELECT flag, count(*) FROM (SELECT unnest(flags) AS flag FROM fresh) GROUP BY flag"
+                ).fetchall()
+            )
+        )
+        rules.update(row[4] for row in rejects)
+        held = self.con.execute("SELECT count(*) FROM fresh WHERE NOT is_counted").fetchone()
+        names = ", ".join(COLUMNS)
+        first = self.con.execute(f"SELECT {names} FROM fresh ORDER BY origin, line LIMIT 5").fetchall()  # noqa: S608
+        return Receipt(
+            source=batch.source,
+            n_read=len(batch.rows) + len(batch.rejects),
+            n_published=sum(snapshot.rows for snapshot in snapshots),
+            n_held=held[0] if held else 0,
+            n_rejected=len(rejects),
+            n_known=n_known,
+            snapshots=tuple(snapshot.at for snapshot in snapshots),
+            rules=dict(sorted(rules.items())),
+            unknown_gpus=batch.unknown_gpus(),
+            rejects=tuple((row[4], row[5], row[6]) for row in rejects[:5]),
+            first=tuple(first),
+        )
+
+    def _write(
+        self,
+        arrival: Arrival,
+        receipt: Receipt,
+        snapshots: list[Snapshot],
+        rejects: list[tuple[Any, ...]],
+    ) -> None:
+        source = arrival.batch.source
+        if snapshots:
+            names = ", ".join(COLUMNS)
+            order = "gpu, kind, snapshot_at, usd_per_gpu_hour, provider, origin, line"
+            select = f"SELECT {names} FROM fresh ORDER BY {order}"  # noqa: S608
+            rows = sum(snapshot.rows for snapshot in snapshots)
+            file = self._file("offers", source, select, rows, arrival.about)
+            self.added.append(
+                replace(
+                    file,
+                    snapshots=tuple(snapshots),
+                    rules={
+                        code: n
+                        for code, n in receipt.rules.items()
+                        if BY_CODE[code].action is not Action.REJECT
+                    },
+                    unknown_gpus=receipt.unknown_gpus,
+                )
+            )
+        if rejects:
+            self._table("quarantine", _QUARANTINE, rejects)
+            file = self._file("quarantine", source, "SELECT * FROM quarantine", len(rejects), arrival.about)
+            self.added.append(replace(file, rules=dict(Counter(row[4] for row in rejects))))
+
+    def _add_purchases(self, arrival: Arrival, *, is_dry_run: bool) -> Receipt:
+        source = arrival.batch.source
+        rows = [(source, p.origin, p.gpu_raw, gpu, p.at, usd) for p, gpu, usd in arrival.purchases]
+        self._table("bought", _BOUGHT, rows)
+        rejects = [
+            (source, None, r.origin, r.line, r.rule, r.reason, r.record) for r in arrival.batch.rejects
+        ]
+        unknown = Counter(row[2] for row in rows if row[3] is None)
+        receipt = Receipt(
+            source,
+            n_read=len(rows) + len(rejects),
+            n_published=len(rows),
+            n_rejected=len(rejects),
+            rules=dict(Counter(row[4] for row in rejects)),
+            unknown_gpus=dict(unknown),
+            rejects=tuple((row[4], row[5], row[6]) for row in rejects[:5]),
+        )
+        if not is_dry_run:
+            select = "SELECT * FROM bought ORDER BY gpu, bought_at"
+            file = self._file("purchases", source, select, len(rows), arrival.about)
+            self.added.append(replace(file, unknown_gpus=dict(unknown)))
+            self._write(arrival, receipt, [], rejects)
+        return receipt
+
+    def _table(self, name: str, types: Mapping[str, str], rows: list[tuple[Any, ...]]) -> None:
+        """Make a table of rows."""
+        columns = ", ".join(f"{column} {sql}" for column, sql in types.items())
+        self.con.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
+        if rows:
+            gate.insert(self.con, name, types, rows)
+
+    def _file(self, table: str, source: str, select: str, rows: int, about: Mapping[str, str]) -> File:
+        """Write one Parquet file: temporary name, fsync, rename, fsync of the folder."""
+        name = f"{table}-{source}-{uuid.uuid4().hex[:12]}.parquet"
+        temporary = self.folder / f"{name}.tmp"
+        self.con.execute(f"COPY ({select}) TO {quoted(temporary)} ({_PARQUET})")
+        with temporary.open("rb+") as out:
+            os.fsync(out.fileno())
+            sha256 = hashlib.file_digest(out, "sha256").hexdigest()
+        temporary.replace(self.folder / name)
+        manifest.sync_folder(self.folder)
+        if self.on_file:
+            self.on_file(name)
+        now = clock.now().isoformat(timespec="seconds")
+        return File(name, table, source, dict(about), now, self.key, sha256, rows)
+
+
+def quoted(path: Path) -> str:
+    """Return a path as an SQL string."""
+    return "'" + str(path).replace("'", "''") + "'"

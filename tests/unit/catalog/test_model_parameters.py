@@ -1,0 +1,89 @@
+"""Parameter counts: the formulae against the totals that transformers and diffusers give."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rackrate.catalog.fact import Fact
+from rackrate.catalog.model import Model, all_models, load_model
+from rackrate.catalog.parameters import count_parameters
+from rackrate.errors import NoAnswer
+
+COUNTED = [model for model in all_models() if model.params_total]
+
+
+@pytest.mark.parametrize("model", COUNTED, ids=lambda model: model.slug)
+def test_the_sum_is_exact(model: Model) -> None:
+    count = count_parameters(model)
+    assert count.total == model.params_total.value == sum(count.by_part.values())
+    assert count.active == model.params_active.value
+    assert count.embedding == model.params_embedding.value or not model.params_embedding
+    assert all(n > 0 for n in count.by_part.values())
+
+
+def test_all_but_the_model_without_a_config_are_counted() -> None:
+    uncounted = {model.slug for model in all_models()} - {model.slug for model in COUNTED}
+    assert uncounted == {"skyfall-36b-v2"}
+
+
+@pytest.mark.parametrize("model", COUNTED, ids=lambda model: model.slug)
+def test_the_parts_that_see_add_up_to_the_stated_vision_parameters(model: Model) -> None:
+    parts = count_parameters(model).by_part
+    seeing = parts.get("vision tower", 0) + parts.get("projector", 0)
+    assert seeing == (model.vision_params.value or 0)
+
+
+def test_flux_adds_up_part_by_part() -> None:
+    assert dict(count_parameters(load_model("flux.1-schnell")).by_part) == {
+        "transformer": 11_891_178_560,
+        "CLIP text encoder": 123_060_480,
+        "T5 encoder": 4_762_310_656,
+        "VAE": 83_819_683,
+    }
+
+
+def test_flux_dev_has_a_guidance_embedder_more() -> None:
+    schnell = load_model("flux.1-schnell")
+    guided = {
+        **schnell.parts["transformer"],
+        "guidance_embeds": Fact(value=True, source="recalled"),
+    }
+    dev = replace(schnell, parts={**schnell.parts, "transformer": guided})
+    assert count_parameters(dev).active == 11_901_408_320
+
+
+def test_the_checkpoint_holds_the_mtp_layer_beside_the_total() -> None:
+    count = count_parameters(load_model("qwen3.5-35b-a3b"))
+    assert count.checkpoint == count.total + count.mtp
+    assert count.checkpoint == pytest.approx(35.95e9, rel=2e-4)  # published, including MTP
+
+
+@pytest.mark.parametrize(
+    ("slug", "rel"),
+    [("whisper-tiny", 0.032), ("whisper-base", 0.02), ("bert-large-uncased", 0.015)],
+)
+def test_published_counts_that_round_too_far_say_so(slug: str, rel: float) -> None:
+    model = load_model(slug)
+    assert model.published_differs
+    published = model.params_published.value
+    assert published is not None
+    off = abs(count_parameters(model).checkpoint / published - 1)
+    assert 0.01 < off < rel
+
+
+def test_an_unknown_number_is_named() -> None:
+    with pytest.raises(NoAnswer, match=r"skyfall-36b-v2 .* hidden_size: config not found"):
+        count_parameters(load_model("skyfall-36b-v2"))
+
+
+def test_a_part_without_facts_is_named() -> None:
+    blind = replace(load_model("gemma-3-27b"), parts={})
+    with pytest.raises(NoAnswer, match=r"vision_config .* not in the catalog"):
+        count_parameters(blind)
+
+
+def test_an_unknown_family_is_named() -> None:
+    with pytest.raises(NoAnswer, match="mamba"):
+        count_parameters(replace(load_model("qwen3-32b"), family="mamba"))
