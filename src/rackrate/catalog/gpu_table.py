@@ -21,6 +21,8 @@ from rackrate.catalog.names import fold
 # "4090" alone is an RTX 4090, if nothing contradicts it; "6000" is four cards and stands for none.
 _BARE_NUMBER = re.compile(r"rtx([2-5]0[5-9]0.*)")
 
+_MOST_WORDS = 6  # of a name: "RTX PRO 6000 Max-Q Workstation"
+
 
 @dataclass(frozen=True, slots=True)
 class Product:
@@ -68,6 +70,7 @@ class GpuTable:
         products: by slug.
         families: slugs of the members, by slug.
         variants: slugs of the products that share a product's bare name, by its slug.
+        spellings: (slug, name as written) of every product and family.
         names: slug of a product or family, by name.
         bare: slug, by a name that is a number only.
         provider_names: slug, by provider and name, where a name means something else at a provider.
@@ -78,6 +81,7 @@ class GpuTable:
     products: dict[str, Product]
     families: dict[str, tuple[str, ...]]
     variants: dict[str, tuple[str, ...]]
+    spellings: tuple[tuple[str, str], ...]
     names: dict[str, str]
     bare: dict[str, str]
     provider_names: dict[tuple[str, str], str]
@@ -117,7 +121,7 @@ def _keys(reading: Reading) -> Iterator[tuple[str, tuple[str, ...]]]:
     plain = tuple(word for word in reading.words if word != "blackwell")
     for words in dict.fromkeys((reading.words, plain)):
         for start in range(len(words)):
-            for stop in range(start + 1, len(words) + 1):
+            for stop in range(start + 1, min(start + _MOST_WORDS, len(words)) + 1):
                 yield "".join(words[start:stop]), words[:start] + words[stop:]
 
 
@@ -137,11 +141,13 @@ def gpu_table() -> GpuTable:
         for slug, row in chain(data["gpus"].items(), data["named"].items())
     }
     families = {slug: tuple(members) for slug, members in data["families"].items()}
-    names = {fold(name): slug for slug, name in _spellings(products, data)}
+    spellings = tuple(_spellings(products, data))
+    names = {fold(name): slug for slug, name in spellings}
     return GpuTable(
         products,
         families,
         variants=_variants(products),
+        spellings=spellings,
         names=names,
         bare={bare[1]: slug for key, slug in names.items() if (bare := _BARE_NUMBER.fullmatch(key))},
         provider_names={

@@ -40,6 +40,9 @@ SPELLINGS = [(s, provider.slug) for provider in PROVIDERS for s in provider.spel
         ("vast-ai", "vast"),
         ("dc_gnu", "dc-gnu"),
         ("Prime Intellect", "primeintellect"),
+        ("Novita AI", "novita"),  # the rental page's
+        ("AceCloud", "acecloud"),
+        ("rcrate", "rcrate"),
     ],
 )
 def test_a_name_finds_its_provider(name: str, slug: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -329,7 +328,7 @@ class _Writer:
 
     def _file(self, table: str, source: str, select: str, rows: int, about: Mapping[str, str]) -> File:
         """Write one Parquet file: temporary name, fsync, rename, fsync of the folder."""
-        name = f"{table}-{source}-{uuid.uuid4().hex[:12]}.parquet"
+        name = f"{table}-{source}-{self.key[:12]}.parquet"
         temporary = self.folder / f"{name}.tmp"
         self.con.execute(f"COPY ({select}) TO {quoted(temporary)} ({_PARQUET})")
         with temporary.open("rb+") as out:
