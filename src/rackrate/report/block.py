@@ -1,0 +1,237 @@
+"""What an answer is made of when people look at it: texts, tables and plots, each written in four ways.
+
+An answer gives its numbers once (`to_dict`) and its look once (`blocks`). A table keeps raw values; units
+stand in the headers, so that a cell is a number to a program and readable to a person. A value that
+is absent is `None` and reads as its column's reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from html import escape
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: name for programs, with its unit (`usd_per_gpu_hour`).
+        title: name for people, with its unit (`USD/GPU-h`).
+        digits: digits after the point; None for text.
+        absent: what an absent value reads as: the reason.
+    """
+
+    key: str
+    title: str
+    digits: int | None = None
+    absent: str = "not said"
+
+    def write(self, value: Any) -> str:
+        """Write a value for people."""
+        if value is None:
+            return self.absent
+        if isinstance(value, (bool, str)):
+            return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value
+        if isinstance(value, datetime):
+            return value.strftime("%Y-%m-%d %H:%M")
+        if isinstance(value, date):
+            return value.isoformat()
+        if isinstance(value, (tuple, list)):
+            return ", ".join(str(item) for item in value)
+        return _number(float(value), self.digits)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns.
+
+    Attributes:
+        title: what it shows.
+        columns: its columns.
+        rows: raw values in their order.
+        notes: what one must know to read it: what was left out, what a word means.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: Sequence[tuple[Any, ...]]
+    notes: tuple[str, ...] = ()
+
+    def cells(self) -> list[list[str]]:
+        """Return the rows as written for people."""
+        return [
+            [column.write(value) for column, value in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Lines under a title."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A line over days, for terminals; the same numbers always stand in a table too.
+
+    Attributes:
+        title: the finding in words.
+        days: ascending.
+        values: one a day.
+        unit: of the values.
+    """
+
+    title: str
+    days: tuple[date, ...]
+    values: tuple[float, ...]
+    unit: str
+
+
+Block = Table | Text | Plot
+
+
+class Answer(Protocol):
+    """What every question returns."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain data."""
+
+    def blocks(self) -> Sequence[Block]:
+        """Return what people see, in order; the first table is what CSV holds."""
+
+
+def to_csv(blocks: Sequence[Block]) -> str:
+    """Write the first table with raw values; the header holds the keys with their units."""
+    table = next(block for block in blocks if isinstance(block, Table))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column.key for column in table.columns])
+    writer.writerows([_raw(value) for value in row] for row in table.rows)
+    return out.getvalue()
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """Write all blocks as Markdown."""
+    parts = []
+    for block in blocks:
+        parts.append(f"## {block.title}\n")
+        if isinstance(block, Table):
+            parts.append(_markdown_table(block))
+        elif isinstance(block, Text):
+            parts.append("\n".join(f"- {line}" for line in block.lines) + "\n")
+        else:
+            parts.append("```\n" + "\n".join(draw(block)) + "\n```\n")
+    return "\n".join(parts)
+
+
+def to_text(blocks: Sequence[Block]) -> str:
+    """Write all blocks as aligned text that is never cut, for pipes."""
+    parts = []
+    for block in blocks:
+        parts.append(block.title)
+        if isinstance(block, Table):
+            parts.extend(_aligned(block))
+            parts.extend(f"  {note}" for note in block.notes)
+        elif isinstance(block, Text):
+            parts.extend(f"  {line}" for line in block.lines)
+        else:
+            parts.extend(f"  {line}" for line in draw(block))
+        parts.append("")
+    return "\n".join(parts)
+
+
+def to_html(blocks: Sequence[Block]) -> str:
+    """Write all blocks as static HTML that follows the page's own colours, light or dark."""
+    parts = []
+    for block in blocks:
+        parts.append(f"<h4>{escape(block.title)}</h4>")
+        if isinstance(block, Table):
+            head = "".join(f"<th>{escape(column.title)}</th>" for column in block.columns)
+            body = "".join(
+                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+                for row in block.cells()
+            )
+            parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+            parts.extend(f"<p><small>{escape(note)}</small></p>" for note in block.notes)
+        elif isinstance(block, Text):
+            parts.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in block.lines) + "</ul>")
+        else:
+            parts.append("<pre>" + escape("\n".join(draw(block))) + "</pre>")
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def draw(plot: Plot, width: int = 64, height: int = 8) -> list[str]:
+    """Draw the line in Braille dots: 2 x 4 to a character, highest and lowest value at the left."""
+    low, high = min(plot.values), max(plot.values)
+    reach = (high - low) or 1.0
+    dots = [[0] * width for _ in range(height)]
+    first, span = plot.days[0], max((plot.days[-1] - plot.days[0]).days, 1)
+    points = {
+        round((day - first).days / span * (2 * width - 1)): round((high - value) / reach * (4 * height - 1))
+        for day, value in zip(plot.days, plot.values, strict=True)
+    }
+    xs = sorted(points)
+    for left, right in zip(xs, xs[1:] or xs, strict=False):
+        for x in range(left, right + 1):
+            share = (x - left) / (right - left) if right > left else 0
+            y = round(points[left] + share * (points[right] - points[left]))
+            dots[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+    labels = {0: f"{high:.3f}", height - 1: f"{low:.3f}"}
+    lines = [
+        f"{labels.get(row, ''):>8} |" + "".join(chr(0x2800 + bits) for bits in dots[row])
+        for row in range(height)
+    ]
+    end = plot.days[-1].isoformat()
+    return [*lines, f"{'':>8}  {first.isoformat()}{end:>{width - len(first.isoformat())}}  {plot.unit}"]
+
+
+_DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+def _number(value: float, digits: int | None) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    if digits is None:
+        return f"{value:,.10g}"
+    return f"{value:,.{digits}f}"
+
+
+def _raw(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    if isinstance(value, (tuple, list)):
+        return " ".join(str(item) for item in value)
+    return value
+
+
+def _markdown_table(table: Table) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    rule = ["---" if column.digits is None else "---:" for column in table.columns]
+    rows = [line([column.title for column in table.columns]), line(rule), *map(line, table.cells())]
+    return "\n".join([*rows, "", *(f"- {note}" for note in table.notes)]) + "\n"
+
+
+def _aligned(table: Table) -> list[str]:
+    rows = [[column.title for column in table.columns], *table.cells()]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(table.columns))]
+
+    def pad(cell: str, at: int) -> str:
+        return cell.ljust(widths[at]) if table.columns[at].digits is None else cell.rjust(widths[at])
+
+    return ["  " + "  ".join(pad(cell, at) for at, cell in enumerate(row)).rstrip() for row in rows]
