@@ -1,1 +1,62 @@
-"""Rackrate: from a workload to running GPUs at the right price."""
+"""Rackrate: from a workload to running GPUs at the right price.
+
+    import rackrate
+    rackrate.gpu("l40s")                                  # everything on one GPU
+    rackrate.offers("l40s", count="2..", country="EU")    # what is for rent
+    rackrate.price("l40s", history="90d")                 # what it costs, and did
+
+Names are loaded when they are first used: `import rackrate` itself reads no data and no database.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rackrate.api import compare, gpu, gpus, market, model, models, offers, price, provider, providers
+    from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
+
+_WHERE = {
+    "NoAnswer": "rackrate.errors",
+    "RackrateError": "rackrate.errors",
+    "UnknownName": "rackrate.errors",
+    "UsageError": "rackrate.errors",
+    "compare": "rackrate.api",
+    "gpu": "rackrate.api",
+    "gpus": "rackrate.api",
+    "market": "rackrate.api",
+    "model": "rackrate.api",
+    "models": "rackrate.api",
+    "offers": "rackrate.api",
+    "price": "rackrate.api",
+    "provider": "rackrate.api",
+    "providers": "rackrate.api",
+}
+
+__all__ = [
+    "NoAnswer",
+    "RackrateError",
+    "UnknownName",
+    "UsageError",
+    "compare",
+    "gpu",
+    "gpus",
+    "market",
+    "model",
+    "models",
+    "offers",
+    "price",
+    "provider",
+    "providers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _WHERE:
+        raise AttributeError(f"module 'rackrate' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

@@ -1,8 +1,8 @@
 """Which GPU does a raw name mean, and how sure is that?
 
-Sellers write 391 names for some 110 products. `match_gpu` resolves one by evidence, in this order:
-the provider's SKU, the memory stated, the form factor, what the provider is known to sell. What
-stays open after that is a *family*, never a guess. A name that says nothing is unknown, never an
+Sellers write some 376 names for some 118 products. `match_gpu` resolves one by evidence, in this
+order: the provider's SKU, the memory stated, the form factor, what the provider is known to sell.
+What stays open after that is a *family*, never a guess. A name that says nothing is unknown, never an
 error: an offer must not vanish because its GPU is spelt in a new way.
 """
 
@@ -194,6 +194,11 @@ def family_members(slug: str) -> tuple[str, ...]:
     if slug in table.products:
         return (slug,)
     raise UnknownName("GPU", slug, nearest(slug, gpu_names()))
+
+
+def families_of(slug: str) -> tuple[str, ...]:
+    """Return the families that a product belongs to: the names under which it may stand too."""
+    return tuple(family for family, members in gpu_table().families.items() if slug in members)
 
 
 def gpu_names() -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class Gpu:
         bf16_tensor_tflops: BF16 with FP32 accumulate, dense.
         fp8_tensor_tflops: FP8 with FP32 accumulate, dense.
         fp4_tensor_tflops: FP4, dense.
-        int8_tensor_tops: INT8, dense.
+        int8_tensor_tops: INT8, dense; on ordinary cores where there are no tensor cores (Pascal).
         fp16_acc16_tflops: FP16 with FP16 accumulate, dense: what shops print for GeForce cards.
         tf32_tensor_sparse_tflops: TF32 with 2:4 sparsity.
         bf16_tensor_sparse_tflops: BF16 with 2:4 sparsity.

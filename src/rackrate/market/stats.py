@@ -18,6 +18,9 @@ from rackrate.market.offer import Kind
 FRESH = timedelta(hours=72)
 """How old an observation may be and still count: lists are read daily, and one may fail twice."""
 
+SHOWN = timedelta(days=7)
+"""How old an offer of a list that renews itself may be and still be shown (quality rule 11)."""
+
 SeriesPrices = Mapping[str, float]
 """Series (one shape at one place) to USD per GPU-hour."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rackrate.market import stats
 from rackrate.market.offer import Kind
 from rackrate.market.stats import HistoryDay, Spread
-from rackrate.market.store import Store
 from rackrate.report.block import Block, Column, Plot, Table, Text, to_html
 from rackrate.units import HOURS_PER_DAY, HOURS_PER_MONTH, HOURS_PER_WEEK
+
+if TYPE_CHECKING:
+    from rackrate.market.store import Store
 
 
 @dataclass(frozen=True)
@@ -251,7 +253,7 @@ def price_of(
     as_of: datetime | None = None,
     history: timedelta | None = None,
     by_provider: bool = False,
-    family: str = "",
+    families: Sequence[str] = (),
     hours_per_month: float = HOURS_PER_MONTH,
 ) -> Price:
     """Return what one GPU costs, from a store.
@@ -263,7 +265,7 @@ def price_of(
         as_of: look at the market of that instant; None for the newest.
         history: how far to look back; None for no history.
         by_provider: whether to keep each provider's days.
-        family: slug that offers of this product may hide under.
+        families: slugs that offers of this product may hide under.
         hours_per_month: for USD a month.
     """
     tally = store.tally(as_of)
@@ -278,7 +280,10 @@ def price_of(
     for day in days if by_provider else ():
         for provider, usd in day.by_provider.items():
             providers.setdefault(provider, {})[day.day] = usd
-    loose = sum(n for name, of, _, _, n in tally if name == family and of == kind) if family else 0
+    loose: dict[str, int] = {}
+    for name, of, _, _, n in tally:
+        if name in families and of == kind:
+            loose[name] = loose.get(name, 0) + n
     return Price(
         gpu=gpu,
         kind=kind,
@@ -288,7 +293,7 @@ def price_of(
         history=tuple(stats.history(days)),
         by_provider=providers,
         other_kinds=spreads,
-        loose={family: loose} if loose else {},
+        loose=loose,
         hours_per_month=hours_per_month,
     )
 

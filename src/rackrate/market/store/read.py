@@ -15,12 +15,9 @@ import duckdb
 from rackrate.errors import DataError, StoreBroken
 from rackrate.market.filter import OfferFilter
 from rackrate.market.offer import COLUMNS
-from rackrate.market.stats import FRESH
+from rackrate.market.stats import FRESH, SHOWN
 from rackrate.market.store import manifest
 from rackrate.market.store.manifest import File, Manifest
-
-SHOWN = timedelta(days=7)
-"""How old an offer of a list that renews itself may be and still be shown (quality rule 11)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,425 @@
+"""The questions, as functions: the command line, notebooks and the site all call these and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rackrate import config
+from rackrate.catalog.aliases import families_of, family_members, match_gpu
+from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
+from rackrate.catalog.model import all_models, find_model
+from rackrate.catalog.provider import all_providers, find_provider, match_provider
+from rackrate.errors import NoAnswer, StaleData, UnknownName, UsageError, nearest
+from rackrate.market import filter as ask
+from rackrate.market.filter import OfferFilter, Wanted
+from rackrate.market.offer import Kind
+from rackrate.market.stats import SHOWN
+from rackrate.report import cards
+from rackrate.report.cards import Card, Listing
+from rackrate.report.compare import Comparison
+from rackrate.report.dossier import Dossier
+from rackrate.report.offers import Offers
+from rackrate.report.price import Price, price_of
+from rackrate.units import Range, format_age, parse_age, parse_instant, parse_price, parse_range
+
+if TYPE_CHECKING:
+    from rackrate.market.store import Store
+
+PEERS = ("a10", "a100-80gb-sxm", "h100-sxm", "l40", "l40s", "rtx-4090")
+"""What a GPU is weighed against: the cards around the L40S that most providers carry."""
+
+Instant = datetime | date | str | None
+Limits = Range | str | float | None
+
+
+def market(data: Path | str | Store | None = None) -> Store:
+    """Open a market: the given folder, else the configured or the user's one, else the bundled sample.
+
+    Raises:
+        DataError: the folder holds no market data, or they cannot be read.
+    """
+    if data is not None and not isinstance(data, (str, Path)):
+        return data
+    return _open(Path(data) if data else config.load().data, config.default_store())
+
+
+def _open(folder: Path | None, default: Path) -> Store:
+    """Open the store once for each state of its manifest, so that repeated questions share a connection."""
+    manifest = (folder or default) / "manifest.json"
+    changed = manifest.stat().st_mtime_ns if manifest.exists() else 0
+    return _opened(folder, default, changed)
+
+
+@cache
+def _opened(folder: Path | None, default: Path, changed: int) -> Store:
+    from rackrate.market.store import Store  # noqa: PLC0415 - duckdb only where prices are asked for
+
+    del changed  # part of the key only
+    return Store.open(folder, default)
+
+
+def gpu(
+    name: str,
+    *,
+    as_of: Instant = None,
+    data: Path | str | Store | None = None,
+    hours_per_month: float | None = None,
+) -> Dossier:
+    """Return everything on one GPU: facts, prices, spread, history, who rents it, instances, peers.
+
+    Args:
+        name: any usual name of it: `l40s`, `NVIDIA L40S 48GB`.
+        as_of: look at the market of that day or instant; None for the newest.
+        data: the market; None for the default.
+        hours_per_month: for USD a month; None for the configured 730.
+
+    Raises:
+        UnknownName: no GPU of that name, with the nearest; or a family, with its members.
+
+    Example:
+        >>> import rackrate
+        >>> rackrate.gpu("L40S 48GB").gpu.slug
+        'l40s'
+    """
+    found = find_gpu(name)
+    store, at = market(data), _instant(as_of)
+    priced = price(found.slug, history="10y", as_of=at, data=store, hours_per_month=hours_per_month)
+    everything = _find(
+        store, OfferFilter(gpus=(Wanted((found.slug,)),)), "usd", None, at, None, hours_per_month
+    )
+    peers = [found, *(find_gpu(peer) for peer in PEERS if peer != found.slug)]
+    return Dossier(
+        gpu=found,
+        price=priced,
+        offers=_cheapest_each(everything),
+        bundles=_bundles(everything),
+        comparison=_compare(peers, store, at),
+        purchases=tuple(store.purchases(found.slug)),
+    )
+
+
+def gpus(*, segment: str | None = None, data: Path | str | Store | None = None) -> Listing:
+    """Return all GPUs of the catalog, with on-demand prices of those that are for rent.
+
+    Raises:
+        UnknownName: no such segment.
+    """
+    found = all_gpus()
+    segments = sorted({each.segment for each in found})
+    if segment and segment not in segments:
+        raise UnknownName("segment", segment, nearest(segment, segments) or segments)
+    chosen = [each for each in found if segment in (None, each.segment)]
+    return cards.gpu_list(chosen, market(data).tally())
+
+
+def compare(*names: str, as_of: Instant = None, data: Path | str | Store | None = None) -> Comparison:
+    """Return GPUs side by side, like with like, the first being the baseline.
+
+    Raises:
+        UnknownName: a name that is no GPU.
+        UsageError: fewer than two different GPUs.
+    """
+    found = list(dict.fromkeys(find_gpu(name) for name in names))
+    if len(found) < 2:  # noqa: PLR2004
+        raise UsageError("a comparison needs two different GPUs", hint="rackrate gpus compare l40s a10")
+    return _compare(found, market(data), _instant(as_of))
+
+
+def model(name: str) -> Card:
+    """Return every fact of a model.
+
+    Raises:
+        UnknownName: no model of that name, or several.
+    """
+    return cards.model_card(find_model(name))
+
+
+def models() -> Listing:
+    """Return all models of the catalog."""
+    return cards.model_list(all_models())
+
+
+def provider(name: str) -> Card:
+    """Return every fact of a provider.
+
+    Raises:
+        UnknownName: no provider of that name.
+    """
+    return cards.provider_card(find_provider(name))
+
+
+def providers(*, data: Path | str | Store | None = None) -> Listing:
+    """Return all providers of the catalog, with the number of their counted offers."""
+    return cards.provider_list(all_providers(), cards.offers_by_provider(market(data).tally()))
+
+
+def offers(
+    gpu: str | Iterable[str] | None = None,
+    *,
+    count: Limits = None,
+    vram_gib: Limits = None,
+    vram_total_gib: Limits = None,
+    kind: str = Kind.ON_DEMAND,
+    provider: str | Iterable[str] = (),
+    country: str | Iterable[str] = (),
+    region: str = "",
+    max_usd_per_gpu_hour: str | float | None = None,
+    max_usd_per_hour: str | float | None = None,
+    vcpu: Limits = None,
+    ram_gib: Limits = None,
+    disk_gib: Limits = None,
+    nvlink: bool | None = None,
+    graphics: bool | None = None,
+    sort: str = "usd",
+    limit: int | None = None,
+    max_age: str | timedelta | None = None,
+    as_of: Instant = None,
+    data: Path | str | Store | None = None,
+    hours_per_month: float | None = None,
+) -> Offers:
+    """Return what is for rent now, cheapest first.
+
+    Args:
+        gpu: one or several names, each with a count or range if wanted: `L40S`, `L40S:2`, `h100:4..8`.
+        count: GPUs in the offer: `8`, `2..`.
+        vram_gib: memory of one GPU, GiB: `40..`.
+        vram_total_gib: memory of all its GPUs, GiB.
+        kind: `on_demand`, `spot`, `reserved`, `serverless`, or `any`.
+        provider: who runs or sells it.
+        country: ISO codes of two letters, or `EU`.
+        region: text within the region's name.
+        max_usd_per_gpu_hour: price limit for one GPU.
+        max_usd_per_hour: price limit for the whole offer.
+        vcpu: virtual CPUs of the offer.
+        ram_gib: main memory of the offer, GiB.
+        disk_gib: local disk of the offer, GiB.
+        nvlink: whether its GPUs must have, or must not have, NVLink.
+        graphics: whether its GPUs must be able, or not, to render.
+        sort: a column or a ratio of two: `usd`, `vram_gib/usd`, `-ram_gib`.
+        limit: how many at most; None for all.
+        max_age: leave out what is older; None for 7 days, lists made once excepted.
+        as_of: look at the market of that day or instant; None for the newest.
+        data: the market; None for the default.
+        hours_per_month: for USD a month; None for the configured 730.
+
+    Raises:
+        UnknownName: a GPU, provider, kind, country or column that is none.
+        BadQuantity: a number or range that cannot be read, or is negative.
+        NoAnswer: nothing matches; the message says which condition stands in the way.
+
+    Example:
+        >>> import rackrate
+        >>> cheapest = rackrate.offers("l40s", kind="spot")[0]
+        >>> cheapest.kind.value, cheapest.gpu
+        ('spot', 'l40s')
+    """
+    wanted = OfferFilter(
+        gpus=tuple(_wanted(text) for text in _several(gpu)),
+        slugs=_capable(nvlink, graphics),
+        counts=_limits(count, "count"),
+        vram_gib=_limits(vram_gib, "vram"),
+        vram_total_gib=_limits(vram_total_gib, "vram total"),
+        kinds=_kinds(kind),
+        providers=tuple(_provider_slug(name) for name in _several(provider)),
+        countries=tuple(ask.countries_of(_several(country))),
+        region=region,
+        max_usd_per_gpu_hour=_usd(max_usd_per_gpu_hour, "max price"),
+        max_usd_per_hour=_usd(max_usd_per_hour, "max total"),
+        vcpu=_limits(vcpu, "vcpu"),
+        ram_gib=_limits(ram_gib, "ram"),
+        disk_gib=_limits(disk_gib, "disk"),
+    )
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit} is not above 0", hint="leave it out for all")
+    store, at = market(data), _instant(as_of)
+    age = parse_age(max_age, "max age") if isinstance(max_age, str) else max_age
+    found = _find(store, wanted, sort, limit, at, age, hours_per_month)
+    if not found.rows:
+        raise _no_offers(store, wanted, found, at)
+    return found
+
+
+def price(
+    gpu: str,
+    *,
+    kind: str = Kind.ON_DEMAND,
+    history: str | timedelta | None = None,
+    by_provider: bool = False,
+    as_of: Instant = None,
+    data: Path | str | Store | None = None,
+    hours_per_month: float | None = None,
+) -> Price:
+    """Return what one GPU costs: per hour to month, spread across providers, history.
+
+    Args:
+        gpu: a name of a product, or of a family for offers that say no more.
+        kind: `on_demand`, `spot`, `reserved` or `serverless`.
+        history: how far to look back: `90d`; None for none.
+        by_provider: whether to keep each provider's days.
+        as_of: look at the market of that day or instant; None for the newest.
+        data: the market; None for the default.
+        hours_per_month: for USD a month; None for the configured 730.
+
+    Raises:
+        UnknownName: no such GPU or kind.
+        BadQuantity: a length of time that cannot be read.
+    """
+    kinds = _kinds(kind)
+    if len(kinds) != 1:
+        raise UsageError("a price is of one kind", hint="kinds are never mixed in one statistic")
+    match = match_gpu(gpu)
+    slug = match.slug or find_gpu(gpu).slug
+    return price_of(
+        market(data),
+        slug,
+        kinds[0],
+        as_of=_instant(as_of),
+        history=parse_age(history, "history") if isinstance(history, str) else history,
+        by_provider=by_provider,
+        families=families_of(slug),
+        hours_per_month=hours_per_month or config.load().hours_per_month,
+    )
+
+
+def not_older(store: Store, max_age: str, now: datetime) -> None:
+    """Check that the newest listing of a market is not older than `max_age`.
+
+    Raises:
+        StaleData: it is; the message says by how much.
+        BadQuantity: a length of time that cannot be read.
+    """
+    limit = parse_age(max_age, "max age")
+    if store.newest is None or now - store.newest > limit:
+        age = format_age(now - store.newest) if store.newest else "of unknown age"
+        raise StaleData(f"the newest prices are {age} old", hint="import newer ones, or allow a higher age")
+
+
+def _find(
+    store: Store,
+    wanted: OfferFilter,
+    sort: str,
+    limit: int | None,
+    as_of: datetime | None,
+    max_age: timedelta | None,
+    hours_per_month: float | None,
+) -> Offers:
+    order = ask.order_by(sort)
+    found = store.find(wanted, order, limit=limit, as_of=as_of, max_age=max_age or SHOWN)
+    return Offers(
+        rows=found.rows,
+        n_matching=found.n_matching,
+        hidden=found.hidden,
+        as_of=as_of or store.newest,
+        version=store.version,
+        stream=lambda: store.arrow(wanted, order, limit=limit, as_of=as_of),
+        hours_per_month=hours_per_month or config.load().hours_per_month,
+    )
+
+
+def _no_offers(store: Store, wanted: OfferFilter, found: Offers, as_of: datetime | None) -> NoAnswer:
+    """Say which condition removed the last offer, and what the defaults hide."""
+    freed = {name: n for name, n in store.removing(wanted, as_of).items() if n}
+    if freed:
+        name, n = max(freed.items(), key=lambda item: item[1])
+        hint = f"without --{name} there would be {n}"
+    elif found.hidden:
+        hint = "left out by default: " + ", ".join(f"{n} {why}" for why, n in found.hidden.items())
+    else:
+        hint = "loosen two conditions at once, or look at `rackrate gpus list`"
+    return NoAnswer("no offer matches all of that", hint=hint, code="no-offers")
+
+
+def _cheapest_each(offers: Offers) -> Offers:
+    """Keep the cheapest current offer of each provider and kind."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for row, offer in zip(offers.rows, offers, strict=True):
+        if (offer.provider, offer.kind) not in seen:
+            seen.add((offer.provider, offer.kind))
+            kept.append(row)
+    return _of(offers, kept)
+
+
+def _bundles(offers: Offers, n: int = 12) -> Offers:
+    """Keep whole instances whose vCPU and memory are stated: the cheapest of each provider and size."""
+    seen: set[tuple[str, str | None]] = set()
+    kept = []
+    for row, offer in zip(offers.rows, offers, strict=True):
+        whole = offer.vcpu is not None and offer.ram_gib is not None and offer.kind is Kind.ON_DEMAND
+        if whole and (offer.provider, offer.sku) not in seen:
+            seen.add((offer.provider, offer.sku))
+            kept.append(row)
+    return _of(offers, kept[:n], len(kept))
+
+
+def _of(offers: Offers, rows: list[tuple[Any, ...]], n_matching: int | None = None) -> Offers:
+    return replace(offers, rows=tuple(rows), n_matching=n_matching or offers.n_matching)
+
+
+def _compare(found: list[Gpu], store: Store, as_of: datetime | None) -> Comparison:
+    prices = {each.slug: price_of(store, each.slug, Kind.ON_DEMAND, as_of=as_of).spread for each in found}
+    return Comparison(tuple(found), prices, as_of or store.newest, store.version)
+
+
+def _wanted(text: str) -> Wanted:
+    """Read `L40S`, `L40S:2` or `h100:4..8`; a family stands for everything in it."""
+    name, colon, counts = text.rpartition(":")
+    if not colon:
+        name, counts = text, ""
+    match = match_gpu(name)
+    slugs = family_members(match.slug) if match.slug else (find_gpu(name).slug,)
+    return Wanted(tuple(slugs), parse_range(counts, "count") if counts else Range())
+
+
+def _capable(nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] | None:
+    """Return the GPUs that have, or lack, what is asked; None when nothing is."""
+    if nvlink is None and graphics is None:
+        return None
+    return tuple(
+        each.slug
+        for each in all_gpus()
+        if nvlink in (None, each.has_nvlink) and graphics in (None, each.has_graphics)
+    )
+
+
+def _kinds(text: str) -> tuple[Kind, ...]:
+    folded = text.strip().lower().replace("-", "_")
+    if folded == "any":
+        return ()
+    if folded not in list(Kind):
+        choices = [*Kind, "any"]
+        raise UnknownName("kind", text, nearest(folded, choices) or choices)
+    return (Kind(folded),)
+
+
+def _provider_slug(name: str) -> str:
+    """Return the slug; a provider that only the market knows keeps its own name."""
+    match = match_provider(name)
+    return match.slug if match.is_known else find_provider(name).slug
+
+
+def _limits(value: Limits, what: str) -> Range:
+    if value is None:
+        return Range()
+    return value if isinstance(value, Range) else parse_range(str(value), what)
+
+
+def _usd(value: str | float | None, what: str) -> float | None:
+    return None if value is None else parse_price(str(value), what)
+
+
+def _instant(value: Instant) -> datetime | None:
+    if value is None or isinstance(value, datetime):
+        return value
+    return parse_instant(str(value), "as-of")
+
+
+def _several(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)

@@ -1,0 +1,138 @@
+"""Settings: flags over environment over project file over user file over defaults.
+
+    [rackrate]                 # rackrate.toml in the working directory, config.toml in the user's folder
+    data = "/srv/market"       # RACKRATE_DATA: the market store
+    hours_per_month = 720      # RACKRATE_HOURS_PER_MONTH: for USD a month
+
+Each value knows where it comes from (`rackrate config show`).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rackrate.errors import UnknownName, UsageError, nearest
+from rackrate.units import HOURS_PER_MONTH, parse_number
+
+KEYS = {
+    "data": "folder of the market store",
+    "hours_per_month": "hours that a month is counted with",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value and where it comes from.
+
+    Attributes:
+        key: its name.
+        value: as text.
+        origin: `default`, `environment RACKRATE_X` or a file.
+        means: what it is for.
+    """
+
+    key: str
+    value: str
+    origin: str
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings, resolved."""
+
+    settings: tuple[Setting, ...]
+
+    def __getitem__(self, key: str) -> str:
+        """Return the value of a key, as text; empty when it is not set."""
+        return next(setting.value for setting in self.settings if setting.key == key)
+
+    @property
+    def data(self) -> Path | None:
+        """Return the market store that the user named; None for the default."""
+        return Path(self["data"]).expanduser() if self["data"] else None
+
+    @property
+    def hours_per_month(self) -> float:
+        """Return the hours that a month is counted with.
+
+        Raises:
+            UsageError: not a number above 0 and up to 744 (31 days).
+        """
+        return month_hours(self["hours_per_month"])
+
+
+def month_hours(text: str) -> float:
+    """Read the hours of a month.
+
+    Raises:
+        BadQuantity: not a number.
+        UsageError: not above 0 and up to 744 (31 days).
+    """
+    hours = parse_number(text, "hours per month")
+    if not 0 < hours <= 744:  # noqa: PLR2004 - 31 days
+        raise UsageError(
+            f"hours per month {text!r} is not between 0 and 744", hint="730 is a twelfth of a year"
+        )
+    return hours
+
+
+def user_folder() -> Path:
+    """Return the user's configuration folder."""
+    import platformdirs  # noqa: PLC0415 - start-up: only some commands ask for it
+
+    return Path(platformdirs.user_config_dir("rackrate"))
+
+
+def default_store() -> Path:
+    """Return the market store in the user's data folder."""
+    import platformdirs  # noqa: PLC0415 - start-up: only some commands ask for it
+
+    return Path(platformdirs.user_data_dir("rackrate")) / "market"
+
+
+def load() -> Config:
+    """Resolve all settings.
+
+    Raises:
+        UnknownName: a file has a key that is none of ours.
+        UsageError: a file is not TOML.
+    """
+    layers = list(_layers())
+    defaults = {"data": "", "hours_per_month": f"{HOURS_PER_MONTH:g}"}
+    settings = []
+    for key, means in KEYS.items():
+        origin, value = next(
+            ((origin, str(values[key])) for origin, values in layers if key in values),
+            ("default", defaults[key]),
+        )
+        settings.append(Setting(key, value, origin, means))
+    return Config(tuple(settings))
+
+
+def _layers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for key in KEYS:
+        name = f"RACKRATE_{key.upper()}"
+        if os.environ.get(name):
+            yield f"environment {name}", {key: os.environ[name]}
+    for path in (Path("rackrate.toml"), user_folder() / "config.toml"):
+        if path.is_file():
+            yield str(path), _read(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8")).get("rackrate", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} has no table [rackrate]")
+    for key in values:
+        if key not in KEYS:
+            raise UnknownName("setting", key, nearest(key, KEYS) or list(KEYS))
+    return values

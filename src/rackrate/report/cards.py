@@ -1,0 +1,237 @@
+"""Answers made of catalog facts alone: lists and cards of GPUs, models and providers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rackrate.catalog.fact import Fact
+from rackrate.catalog.gpu import Gpu
+from rackrate.catalog.load import sources
+from rackrate.catalog.model import Model
+from rackrate.catalog.provider import Provider
+from rackrate.report.block import Block, Column, Table, Text, to_html
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table of things.
+
+    Attributes:
+        title: what is listed.
+        columns: of the table.
+        rows: raw values.
+        notes: what one must know.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return one object a row."""
+        keys = [column.key for column in self.columns]
+        data = [{key: _plain(value) for key, value in zip(keys, row, strict=True)} for row in self.rows]
+        return {"data": data, "meta": {"n": len(data), "notes": list(self.notes)}}
+
+    def blocks(self) -> list[Block]:
+        """Return the one table."""
+        return [Table(self.title, self.columns, self.rows, self.notes)]
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())
+
+
+@dataclass(frozen=True)
+class Card:
+    """All facts of one thing, each with its source.
+
+    Attributes:
+        title: its name.
+        plain: the same as plain data.
+        facts: name, with the unit in it, to the fact.
+        remarks: what else one should know.
+    """
+
+    title: str
+    plain: Mapping[str, Any]
+    facts: Mapping[str, Fact[Any]]
+    remarks: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as plain data, with the sources that they name."""
+        named = {fact.source for fact in self.facts.values() if fact}
+        named |= {claim.source for fact in self.facts.values() for claim in fact.also}
+        return {**self.plain, "sources": source_table(named)}
+
+    def blocks(self) -> list[Block]:
+        """Return a table of facts; an unknown one gives its reason."""
+        return [
+            fact_table(self.title, self.facts),
+            *([Text("Remarks", self.remarks)] if self.remarks else []),
+        ]
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())
+
+
+def fact_table(title: str, facts: Mapping[str, Fact[Any]]) -> Table:
+    """Return facts, sources and dates, and what other sources say instead."""
+    columns = (
+        Column("fact", "fact"),
+        Column("value", "value"),
+        Column("source", "source", absent=""),
+        Column("date", "date", absent=""),
+        Column("also", "others say", absent=""),
+    )
+    rows = []
+    for name, fact in facts.items():
+        source = sources().get(fact.source)
+        also = "; ".join(f"{_text(claim.value)}: {claim.why}" for claim in fact.also) or None
+        value = _text(fact.value) if fact else f"unknown: {fact.unknown}"
+        title_ = f"{source.title} ({source.confidence})" if source else None
+        rows.append((name, value, title_, source.date if source else None, also))
+    return Table(title, columns, rows)
+
+
+def source_table(named: set[str]) -> dict[str, dict[str, str]]:
+    """Return title, date, confidence and address of the sources of these ids."""
+    found = {key: sources()[key] for key in sorted(named) if key in sources()}
+    return {
+        key: {"title": s.title, "date": s.date, "confidence": s.confidence, "url": s.url}
+        for key, s in found.items()
+    }
+
+
+def gpu_list(gpus: Sequence[Gpu], tally: Sequence[tuple[Any, ...]]) -> Listing:
+    """Return all GPUs with what decides, and the on-demand prices of those that are for rent."""
+    columns = (
+        Column("gpu", "GPU"),
+        Column("name", "name"),
+        Column("segment", "segment"),
+        Column("architecture", "architecture"),
+        Column("memory_gib", "GiB", 0, "not known"),
+        Column("bandwidth_gb_per_s", "GB/s", 0, "not known"),
+        Column("fp16_dense_tflops", "FP16 dense", 0, "none"),
+        Column("fp8_dense_tflops", "FP8 dense", 0, "none"),
+        Column("tdp_w", "W", 0, "not known"),
+        Column("nvlink_gb_per_s", "NVLink GB/s", 0, "not known"),
+        Column("has_graphics", "graphics"),
+        Column("n_providers", "providers", 0),
+        Column("low_usd_per_gpu_hour", "from USD/h", 3, "no offer"),
+    )
+    lows: dict[str, list[float]] = {}
+    for gpu, kind, _, usd, _ in tally:
+        if kind == "on_demand":
+            lows.setdefault(gpu, []).append(usd)
+    rows = tuple(
+        (
+            gpu.slug,
+            gpu.name,
+            gpu.segment,
+            gpu.architecture,
+            gpu.memory_gib.value,
+            gpu.bandwidth_gb_per_s.value,
+            gpu.dense_tflops("fp16").value,
+            gpu.dense_tflops("fp8").value,
+            gpu.tdp_w.value,
+            gpu.nvlink_gb_per_s.value,
+            gpu.has_graphics,
+            len(lows.get(gpu.slug, ())),
+            min(lows.get(gpu.slug, ()), default=None),
+        )
+        for gpu in gpus
+    )
+    notes = ("TFLOPS are dense; prices are on-demand",)
+    return Listing(f"{len(rows)} GPUs", columns, rows, notes)
+
+
+def model_list(models: Sequence[Model]) -> Listing:
+    """Return all models with their sizes."""
+    columns = (
+        Column("model", "model"),
+        Column("name", "name"),
+        Column("maker", "maker"),
+        Column("task", "task"),
+        Column("params_total", "parameters", 0, "not known"),
+        Column("params_active", "active", 0, "not known"),
+        Column("max_position_embeddings", "context", 0, "has none"),
+        Column("kv_bytes_per_token_bf16", "KV bytes/token", 0, "has none"),
+    )
+    rows = tuple(
+        (
+            model.slug,
+            model.name,
+            model.maker,
+            model.task,
+            model.params_total.value,
+            model.params_active.value,
+            model.max_position_embeddings.value,
+            model.kv_bytes_per_token_bf16.value,
+        )
+        for model in models
+    )
+    return Listing(f"{len(rows)} models", columns, rows)
+
+
+def provider_list(providers: Sequence[Provider], n_offers: Mapping[str, int]) -> Listing:
+    """Return all providers and how many counted offers each has now."""
+    columns = (
+        Column("provider", "provider"),
+        Column("name", "name"),
+        Column("tier", "tier", absent="not known"),
+        Column("home_country", "home", absent="not known"),
+        Column("billing_currency", "bills in", absent="not known"),
+        Column("n_offers", "counted offers", 0),
+        Column("site", "site", absent="not known"),
+    )
+    rows = tuple(
+        (
+            provider.slug,
+            provider.name,
+            provider.tier.value,
+            provider.home_country.value,
+            provider.billing_currency.value,
+            n_offers.get(provider.slug, 0),
+            provider.site.value,
+        )
+        for provider in providers
+    )
+    return Listing(f"{len(rows)} providers", columns, rows)
+
+
+def gpu_card(gpu: Gpu) -> Card:
+    """Return every fact of a GPU."""
+    return Card(gpu.name, gpu.to_dict(), gpu.facts(), gpu.remarks)
+
+
+def model_card(model: Model) -> Card:
+    """Return every fact of a model."""
+    return Card(model.name, model.to_dict(), model.facts(), model.remarks)
+
+
+def provider_card(provider: Provider) -> Card:
+    """Return every fact of a provider."""
+    return Card(provider.name, provider.to_dict(), provider.facts(), provider.remarks)
+
+
+def _text(value: Any) -> str:
+    return Column("", "").write(value)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def offers_by_provider(tally: Sequence[tuple[Any, ...]]) -> dict[str, int]:
+    """Return the number of counted offers of each provider."""
+    counts: dict[str, int] = {}
+    for provider, n in _pairs(tally):
+        counts[provider] = counts.get(provider, 0) + n
+    return counts
+
+
+def _pairs(tally: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, int]]:
+    return ((provider, n) for _, _, provider, _, n in tally)

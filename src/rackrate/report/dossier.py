@@ -1,0 +1,178 @@
+"""The dossier of one GPU: what it is, what it costs, who rents it, what it suits, beside its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rackrate.catalog.gpu import Gpu
+from rackrate.catalog.workload import suitable_workloads
+from rackrate.report.block import Block, Column, Table, Text, to_html
+from rackrate.report.cards import fact_table, gpu_card
+from rackrate.report.compare import Comparison
+from rackrate.report.offers import Offers, age_of
+from rackrate.report.price import Price
+
+_SHEET = (
+    "memory_gib", "memory_visible_gib", "bandwidth_gb_per_s", "fp16_tensor_tflops", "fp8_tensor_tflops",
+    "int8_tensor_tops", "fp4_tensor_tflops", "fp32_tflops", "measured_matmul_bf16_tflops", "tdp_w",
+    "nvlink_gb_per_s", "pcie_gen", "form_factor", "rt_cores", "graphics_apis", "nvenc", "nvdec",
+    "mig_instances", "street_usd",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """Everything on one GPU.
+
+    Attributes:
+        gpu: its facts.
+        price: what it costs, on-demand first.
+        offers: current offers of one GPU, cheapest first, all kinds.
+        bundles: current whole instances whose vCPU and memory are stated, cheapest per GPU first.
+        comparison: the GPU beside those that it is most often weighed against.
+        purchases: instant, USD and source of what one card cost to buy, oldest first.
+    """
+
+    gpu: Gpu
+    price: Price
+    offers: Offers
+    bundles: Offers
+    comparison: Comparison
+    purchases: tuple[tuple[Any, ...], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers as plain data."""
+        return {
+            "gpu": gpu_card(self.gpu).to_dict(),
+            "price": self.price.to_dict(),
+            "offers": self.offers.to_dict(),
+            "bundles": self.bundles.to_dict(),
+            "workloads": [
+                {"workload": s.workload.slug, "verdict": s.verdict, "reasons": list(s.reasons)}
+                for s in suitable_workloads(self.gpu)
+            ],
+            "comparison": self.comparison.to_dict(),
+            "purchases": [
+                {"at": at.isoformat(), "usd": usd, "source": source} for at, usd, source in self.purchases
+            ],
+        }
+
+    def blocks(self) -> list[Block]:
+        """Return the dossier in the order in which people ask."""
+        blocks: list[Block] = [self._what(), *self._cost()]
+        if self.offers.rows:
+            blocks.append(self._who())
+        if self.bundles.rows:
+            blocks.append(self._bundles())
+        return [*blocks, self._workloads(), Text("Beside others", self.comparison.sentences()), self._own()]
+
+    def _what(self) -> Table:
+        gpu = self.gpu
+        facts = gpu.facts()
+        sheet = fact_table("", {name: facts[name] for name in _SHEET})
+        chips = [gpu.segment, gpu.architecture, gpu.chip, gpu.memory_label]
+        chips.append(f"{gpu.tdp_w.value:g} W" if gpu.tdp_w else "")
+        chips.append("NVLink" if gpu.has_nvlink else "no NVLink")
+        chips.append("graphics kept" if gpu.has_graphics else "compute only")
+        notes = (*gpu.remarks, f"all facts: rackrate gpus show {gpu.slug}")
+        return replace(sheet, title=f"{gpu.name} ({', '.join(filter(None, chips))})", notes=notes)
+
+    def _cost(self) -> Iterator[Block]:
+        if self.price.spread is None:
+            yield Text("Price", (f"no {self.price.kind} offers of the {self.gpu.slug} in these data",))
+            return
+        yield self.price.rent_table()
+        yield self.price.spread_table()
+        if len(self.price.history) > 1:
+            yield self.price.plot()
+            yield Text("Price history", tuple(self._history_words()))
+
+    def _history_words(self) -> Iterator[str]:
+        days = self.price.history
+        first, last = days[0], days[-1]
+        yield (
+            f"{len(days)} days, {first.day} to {last.day}: median {first.median_usd_per_gpu_hour:.3f} -> "
+            f"{last.median_usd_per_gpu_hour:.3f} USD/GPU-h ({first.n} -> {last.n} providers), "
+            f"like-for-like index 100 -> {last.index:.1f}"
+        )
+        for day in days:
+            if day.entered or day.left:
+                entered = f"entered: {', '.join(day.entered)}" if day.entered else ""
+                left = f"left: {', '.join(day.left)}" if day.left else ""
+                yield f"{day.day}  {'; '.join(filter(None, (entered, left)))}"
+
+    def _who(self) -> Table:
+        columns = (
+            Column("provider", "provider"),
+            Column("kind", "kind"),
+            Column("tier", "tier"),
+            Column("gpu_count", "n", 0),
+            Column("usd_per_gpu_hour", "USD/GPU-h", 3),
+            Column("region", "region"),
+            Column("age", "age"),
+            Column("source_url", "seen at"),
+        )
+        rows = [
+            (o.provider, o.kind.value, o.tier, o.gpu_count, o.usd_per_gpu_hour, o.region)
+            + (age_of(o, self.offers.as_of), o.source_url)
+            for o in self.offers
+        ]
+        hidden = self.offers.n_matching - len(self.offers)
+        more = (
+            (f"{hidden} more: rackrate offers --gpu {self.gpu.slug} --kind any --limit 0",) if hidden else ()
+        )
+        return Table("Where to rent it: cheapest offer of each provider and kind", columns, rows, more)
+
+    def _bundles(self) -> Table:
+        columns = (
+            Column("provider", "provider"),
+            Column("sku", "instance"),
+            Column("gpu_count", "GPUs", 0),
+            Column("vcpu", "vCPU", 0),
+            Column("ram_gib", "RAM GiB", 0),
+            Column("disk_gib", "disk GiB", 0),
+            Column("kind", "kind"),
+            Column("country", "country"),
+            Column("usd_per_hour", "USD/h", 3),
+            Column("usd_per_gpu_hour", "USD/GPU-h", 3),
+            Column("age", "age"),
+        )
+        rows = [
+            (o.provider, o.sku, o.gpu_count, o.vcpu, o.ram_gib, o.disk_gib, o.kind.value, o.country)
+            + (o.usd_per_hour, o.usd_per_gpu_hour, age_of(o, self.offers.as_of))
+            for o in self.bundles
+        ]
+        notes = ("lists made once: shown with their date, not counted in the spread",)
+        return Table("Instances (GPU + vCPU + RAM + disk), cheapest per GPU first", columns, rows, notes)
+
+    def _workloads(self) -> Table:
+        columns = (Column("workload", "workload"), Column("verdict", "verdict"), Column("why", "why"))
+        rows = [(s.workload.name, s.verdict, "; ".join(s.reasons)) for s in suitable_workloads(self.gpu)]
+        return Table("Suitable workloads", columns, rows)
+
+    def _own(self) -> Text:
+        gpu = self.gpu
+        lines = []
+        if gpu.msrp_usd:
+            lines.append(f"launch price {gpu.msrp_usd.value:,.0f} USD")
+        else:
+            lines.append(f"launch price: {gpu.msrp_usd.unknown}")
+        if gpu.street_usd:
+            lines.append(
+                f"street price {gpu.street_usd.value:,.2f} USD on {gpu.street_date.value or 'no date'}"
+            )
+        if self.purchases:
+            at, usd, source = self.purchases[-1]
+            lines.append(
+                f"{len(self.purchases)} prices of the card; newest {usd:,.2f} USD on {at:%Y-%m-%d} ({source})"
+            )
+        return Text("To buy", tuple(lines))
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())
+
+    def __repr__(self) -> str:
+        """Say what it is and what it costs, in one line."""
+        return f"<Dossier: {self.gpu.name}, {self.price!r}>"
