@@ -12,7 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rackrate.api import compare, gpu, gpus, market, model, models, offers, price, provider, providers
+    from rackrate.api import (
+        compare,
+        gpu,
+        gpus,
+        model,
+        models,
+        offers,
+        open_market,
+        price,
+        provider,
+        providers,
+    )
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
 
 _WHERE = {
@@ -23,10 +34,10 @@ _WHERE = {
     "compare": "rackrate.api",
     "gpu": "rackrate.api",
     "gpus": "rackrate.api",
-    "market": "rackrate.api",
     "model": "rackrate.api",
     "models": "rackrate.api",
     "offers": "rackrate.api",
+    "open_market": "rackrate.api",
     "price": "rackrate.api",
     "provider": "rackrate.api",
     "providers": "rackrate.api",
@@ -40,10 +51,10 @@ __all__ = [
     "compare",
     "gpu",
     "gpus",
-    "market",
     "model",
     "models",
     "offers",
+    "open_market",
     "price",
     "provider",
     "providers",

@@ -67,7 +67,7 @@ def parse_number(text: str, what: str) -> float:
     Raises:
         BadQuantity: `text` is not one; the message names `what`.
     """
-    if not re.fullmatch(rf"\s*{_NUMBER}\s*", text):
+    if not re.fullmatch(rf"\s*{_NUMBER}\s*", text) or math.isinf(float(text)):
         raise BadQuantity(f"{what} {text!r} is not a number", hint="write it like 2 or 0.95")
     return float(text)
 

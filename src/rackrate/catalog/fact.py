@@ -91,6 +91,14 @@ class Fact(Generic[T]):
         source = table.get("source", default_source) if value is not None else ""
         return cls(value, source, table.get("unknown", ""), also)
 
+    def written(self) -> str:
+        """Write the value for people, or `unknown` and the reason."""
+        if self.value is None:
+            return f"unknown: {self.unknown}"
+        if isinstance(self.value, (list, tuple)):
+            return ", ".join(map(str, self.value))
+        return f"{self.value:,.10g}" if isinstance(self.value, (int, float)) else str(self.value)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fact as plain data, for `--json` and the API."""
         if self.value is None:

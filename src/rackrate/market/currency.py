@@ -7,6 +7,7 @@ is told, because beyond `FAR` a conversion is a guess (quality rule 14).
 
 from __future__ import annotations
 
+import math
 import tomllib
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
@@ -39,7 +40,7 @@ class Rates:
         """
         by_code: dict[str, dict[date, float]] = {}
         for code, day, rate in rows:
-            if not rate > 0:
+            if not 0 < rate < math.inf:
                 raise UsageError(f"exchange rate of {code} on {day} is {rate}, not above 0")
             by_code.setdefault(code.upper(), {})[day] = rate
         ordered = {code: sorted(days.items()) for code, days in by_code.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from rackrate.errors import ImportRejected
 from rackrate.market import currency, importers
 from rackrate.market.importers import mapping as mapped
 from rackrate.market.importers.files import Listing, Purchase, When, digest
-from rackrate.market.normalise import Batch, Reject, Unreadable, normalise, number
+from rackrate.market.normalise import Batch, Reject, Unreadable, instant, normalise, number, plain
 from rackrate.market.store.read import Store
-from rackrate.market.store.write import Arrival, Receipt, publish
+from rackrate.market.store.write import Arrival, Receipt, copy_store, publish
 
 _ONCE = frozenset({"skypilot", "tardellirs", "fsdl", "aws"})
 """Formats whose lists are made by hand or at no fixed time: shown with their date, never dropped."""
@@ -59,9 +60,10 @@ def import_list(
         inputs = [mapping, *mapped.inputs(path)]
     else:
         listings = importers.reader(form)(path, when)
+        if not path.exists():
+            raise ImportRejected(f"{path} does not exist")
         inputs = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    if not path.exists():
-        raise ImportRejected(f"{path} does not exist")
+    before = [_state(file) for file in inputs]
     arrivals = []
     for listing in listings:
         about = {
@@ -78,8 +80,31 @@ def import_list(
         if not batch.rows and not bought and not batch.rejects:
             raise ImportRejected(f"{path} holds no records")
         arrivals.append(Arrival(batch, about, bought))
-    key = digest(inputs) + (at.isoformat() if at else "")
+    key = digest(inputs)
+    if before != [_state(file) for file in inputs]:
+        raise ImportRejected(
+            f"{path} changed while it was read", hint="import it again once its writer is done"
+        )
+    key += at.isoformat() if at else ""
     return publish(folder, arrivals, key, usual_prices(), is_dry_run=is_dry_run, on_file=on_file)
+
+
+def copy_sample(folder: Path, *, is_dry_run: bool = False) -> list[Receipt]:
+    """Put the bundled sample's lists into a store, for a market made of them and of one's own lists.
+
+    Raises:
+        Refused: the folder cannot be written.
+    """
+    return copy_store(Store.sample().folder, folder, is_dry_run=is_dry_run)
+
+
+def _state(file: Path) -> tuple[int, int, int]:
+    """Return what tells whether a file was written to or replaced."""
+    try:
+        found = file.stat()
+    except OSError as error:
+        raise ImportRejected(f"cannot read {file}: {error.strerror}") from error
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def usual_prices() -> Mapping[tuple[str, str], float]:
@@ -99,12 +124,13 @@ def _purchases(
     for line, purchase in enumerate(_only_purchases(listing.rows), 1):
         try:
             usd = _above_zero(purchase.usd)
-            datetime.fromisoformat(purchase.at)
+            at = instant(purchase.at, "time").replace(tzinfo=None).isoformat()
         except ValueError as error:
             short = f"{purchase.gpu_raw} {purchase.at} {purchase.usd}"
             batch.rejects.append(Reject(purchase.origin, line, "no_price", str(error), short))
             continue
-        bought.append((purchase, match_gpu(purchase.gpu_raw).slug, usd))
+        card = replace(purchase, gpu_raw=plain(str(purchase.gpu_raw)), at=at)
+        bought.append((card, match_gpu(card.gpu_raw).slug, usd))
     return batch, tuple(bought)
 
 

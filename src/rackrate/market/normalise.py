@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -139,6 +139,7 @@ def normalise(
 
 def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
     """Return the row's values in the order of the columns, then those of `EXTRA`."""
+    _clean(raw)
     price = _price(raw.price)
     stated = number(raw.gpu_count, "gpu_count")
     count = 1.0 if stated is None else stated
@@ -159,6 +160,8 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
     hourly = price / raw.price_hours
     scale = max(count, 1e-9)
     usd_total = hourly * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
+    if not math.isfinite(usd_total / scale):
+        raise Unreadable("price", f"price {raw.price!r:.40} for {count:g} GPUs is not finite")
     seller = _provider(raw.seller)[0] if raw.seller else None
     country = raw.country.strip().upper()
     row_tier = _TIERS.get(raw.tier) or kind_tier or raw.tier or tier
@@ -204,6 +207,41 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
     )
 
 
+_TEXTS = (
+    "provider", "seller", "gpu_raw", "kind", "tier", "sku", "interconnect", "country", "region",
+    "currency", "source_url", "notes",
+)  # fmt: skip
+
+
+def _clean(raw: RawOffer) -> None:
+    """Make text of every field that is text: sources write numbers, nulls and broken UTF-16 there."""
+    for name in _TEXTS:
+        value = getattr(raw, name)
+        if isinstance(value, str) and value.isascii() and "\0" not in value:
+            continue
+        if isinstance(value, (list, dict)):
+            raise Unreadable("malformed", f"{name} {value!r:.80} is no text")
+        setattr(raw, name, "" if value is None else plain(str(value)))
+
+
+def plain(text: str) -> str:
+    """Return text that can be stored: without NUL and without halves of surrogate pairs."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
+
+
+def instant(value: Any, what: str) -> datetime:
+    """Read an ISO 8601 instant; one without an offset is UTC.
+
+    Raises:
+        Unreadable: not one.
+    """
+    try:
+        found = datetime.fromisoformat(value)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Unreadable("malformed", f"{what} {value!r:.80} is no date") from error
+
+
 def number(value: Any, what: str) -> float | None:
     """Read a number that may be text, with thousands separators and a unit sign; None when absent.
 
@@ -215,18 +253,18 @@ def number(value: Any, what: str) -> float | None:
     if value is None or value == "":
         return None
     rule = "price" if what == "price" else "malformed"
-    if isinstance(value, bool):
-        raise Unreadable(rule, f"{what} {value!r} is not a number")
-    if not isinstance(value, (int, float)):
-        try:
-            value = _number(str(value))
-        except ValueError as error:
-            raise Unreadable(rule, f"{what} {value!r} is not a number") from error
-    if value is not None and not math.isfinite(value):
-        raise Unreadable(rule, f"{what} {value!r} is not finite")
-    return None if value is None else float(value)
+    if isinstance(value, (bool, list, dict)):
+        raise Unreadable(rule, f"{what} {value!r:.80} is not a number")
+    try:
+        found = float(value) if isinstance(value, (int, float)) else _number(str(value))
+    except (ValueError, OverflowError) as error:
+        raise Unreadable(rule, f"{what} {str(value)[:80]!r} is not a number") from error
+    if found is not None and not math.isfinite(found):
+        raise Unreadable(rule, f"{what} {value!r:.80} is not finite")
+    return found
 
 
+_LARGEST = 2**31 - 1  # what a column of whole numbers holds
 _ABSENT = {"", "-", "—", "n/a", "na", "none", "null", "unknown"}
 
 
@@ -235,9 +273,9 @@ def _number(text: str) -> float | None:
     stripped = text.strip()
     if stripped.casefold() in _ABSENT:
         return None
-    if re.fullmatch(r"[^\d,]*\d+,\d{1,2}", stripped):  # 1,25: a decimal comma, not thousands
-        stripped = stripped.replace(",", ".")
     stripped = re.sub(r"^(?:[$€£]|USD|EUR|GBP)\s*|\s*(?:[$€£]|USD|EUR|GBP)$", "", stripped)
+    if re.fullmatch(r"[-+]?(?:0,\d+|\d+,\d{1,2})", stripped):  # 1,25 or 0,950: no thousands
+        stripped = stripped.replace(",", ".")
     return float(re.sub(r"(?<=\d),(?=\d{3})", "", stripped).replace("\u00a0", ""))
 
 
@@ -256,10 +294,12 @@ def _sizes(*values: Any) -> tuple[Any, ...]:
     unread: tuple[str, ...] = ()
     for value in values:
         try:
-            read.append(number(value, "size"))
+            size = number(value, "size")
         except Unreadable:
-            read.append(None)
-            unread = ("shape_unread",)
+            size = math.nan
+        is_size = size is None or 0 <= size <= _LARGEST
+        read.append(size if is_size else None)
+        unread = unread if is_size else ("shape_unread",)
     return (*read, unread)
 
 
@@ -269,6 +309,8 @@ def _provider(raw: str) -> tuple[str, str, bool]:
     if not raw.strip():
         raise Unreadable("no_provider", "the record names no provider")
     slug = match_provider(raw).slug
+    if not slug:
+        raise Unreadable("no_provider", f"{raw!r} is no name of a provider")
     try:
         tier = str(find_provider(slug).tier.value or "")
     except UnknownName:

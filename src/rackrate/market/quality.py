@@ -60,7 +60,7 @@ RULES = (
     Rule(3, "total_as_per_gpu", Action.HOLD, "the price per GPU is that of the whole instance",
          "price_per = 'gpu' AND gpu_count >= 2 AND "
          "(abs(usd_per_gpu_hour / usd_of_one / gpu_count - 1) <= 0.25"
-         " OR (has_jumped AND abs(usd_per_gpu_hour / series_low / gpu_count - 1) <= 0.25)"
+         " OR is_of_totals OR abs(usd_per_gpu_hour / usd_as_total - 1) <= 0.25"
          " OR (gpu_count >= 4 AND NOT is_hyperscaler"
          "     AND abs(usd_per_gpu_hour / usual_usd / gpu_count - 1) <= 0.25))"),
     Rule(3, "per_gpu_as_total", Action.HOLD, "the price of the instance is that of one GPU",
@@ -112,8 +112,10 @@ RULES = (
     Rule(11, "stale", Action.HOLD, "seen more than 72 hours before its listing",
          "observed_at < snapshot_at - INTERVAL 72 HOUR"),
     Rule(12, "synthetic", Action.REJECT, "marked as made-up data",
-         r"regexp_matches(lower(concat_ws(' ', notes, sku, provider_raw)),"
-         r" '\b(seed(ed)? (data|price|history)|mock|dummy|fake|synthetic|placeholder|sample data)\b')"),
+         r"regexp_matches(lower(concat_ws(' ', notes, sku)),"
+         r" '(^|[^a-z])(seed(ed)?|mock(ed)?|dummy|fake|synthetic|placeholder|sample)([^a-z]|$)')"
+         r" OR regexp_matches(lower(provider_raw),"
+         r" '(^|[^a-z])(mock|dummy|fake|synthetic|placeholder|(seed|sample) data)([^a-z]|$)')"),
     Rule(13, "duplicate", Action.REJECT, "the same offer stands there cheaper", "NOT is_cheapest"),
     Rule(13, "had_duplicates", Action.FLAG, "the cheapest of several like offers",
          "is_cheapest AND n_alike > 1"),

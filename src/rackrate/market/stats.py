@@ -8,7 +8,7 @@ docs/concepts/prices.md has the definitions with examples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from statistics import median
 
@@ -33,11 +33,13 @@ class DayPrices:
         kind: how it is sold.
         day: UTC.
         offers: provider to its series and their prices, USD per GPU-hour; none is empty.
+        rates: series to USD for one unit of the currency that it is priced in, where not USD.
     """
 
     kind: Kind
     day: date
     offers: Mapping[str, SeriesPrices]
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def by_provider(self) -> dict[str, float]:
@@ -89,8 +91,8 @@ class HistoryDay:
         low_usd_per_gpu_hour: cheapest of them.
         high_usd_per_gpu_hour: dearest of them.
         n: providers.
-        index: matched-panel index, 100 on the first day; moves only with prices of offers that were
-            there on the day before too.
+        index: matched-panel index, 100 on the first day; moves only with prices, in the currency
+            that they are set in, of offers that were there on the day before too.
         n_matched: providers that the step of the index rests on; 0 on the first day.
         entered: providers that were not there on the day before.
         left: providers that were there on the day before and are not now.
@@ -107,12 +109,23 @@ class HistoryDay:
     left: tuple[str, ...]
 
 
-def group_days(kind: Kind, rows: Iterable[tuple[date, str, str, float]]) -> list[DayPrices]:
-    """Group rows of (day, provider, series, USD per GPU-hour) of one kind by day, oldest first."""
+def group_days(
+    kind: Kind, rows: Iterable[tuple[date, str, str, float, *tuple[float, ...]]]
+) -> list[DayPrices]:
+    """Group rows by day, oldest first.
+
+    Args:
+        kind: how all of them are sold.
+        rows: day, provider, series, USD per GPU-hour and, where the price is not in USD, the USD for
+            one unit of its currency.
+    """
     days: dict[date, dict[str, dict[str, float]]] = {}
-    for day, provider, series, usd in rows:
+    rates: dict[date, dict[str, float]] = {}
+    for day, provider, series, usd, *rate in rows:
         days.setdefault(day, {}).setdefault(provider, {})[series] = usd
-    return [DayPrices(kind, day, offers) for day, offers in sorted(days.items())]
+        if rate:
+            rates.setdefault(day, {})[series] = rate[0]
+    return [DayPrices(kind, day, offers, rates.get(day, {})) for day, offers in sorted(days.items())]
 
 
 def spread(prices: DayPrices) -> Spread | None:
@@ -130,7 +143,9 @@ def step(before: DayPrices, after: DayPrices) -> tuple[float, int]:
 
     Only offers present on both days take part: each provider's price is the cheapest of those, and
     the step is the ratio of the two medians. A provider that enters or leaves, or adds a smaller and
-    cheaper shape, therefore moves nothing. Without a common offer the step is 1 and rests on 0.
+    cheaper shape, therefore moves nothing; nor does a rate of exchange, because the earlier price of a
+    series in another currency is taken at the later day's rate. Without a common offer the step is 1
+    and rests on 0.
 
     Raises:
         UsageError: the days are of two kinds.
@@ -142,10 +157,16 @@ def step(before: DayPrices, after: DayPrices) -> tuple[float, int]:
         then = before.offers.get(provider, {})
         common = now.keys() & then.keys()
         if common:
-            pairs.append((min(then[s] for s in common), min(now[s] for s in common)))
+            old = min(then[s] * _rate_moved(before, after, s) for s in common)
+            pairs.append((old, min(now[s] for s in common)))
     if not pairs:
         return 1.0, 0
     return median(new for _, new in pairs) / median(old for old, _ in pairs), len(pairs)
+
+
+def _rate_moved(before: DayPrices, after: DayPrices, series: str) -> float:
+    then, now = before.rates.get(series), after.rates.get(series)
+    return now / then if now and then else 1.0
 
 
 def history(days: Sequence[DayPrices]) -> list[HistoryDay]:

@@ -90,9 +90,8 @@ def fact_table(title: str, facts: Mapping[str, Fact[Any]]) -> Table:
     for name, fact in facts.items():
         source = sources().get(fact.source)
         also = "; ".join(f"{_text(claim.value)}: {claim.why}" for claim in fact.also) or None
-        value = _text(fact.value) if fact else f"unknown: {fact.unknown}"
         title_ = f"{source.title} ({source.confidence})" if source else None
-        rows.append((name, value, title_, source.date if source else None, also))
+        rows.append((name, fact.written(), title_, source.date if source else None, also))
     return Table(title, columns, rows)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from rackrate.catalog.fact import Fact
 from rackrate.catalog.gpu import Gpu
 from rackrate.market.stats import Spread
 from rackrate.report.block import Block, Column, Table, Text, to_html
@@ -18,19 +19,19 @@ from rackrate.report.block import Block, Column, Table, Text, to_html
 PARITY_FRAC = 0.10
 """Two medians this near to each other are one price: providers of one GPU lie much further apart."""
 
-_LINES: tuple[tuple[str, str, int | None, Callable[[Gpu], Any]], ...] = (
-    ("memory_gib", "memory GiB", 0, lambda gpu: gpu.memory_gib.value),
-    ("memory_visible_gib", "memory that the driver shows, GiB", 1, lambda gpu: gpu.memory_visible_gib.value),
-    ("bandwidth_gb_per_s", "bandwidth GB/s", 0, lambda gpu: gpu.bandwidth_gb_per_s.value),
-    ("fp16_dense_tflops", "FP16 dense TFLOPS", 0, lambda gpu: gpu.dense_tflops("fp16").value),
-    ("fp8_dense_tflops", "FP8 dense TFLOPS", 0, lambda gpu: gpu.dense_tflops("fp8").value),
-    ("int8_dense_tops", "INT8 dense TOPS", 0, lambda gpu: gpu.dense_tflops("int8").value),
-    ("fp32_tflops", "FP32 TFLOPS", 1, lambda gpu: gpu.dense_tflops("fp32").value),
-    ("tdp_w", "power W", 0, lambda gpu: gpu.tdp_w.value),
-    ("nvlink_gb_per_s", "NVLink GB/s", 0, lambda gpu: gpu.nvlink_gb_per_s.value),
-    ("has_graphics", "graphics", None, lambda gpu: gpu.has_graphics),
-    ("nvenc", "video encoders", 0, lambda gpu: gpu.nvenc.value),
-    ("form_factor", "form factor", None, lambda gpu: gpu.form_factor.value),
+_LINES: tuple[tuple[str, str, int | None, Callable[[Gpu], Fact[Any]]], ...] = (
+    ("memory_gib", "memory GiB", 0, lambda gpu: gpu.memory_gib),
+    ("memory_visible_gib", "memory that the driver shows, GiB", 1, lambda gpu: gpu.memory_visible_gib),
+    ("bandwidth_gb_per_s", "bandwidth GB/s", 0, lambda gpu: gpu.bandwidth_gb_per_s),
+    ("fp16_dense_tflops", "FP16 dense TFLOPS", 0, lambda gpu: gpu.dense_tflops("fp16")),
+    ("fp8_dense_tflops", "FP8 dense TFLOPS", 0, lambda gpu: gpu.dense_tflops("fp8")),
+    ("int8_dense_tops", "INT8 dense TOPS", 0, lambda gpu: gpu.dense_tflops("int8")),
+    ("fp32_tflops", "FP32 TFLOPS", 1, lambda gpu: gpu.dense_tflops("fp32")),
+    ("tdp_w", "power W", 0, lambda gpu: gpu.tdp_w),
+    ("nvlink_gb_per_s", "NVLink GB/s", 0, lambda gpu: gpu.nvlink_gb_per_s),
+    ("graphics_apis", "graphics", None, lambda gpu: gpu.graphics_apis),
+    ("nvenc", "video encoders", 0, lambda gpu: gpu.nvenc),
+    ("form_factor", "form factor", None, lambda gpu: gpu.form_factor),
 )
 
 
@@ -57,7 +58,7 @@ class Comparison:
 
     def numbers(self, gpu: Gpu) -> dict[str, Any]:
         """Return what is compared, ratios to price and power included."""
-        out = {key: read(gpu) for key, _, _, read in _LINES}
+        out: dict[str, Any] = {key: read(gpu).value for key, _, _, read in _LINES}
         usd, found = self.usd_per_hour(gpu), self.prices[gpu.slug]
         out["median_usd_per_gpu_hour"] = usd
         out["n_providers"] = found.n if found else 0
@@ -145,8 +146,8 @@ def _facts(base: Gpu, other: Gpu) -> Iterator[str]:
     mine, theirs = base.dense_tflops("fp16").value, other.dense_tflops("fp16").value
     if mine and theirs:
         yield f"{mine / theirs:.1f}x the dense FP16 rate ({mine:.0f} against {theirs:.0f} TFLOPS)"
-    yield from _times("the memory", base.memory_gib.value, other.memory_gib.value, "GiB")
-    yield from _times("the bandwidth", base.bandwidth_gb_per_s.value, other.bandwidth_gb_per_s.value, "GB/s")
+    yield from _times("memory", base.memory_gib.value, other.memory_gib.value, "GiB")
+    yield from _times("bandwidth", base.bandwidth_gb_per_s.value, other.bandwidth_gb_per_s.value, "GB/s")
     if bool(base.fp8_tensor_tflops) != bool(other.fp8_tensor_tflops):
         yield "FP8, which the other lacks" if base.fp8_tensor_tflops else "no FP8, which the other has"
     if base.has_nvlink != other.has_nvlink:
@@ -167,9 +168,10 @@ def _facts(base: Gpu, other: Gpu) -> Iterator[str]:
 
 def _times(what: str, mine: float | None, theirs: float | None, unit: str) -> Iterator[str]:
     if mine and theirs:
-        same = abs(mine / theirs - 1) < 0.01  # noqa: PLR2004 - what rounds to 1.0x
-        times = f"{what} of the same size" if same else f"{mine / theirs:.1f}x {what}"
-        yield f"{times} ({mine:.0f} {unit})" if same else f"{times} ({mine:.0f} against {theirs:.0f} {unit})"
+        if abs(mine / theirs - 1) < 0.01:  # noqa: PLR2004 - what rounds to 1.0x
+            yield f"the same {what} ({mine:.0f} {unit})"
+        else:
+            yield f"{mine / theirs:.1f}x the {what} ({mine:.0f} against {theirs:.0f} {unit})"
 
 
 def _short(gpu: Gpu) -> str:
@@ -180,7 +182,5 @@ def _ratio(over: float | None, under: float | None) -> float | None:
     return over / under if over is not None and under else None
 
 
-def _cell(value: Any, digits: int | None) -> str:
-    if value is None:
-        return "not known"
-    return Column("", "", digits).write(value)
+def _cell(value: Any, digits: int | None, reason: str) -> str:
+    return Column("", "", digits, reason).write(value)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import suitable_workloads
 from rackrate.report.block import Block, Column, Table, Text, to_html
-from rackrate.report.cards import fact_table, gpu_card
+from rackrate.report.cards import gpu_card
 from rackrate.report.compare import Comparison
 from rackrate.report.offers import Offers, age_of
 from rackrate.report.price import Price
@@ -71,13 +72,14 @@ class Dossier:
     def _what(self) -> Table:
         gpu = self.gpu
         facts = gpu.facts()
-        sheet = fact_table("", {name: facts[name] for name in _SHEET})
+        columns = (Column("fact", "fact"), Column("value", "value"), Column("source", "source", absent=""))
+        rows = [(name, facts[name].written(), facts[name].source or None) for name in _SHEET]
         chips = [gpu.segment, gpu.architecture, gpu.chip, gpu.memory_label]
         chips.append(f"{gpu.tdp_w.value:g} W" if gpu.tdp_w else "")
         chips.append("NVLink" if gpu.has_nvlink else "no NVLink")
         chips.append("graphics kept" if gpu.has_graphics else "compute only")
-        notes = (*gpu.remarks, f"all facts: rackrate gpus show {gpu.slug}")
-        return replace(sheet, title=f"{gpu.name} ({', '.join(filter(None, chips))})", notes=notes)
+        notes = (*gpu.remarks, f"all facts, with dates and what others say: rackrate gpus show {gpu.slug}")
+        return Table(f"{gpu.name} ({', '.join(filter(None, chips))})", columns, rows, notes)
 
     def _cost(self) -> Iterator[Block]:
         if self.price.spread is None:
@@ -114,9 +116,18 @@ class Dossier:
             Column("age", "age"),
             Column("source_url", "seen at"),
         )
+        age = partial(age_of, as_of=self.offers.as_of)
         rows = [
-            (o.provider, o.kind.value, o.tier, o.gpu_count, o.usd_per_gpu_hour, o.region)
-            + (age_of(o, self.offers.as_of), o.source_url)
+            (
+                o.provider,
+                o.kind.value,
+                o.tier,
+                o.gpu_count,
+                o.usd_per_gpu_hour,
+                o.region,
+                age(o),
+                o.source_url,
+            )
             for o in self.offers
         ]
         hidden = self.offers.n_matching - len(self.offers)
@@ -139,11 +150,8 @@ class Dossier:
             Column("usd_per_gpu_hour", "USD/GPU-h", 3),
             Column("age", "age"),
         )
-        rows = [
-            (o.provider, o.sku, o.gpu_count, o.vcpu, o.ram_gib, o.disk_gib, o.kind.value, o.country)
-            + (o.usd_per_hour, o.usd_per_gpu_hour, age_of(o, self.offers.as_of))
-            for o in self.bundles
-        ]
+        age = partial(age_of, as_of=self.offers.as_of)
+        rows = [(*(getattr(o, column.key) for column in columns[:-1]), age(o)) for o in self.bundles]
         notes = ("lists made once: shown with their date, not counted in the spread",)
         return Table("Instances (GPU + vCPU + RAM + disk), cheapest per GPU first", columns, rows, notes)
 

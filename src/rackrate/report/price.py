@@ -126,7 +126,7 @@ class Price:
         for found in filter(None, (self.spread, *self.other_kinds.values())):
             ends = (
                 ("cheapest", *found.cheapest),
-                ("median", f"of {found.n} providers", found.median_usd_per_gpu_hour),
+                ("median", f"of {found.n} provider" + "s" * (found.n > 1), found.median_usd_per_gpu_hour),
                 ("dearest", *found.dearest),
             )
             rows += [(found.kind.value, what, who, *self.rents(usd).values()) for what, who, usd in ends]

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import ImportRejected
-from rackrate.market.importers.files import Listing, When, input_files, read_json
+from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json
 from rackrate.market.normalise import Reject
 from rackrate.market.offer import Kind, RawOffer
 
-_AMOUNT = re.compile(r"([\d.,]+)\s*(GB|TB|TiB|GiB)")
+_AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)\s*(GB|TB|TiB|GiB)")
 _KINDS = {"onDemand": (Kind.ON_DEMAND, None), "reserved": (Kind.RESERVED, 12)}
 
 # AWS's regions and the countries that they stand in, as AWS lists them.
@@ -51,15 +52,14 @@ def _rows(file: Path, when: When) -> Iterator[RawOffer | Reject]:
     if not isinstance(document, list):
         raise ImportRejected(f"{file} is not a list of instance types")
     for line, record in enumerate(document, 1):
-        if not isinstance(record, dict) or not isinstance(record.get("pricing"), dict):
-            reason = "an instance type is an object with pricing"
-            yield Reject(file.name, line, "malformed", reason, repr(record)[:200])
-            continue
-        for region, prices in record["pricing"].items():
-            for name, (kind, months) in _KINDS.items():
-                if name in prices:
-                    priced = (kind, prices[name], months)
-                    yield _offer(record, file.name, line, region, priced, when)
+        yield from offers_of(partial(_offers, record, file.name, line, when), file.name, line, record)
+
+
+def _offers(record: Any, origin: str, line: int, when: When) -> Iterator[RawOffer]:
+    for region, prices in record["pricing"].items():
+        for name, (kind, months) in _KINDS.items():
+            if name in prices:
+                yield _offer(record, origin, line, region, (kind, prices[name], months), when)
 
 
 def _offer(

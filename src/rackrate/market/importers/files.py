@@ -8,14 +8,14 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import ImportRejected
-from rackrate.market.normalise import Reject
+from rackrate.market.normalise import Reject, Unreadable
 from rackrate.market.offer import RawOffer
 
 
@@ -146,6 +146,8 @@ def read_json(path: Path) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise ImportRejected(f"{path} is not JSON: {error.msg} at {where}") from None
+    except ValueError as error:  # a whole number of more digits than Python reads
+        raise ImportRejected(f"{path} is not JSON that we read: {error}") from None
     except RecursionError:
         raise ImportRejected(f"{path} is not JSON that we read: nested too deeply") from None
 
@@ -157,7 +159,7 @@ def read_json_lines(path: Path) -> Iterator[tuple[int, Any]]:
             continue
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             yield number, Reject(path.name, number, "malformed", f"not JSON: {error}", line[:200])
             continue
         if isinstance(record, dict):
@@ -188,6 +190,30 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
                 yield number, Reject(path.name, number, "malformed", reason, ",".join(fields)[:200])
     except csv.Error as error:
         raise ImportRejected(f"{path} is not CSV: {error} after record {number}") from None
+
+
+def offers_of(
+    make: Callable[[], Iterable[RawOffer | Reject]], origin: str, line: int, record: Any
+) -> list[RawOffer | Reject]:
+    """Return the offers that `make` reads in a record; a record of another shape gives a `Reject`."""
+    try:
+        return list(make())
+    except Unreadable as error:
+        return [Reject(origin, line, error.rule, str(error), repr(record)[:200])]
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = f"the record is not of the format's shape: {type(error).__name__} {error}"[:200]
+        return [Reject(origin, line, "malformed", reason, repr(record)[:200])]
+
+
+def check_columns(path: Path, record: Mapping[str, Any], columns: Iterable[str]) -> None:
+    """Check that a record has these columns.
+
+    Raises:
+        ImportRejected: it lacks one.
+    """
+    missing = [column for column in columns if column not in record]
+    if missing:
+        raise ImportRejected(f"{path} has no column {missing[0]!r}: it has {', '.join(list(record)[:12])}")
 
 
 def digest(paths: list[Path]) -> str:

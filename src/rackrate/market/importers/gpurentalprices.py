@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import ImportRejected
-from rackrate.market.importers.files import Listing, When, input_files, read_json
-from rackrate.market.normalise import Reject
+from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json
+from rackrate.market.normalise import Reject, Unreadable, instant
 from rackrate.market.offer import RawOffer
-from rackrate.units import parse_instant
 
 
 def read(path: Path, when: When) -> Iterator[Listing]:
@@ -32,20 +32,22 @@ def _rows(paths: list[Path]) -> Iterator[RawOffer | Reject]:
         document = read_json(path)
         if not isinstance(document, dict) or not isinstance(document.get("offers"), list):
             raise ImportRejected(f"{path} has no list of `offers`")
-        snapshot_at = parse_instant(str(document.get("generated_at")), f"{path.name}: generated_at")
+        try:
+            snapshot_at = instant(document.get("generated_at"), "generated_at")
+        except Unreadable as error:
+            raise ImportRejected(f"{path}: {error}") from None
         for line, record in enumerate(document["offers"], 1):
-            yield _offer(record, path.name, line, snapshot_at)
+            make = partial(_offer, record, path.name, line, snapshot_at)
+            yield from offers_of(make, path.name, line, record)
 
 
-def _offer(record: Any, origin: str, line: int, snapshot_at: datetime) -> RawOffer | Reject:
-    if not isinstance(record, dict):
-        return Reject(origin, line, "malformed", "an offer is an object", repr(record)[:200])
+def _offer(record: Any, origin: str, line: int, snapshot_at: datetime) -> Iterator[RawOffer]:
     fetched_at = record.get("fetched_at")
-    return RawOffer(
+    yield RawOffer(
         origin=origin,
         line=line,
         snapshot_at=snapshot_at,
-        observed_at=datetime.fromisoformat(fetched_at) if fetched_at else None,
+        observed_at=instant(fetched_at, "fetched_at") if fetched_at else None,
         provider=record.get("provider", ""),
         gpu_raw=record.get("gpu", ""),
         vram_gib=record.get("vram_gb"),

@@ -47,7 +47,7 @@ from rackrate.market.importers.files import (
     read_json_lines,
     read_text,
 )
-from rackrate.market.normalise import Reject, Unreadable, number
+from rackrate.market.normalise import Reject, Unreadable, instant, number
 from rackrate.market.offer import Kind, RawOffer
 from rackrate.units import (
     GIB_PER_UNIT,
@@ -76,6 +76,7 @@ _TEXT = {
     "notes": "notes",
 }
 _MEMORY = {"vram": "vram_gib", "ram": "ram_gib", "disk": "disk_gib"}
+_PER = {"vram": "gpu", "ram": "instance", "disk": "instance"}
 _FIELDS = (*_TEXT, *_MEMORY, "at")
 _ABOUT = ("title", "url", "licence", "credit")
 _HOURS = {
@@ -88,6 +89,7 @@ _HOURS = {
     "year": float(HOURS_PER_YEAR),
 }
 _PART = {"unit": 1.0, "cent": 1e-2, "micro": 1e-6}
+_SINCE_1970 = re.compile(r"\d{9,}(?:\.\d+)?")
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 Get = Callable[[Mapping[str, Any]], Any]
@@ -127,6 +129,8 @@ class PriceMapping:
         is_daily: whether the rows of one UTC day make one listing, rather than those of one instant.
         cadence: `daily`, or `once` for a list that is not made again soon.
         fields: takes each field of the raw offer out of a record.
+        shares: memory fields that are stated for one GPU where the whole offer is meant (1), or for
+            all of them where one is meant (-1).
         at: takes the instant out of a record; None where the list has none.
         prices: the price columns.
         columns: columns that must exist.
@@ -141,6 +145,7 @@ class PriceMapping:
     is_daily: bool
     cadence: str
     fields: Mapping[str, Get]
+    shares: Mapping[str, int]
     at: Get | None
     prices: tuple[Price, ...]
     columns: tuple[str, ...]
@@ -181,9 +186,10 @@ def load_mapping(path: Path) -> PriceMapping:
         about={key: str(doc[key]) for key in _ABOUT if key in doc},
         format=_choice(file.get("format", ""), ("", "csv", "json", "jsonl"), "file format"),
         records=str(file.get("records", "")),
-        delimiter=str(file.get("delimiter", "")),
+        delimiter=_delimiter(file.get("delimiter", "")),
         is_daily=_choice(file.get("snapshot", "day"), ("day", "exact"), "snapshot") == "day",
         cadence=_choice(doc.get("cadence", "daily"), ("daily", "once"), "cadence"),
+        shares=_shares(columns),
         fields={(_TEXT | _MEMORY)[name]: get for name, get in getters.items()},
         at=at,
         prices=tuple(_price(spec, used) for spec in prices),
@@ -204,15 +210,19 @@ def inputs(path: Path) -> list[Path]:
 
 
 def _rows(file: Path, when: When, mapping: PriceMapping) -> Iterator[RawOffer | Reject]:
-    has_seen_columns = False
+    missing, seen = set(mapping.columns), dict[str, None]()
     for line, record in _records(file, mapping):
         if isinstance(record, Reject):
             yield record
             continue
-        if not has_seen_columns:
-            _check_columns(file, record, mapping)
-            has_seen_columns = True
+        if missing:  # a key may be absent from some records of a JSON list
+            missing -= {column for column in missing if column.split(".")[0] in record or column in record}
+            seen.update(dict.fromkeys(record))
         yield from _offers(record, file.name, line, when, mapping)
+    if missing and seen:
+        column = min(missing)
+        known = nearest(column, seen) or list(seen)[:8]
+        raise UnknownName("column", column, known, why=f"{file.name} has no such column")
 
 
 def _records(file: Path, mapping: PriceMapping) -> Iterator[tuple[int, Any]]:
@@ -234,8 +244,10 @@ def _json_records(file: Path, where: str) -> Iterator[tuple[int, Any]]:
         if not isinstance(found, dict) or step not in found:
             raise ImportRejected(f"{file} has no list at {where!r}: {step!r} is missing")
         found = found[step]
-    if isinstance(found, dict):  # {"key": {...}}: the key becomes a column of its own
-        found = [{"key": key, **value} for key, value in found.items() if isinstance(value, dict)]
+    if isinstance(found, dict) and any(
+        isinstance(value, dict) for value in found.values()
+    ):  # {"key": {...}}: the key becomes a column of its own
+        found = [{"key": k, **v} if isinstance(v, dict) else v for k, v in found.items()]
     if not isinstance(found, list):
         raise ImportRejected(f"{file} holds no list at {where!r}", hint="set [file] records")
     for line, record in enumerate(found, 1):
@@ -244,13 +256,6 @@ def _json_records(file: Path, where: str) -> Iterator[tuple[int, Any]]:
         else:
             reason = f"a record is an object, not {type(record).__name__}"
             yield line, Reject(file.name, line, "malformed", reason, repr(record)[:200])
-
-
-def _check_columns(file: Path, record: Mapping[str, Any], mapping: PriceMapping) -> None:
-    for column in mapping.columns:
-        if column.split(".")[0] not in record and column not in record:
-            known = nearest(column, record) or list(record)[:8]
-            raise UnknownName("column", column, known, why=f"{file.name} has no such column")
 
 
 def _offers(
@@ -264,6 +269,8 @@ def _offers(
     try:
         at = _instant(mapping.at(record), origin) if mapping.at else when.stated_at
         fields = {name: get(record) for name, get in mapping.fields.items()}
+        for name, power in mapping.shares.items():
+            fields[name] = _shared(fields[name], fields.get("gpu_count"), power)
     except Unreadable as error:
         yield Reject(origin, line, error.rule, str(error), short)
         return
@@ -294,19 +301,23 @@ def _offers(
         )
 
 
+def _shared(memory_gib: float | None, stated: Any, power: int) -> float | None:
+    count = number(stated, "gpu_count") or 1.0
+    return None if memory_gib is None else memory_gib * count**power
+
+
 def _instant(value: Any, origin: str) -> datetime:
-    """Read ISO 8601 text or seconds (or milliseconds) since 1970."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = value / 1000 if value > 1e11 else value  # noqa: PLR2004 - year 5138 in seconds
-        return datetime.fromtimestamp(seconds, UTC)
-    text = str(value or "").strip()
-    if not text:
-        raise Unreadable("no_date", f"{origin}: the record has no date")
+    """Read ISO 8601 text, or seconds (or milliseconds) since 1970."""
+    if value is None or value == "":
+        raise Unreadable("malformed", f"{origin}: the record has no date")
+    text = str(value).strip()
+    if isinstance(value, bool) or not _SINCE_1970.fullmatch(text):
+        return instant(text, "date")
+    seconds = float(text) / 1000 if float(text) > 1e11 else float(text)  # noqa: PLR2004 - year 5138
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Unreadable("no_date", f"date {text!r} cannot be read") from error
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise Unreadable("malformed", f"date {value!r:.80} is no time") from error
 
 
 def _getter(name: str, spec: Any, used: list[str]) -> Get:
@@ -315,19 +326,18 @@ def _getter(name: str, spec: Any, used: list[str]) -> Get:
         spec = {"from": spec}
     if not isinstance(spec, dict) or ("from" in spec) == ("value" in spec):
         raise UsageError(f"[columns] {name} needs either from or value, got {spec!r}")
-    allowed = ("from", "value", "values", *(("unit", "per") if name in _MEMORY else ()))
-    _check_keys(spec, allowed)
+    more = ("unit", "per") if name in _MEMORY else () if name == "at" else ("values",)
+    _check_keys(spec, ("from", "value", *more))
     if "value" in spec:
-        constant = spec["value"]
-        return lambda _: constant
-    get = _column(str(spec["from"]), used)
+        get: Get = partial(_constant, spec["value"])
+    else:
+        get = _column(str(spec["from"]), used)
     if name in _MEMORY:
         unit = str(spec.get("unit", "GiB")).upper()
         factor = GIB_PER_UNIT[_choice(unit, tuple(GIB_PER_UNIT), f"unit of {name}")]
         return partial(_memory, get, factor, name)
-    if name in ("provider", "seller", "gpu", "kind", "sku", "country", "region", "interconnect"):
-        return partial(_text, get, dict(spec.get("values", {})))
-    return get
+    values = _table(spec, "values")
+    return partial(_text, get, {key: str(meant) for key, meant in values.items()})
 
 
 def _column(path: str, used: list[str]) -> Get:
@@ -348,12 +358,15 @@ def _column(path: str, used: list[str]) -> Get:
     return get
 
 
-def _text(get: Get, values: Mapping[str, str], record: Mapping[str, Any]) -> str | None:
+def _constant(value: Any, record: Mapping[str, Any]) -> Any:
+    del record
+    return value
+
+
+def _text(get: Get, values: Mapping[str, str], record: Mapping[str, Any]) -> Any:
     value = get(record)
-    if value is None:
-        return None
-    text = str(value).strip()
-    return values.get(text, text)
+    text = value.strip() if isinstance(value, str) else value
+    return text if text is None else values.get(str(text), text)
 
 
 def _memory(get: Get, factor: float, name: str, record: Mapping[str, Any]) -> float | None:
@@ -361,11 +374,28 @@ def _memory(get: Get, factor: float, name: str, record: Mapping[str, Any]) -> fl
     return None if amount is None else amount * factor
 
 
+def _shares(columns: Mapping[str, Any]) -> dict[str, int]:
+    """Return which memory field to multiply by the GPU count (1) or to divide by it (-1).
+
+    A raw offer has the GPU memory of one GPU and the other memory of the whole offer.
+    """
+    stated = {name: spec for name, spec in columns.items() if name in _MEMORY and isinstance(spec, dict)}
+    pers = {
+        name: _choice(spec.get("per", _PER[name]), ("gpu", "instance"), f"per of {name}")
+        for name, spec in stated.items()
+    }
+    return {_MEMORY[name]: 1 if per == "gpu" else -1 for name, per in pers.items() if per != _PER[name]}
+
+
 def _price(spec: Any, used: list[str]) -> Price:
     if not isinstance(spec, dict) or "from" not in spec:
         raise UsageError(f"[[price]] needs from, got {spec!r}")
     _check_keys(spec, ("from", "unit", "per", "time", "currency", "kind"))
     code = spec.get("currency", "USD")
+    if isinstance(code, dict):
+        _check_keys(code, ("from",))
+        if "from" not in code:
+            raise UsageError(f"currency of the price needs a code or from, got {code!r}")
     kind = spec.get("kind", "")
     return Price(
         get=_column(str(spec["from"]), used),
@@ -379,13 +409,18 @@ def _price(spec: Any, used: list[str]) -> Price:
 
 def _rates(table: Mapping[str, Any]) -> Iterator[tuple[str, date, float]]:
     for code, rows in table.items():
-        for row in rows:
-            try:
-                day, rate = row
-                yield code, date.fromisoformat(str(day)), float(rate)
-            except (TypeError, ValueError):
-                hint = '[fx] EUR = [["2026-11-02", 1.15]]'
-                raise UsageError(f"[fx] {code} has {row!r}, not a day and a rate", hint=hint) from None
+        try:
+            rates = [(date.fromisoformat(str(day)), float(rate)) for day, rate in rows]
+        except (TypeError, ValueError):
+            hint = '[fx] EUR = [["2026-11-02", 1.15]]'
+            raise UsageError(f"[fx] {code} is {rows!r}, not days and rates", hint=hint) from None
+        yield from ((code, day, rate) for day, rate in rates)
+
+
+def _delimiter(value: Any) -> str:
+    if not re.fullmatch(r'[^\r\n"\w]?', str(value)):
+        raise UsageError(f"[file] delimiter {value!r} is no single separator", hint='write it like ";"')
+    return str(value)
 
 
 def _table(doc: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -8,12 +8,12 @@ says so (`kind assumed` in the notes; the quality gate flags it).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rackrate.market.importers.files import Listing, When, input_files, read_json_lines
-from rackrate.market.normalise import Reject
+from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json_lines
+from rackrate.market.normalise import Reject, instant
 from rackrate.market.offer import Kind, RawOffer
 
 
@@ -35,15 +35,12 @@ def _rows(files: list[Path]) -> Iterator[RawOffer | Reject]:
         for line, record in read_json_lines(file):
             if isinstance(record, Reject):
                 yield record
-            elif "timestamp" not in record or not isinstance(record.get("by_provider"), dict):
-                reason = "a snapshot has timestamp and by_provider"
-                yield Reject(file.name, line, "malformed", reason, repr(record)[:200])
             else:
-                yield from _offers(record, file.name, line)
+                yield from offers_of(partial(_offers, record, file.name, line), file.name, line, record)
 
 
 def _offers(record: dict[str, Any], origin: str, line: int) -> Iterator[RawOffer]:
-    taken_at = datetime.fromisoformat(record["timestamp"]).astimezone(UTC)
+    taken_at = instant(record["timestamp"], "timestamp")
     deals = [size.get("best_deal") or {} for size in record.get("by_config", {}).values()]
     lows = [size.get("min_per_gpu") for size in record.get("by_config", {}).values()]
     spot = {(deal.get("provider"), low) for deal, low in zip(deals, lows, strict=True) if deal.get("spot")}

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rackrate.market.importers.files import Listing, When, input_files, read_csv
+from rackrate.market.importers.files import Listing, When, check_columns, input_files, read_csv
 from rackrate.market.normalise import Reject
 from rackrate.market.offer import Kind, RawOffer
 
 _RESELLERS = {"primeintellect": "__", "shadeform": "_"}
-_SIZE_MIB = re.compile(r"""['"]SizeInMiB['"]:\s*([\d.]+)""")
+_COLUMNS = ("InstanceType", "AcceleratorName", "AcceleratorCount", "vCPUs", "MemoryGiB", "Price", "Region")
+_SIZE_MIB = re.compile(r"""['"]SizeInMiB['"]:\s*(\d+(?:\.\d+)?)""")
 
 # What stands in a region's name, to a country. Clouds that are not listed give none away.
 _COUNTRY_WORDS = {
@@ -46,6 +47,7 @@ def _rows(file: Path, cloud: str, when: When) -> Iterator[RawOffer | Reject]:
         if isinstance(record, Reject):
             yield record
             continue
+        check_columns(file, record, _COLUMNS)
         short = f"{record.get('InstanceType')} in {record.get('Region')}"
         if not record.get("AcceleratorName"):
             yield Reject(file.name, line, "no_gpu", "the shape has no GPU", short)

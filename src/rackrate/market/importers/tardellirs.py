@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import ImportRejected
-from rackrate.market.importers.files import Listing, When, input_files, read_json
-from rackrate.market.normalise import Reject
+from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json
+from rackrate.market.normalise import Reject, instant
 from rackrate.market.offer import Kind, RawOffer
 
 
@@ -32,16 +32,12 @@ def _rows(file: Path) -> Iterator[RawOffer | Reject]:
     if not isinstance(document, list):
         raise ImportRejected(f"{file} is not a list of offerings")
     for line, record in enumerate(document, 1):
-        if not isinstance(record, dict) or "collected_at" not in record:
-            reason = "an offering is an object with collected_at"
-            yield Reject(file.name, line, "malformed", reason, repr(record)[:200])
-        else:
-            yield _offer(record, file.name, line)
+        yield from offers_of(partial(_offer, record, file.name, line), file.name, line, record)
 
 
-def _offer(record: dict[str, Any], origin: str, line: int) -> RawOffer:
-    collected_at = datetime.fromisoformat(record["collected_at"]).replace(tzinfo=UTC)
-    return RawOffer(
+def _offer(record: Any, origin: str, line: int) -> Iterator[RawOffer]:
+    collected_at = instant(record["collected_at"], "collected_at")
+    yield RawOffer(
         origin=origin,
         line=line,
         snapshot_at=collected_at,

@@ -3,26 +3,44 @@
 -- Each step adds columns; no step drops a row.
 WITH
 by_series AS (
-    SELECT source, series, snapshot_at, min(usd_per_gpu_hour) AS usd,
-           any_value(provider) AS provider, any_value(gpu_count) AS n, any_value(price_per) AS per
+    SELECT source, series, snapshot_at, min(usd_per_gpu_hour) AS usd, any_value(gpu) AS gpu,
+           any_value(kind) AS kind, any_value(provider) AS provider, any_value(gpu_count) AS n,
+           any_value(price_per) AS per, bool_or(list_contains(flags, 'total_as_per_gpu')) AS was_total
     FROM staged GROUP BY source, series, snapshot_at
 ),
 moves AS (
     SELECT *, lag(usd) OVER past AS usd_before, lag(usd, 2) OVER past AS usd_before_that,
-           min(usd) OVER (PARTITION BY source, series) AS series_low
+           max(CASE WHEN was_total THEN usd END) OVER (PARTITION BY source, series) AS usd_as_total
     FROM by_series WINDOW past AS (PARTITION BY source, series ORDER BY snapshot_at)
 ),
--- The day on which a provider's multi-GPU prices all move by about their GPU count is the day on
--- which its list changed from totals to prices per GPU, or back.
+-- The day on which the multi-GPU prices of a provider, or of the whole list, move by about their GPU
+-- count is the day on which it changed from totals to prices per GPU (down), or back. The change is
+-- believed in the direction in which prices come nearer to what is usual: a day that is wrong by itself
+-- must not put all the others in the wrong.
+counts_moved AS (
+    SELECT m.source, m.provider, m.snapshot_at,
+           abs(m.usd / m.usd_before * m.n - 1) <= 0.25 AND coalesce(
+               abs(ln(m.usd / u.usd)) < abs(ln(m.usd_before / u.usd)), true) AS is_down,
+           abs(m.usd / m.usd_before / m.n - 1) <= 0.25 AND coalesce(
+               abs(ln(m.usd / u.usd)) > abs(ln(m.usd_before / u.usd)), true) AS is_up
+    FROM moves m LEFT JOIN usual u ON u.gpu = m.gpu AND u.kind = m.kind
+    WHERE m.n >= 2 AND m.per = 'gpu' AND m.usd_before > 0 AND m.usd > 0
+),
 jumps AS (
-    SELECT DISTINCT source, provider FROM (
-        SELECT source, provider FROM moves
-        WHERE n >= 2 AND per = 'gpu' AND usd_before > 0
-        GROUP BY source, provider, snapshot_at
-        HAVING count(*) >= 3 AND 2 * count(*) FILTER (
-            abs(usd / usd_before * n - 1) <= 0.25 OR abs(usd / usd_before / n - 1) <= 0.25
-        ) >= count(*)
-    )
+    SELECT source, provider, snapshot_at AS jumped_at, 2 * count(*) FILTER (is_down) >= count(*) AS is_down
+    FROM counts_moved
+    GROUP BY GROUPING SETS ((source, provider, snapshot_at), (source, snapshot_at))
+    HAVING count(*) >= 3 AND (provider IS NOT NULL OR count(DISTINCT counts_moved.provider) >= 3)
+       AND 2 * greatest(count(*) FILTER (is_down), count(*) FILTER (is_up)) >= count(*)
+),
+sides AS (
+    SELECT s.source, s.provider, s.snapshot_at, coalesce(
+               arg_min(j.is_down, j.jumped_at) FILTER (j.jumped_at > s.snapshot_at),
+               NOT arg_max(j.is_down, j.jumped_at) FILTER (j.jumped_at <= s.snapshot_at)
+           ) AS is_of_totals
+    FROM (SELECT DISTINCT source, provider, snapshot_at FROM staged) s
+    JOIN jumps j ON j.source = s.source AND coalesce(j.provider = s.provider, true)
+    GROUP BY s.source, s.provider, s.snapshot_at
 ),
 listings AS (
     SELECT source, snapshot_at,
@@ -73,8 +91,8 @@ alike AS (
 ),
 compared AS (
     SELECT s.*, coalesce(s.tier = 'hyperscaler', false) AS is_hyperscaler, u.usd AS usual_usd,
-           m.usd_before, m.usd_before_that, m.series_low, l.has_shrunk, d.median_usd,
-           j.provider IS NOT NULL AS has_jumped, o.usd_of_one, od.on_demand_usd,
+           m.usd_before, m.usd_before_that, m.usd_as_total, l.has_shrunk, d.median_usd,
+           coalesce(j.is_of_totals, false) AS is_of_totals, o.usd_of_one, od.on_demand_usd,
            p.n_regions, p.n_prices_by_region, coalesce(h.is_one_shape, false) AS is_one_shape,
            a.n_alike, a.is_newest, a.cheapest = row(s.usd_per_hour, s.origin, s.line) AS is_cheapest
     FROM staged s
@@ -84,7 +102,7 @@ compared AS (
                 AND a.observed_at IS NOT DISTINCT FROM s.observed_at
     JOIN shapes h ON h.source = s.source AND h.snapshot_at = s.snapshot_at
                  AND h.provider = s.provider AND h.seller IS NOT DISTINCT FROM s.seller
-    LEFT JOIN jumps j ON j.source = s.source AND j.provider = s.provider
+    LEFT JOIN sides j ON j.source = s.source AND j.provider = s.provider AND j.snapshot_at = s.snapshot_at
     LEFT JOIN medians d ON d.gpu = s.gpu AND d.kind = s.kind AND d.day = s.snapshot_at::DATE
                        AND d.is_hyperscaler = coalesce(s.tier = 'hyperscaler', false)
     LEFT JOIN usual u ON u.gpu = s.gpu AND u.kind = s.kind

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -25,6 +27,16 @@ _REPAIRS = {  # what a flag of rule 9 makes unknown
 def query(name: str) -> str:
     """Return the text of `market/query/<name>.sql`."""
     return (files("rackrate.market") / "query" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def literal(path: Path) -> str:
+    """Return a path as DuckDB's readers take it: brackets, stars and question marks are no pattern."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def text(value: str) -> str:
+    """Return text as an SQL string."""
+    return "'" + value.replace("'", "''") + "'"
 
 
 def stage(con: duckdb.DuckDBPyConnection, batch: Batch, before: str = "") -> None:

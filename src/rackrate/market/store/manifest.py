@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,8 @@ from rackrate.errors import Refused, StoreBroken
 
 SCHEMA = 1
 NAME = "manifest.json"
+_OURS = re.compile(r"(offers|purchases|quarantine)-.+-[0-9a-f]{12}\.parquet(\.tmp)?")
+"""What a writer makes, and the next one may remove; anything else in the folder is the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,7 @@ def writing(folder: Path) -> Iterator[Manifest]:
 
     Raises:
         Refused: the folder cannot be written.
+        StoreBroken: the manifest is damaged, or gone from a folder that has files of ours.
     """
     import fcntl  # noqa: PLC0415 - POSIX only, and only writers need it
 
@@ -168,7 +172,11 @@ def writing(folder: Path) -> Iterator[Manifest]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         manifest = load(folder)
         named = {file.name for file in manifest.files}
-        for path in [*folder.glob("*.parquet"), *folder.glob("*.tmp"), *folder.glob("*.new")]:
+        ours = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+        if ours and not (folder / NAME).exists():
+            hint = "put the manifest back, or import the lists into a new folder"
+            raise StoreBroken(f"{folder} has files of a market but no {NAME}", hint=hint)
+        for path in ours:
             if path.name not in named:
                 path.unlink()
         yield manifest

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -17,6 +18,7 @@ from rackrate.market.filter import OfferFilter
 from rackrate.market.offer import COLUMNS
 from rackrate.market.stats import FRESH, SHOWN
 from rackrate.market.store import manifest
+from rackrate.market.store.gate import literal, text
 from rackrate.market.store.manifest import File, Manifest
 
 
@@ -93,7 +95,7 @@ class Store:
             config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
         )
         con.execute("SET enable_object_cache = true")
-        con.execute(f"SET allowed_directories = [{_text(self.folder)}]")
+        con.execute(f"SET allowed_directories = [{text(str(self.folder))}]")
         con.execute("SET enable_external_access = false")
         con.execute("SET lock_configuration = true")
         return con
@@ -145,7 +147,8 @@ class Store:
         names = ", ".join(COLUMNS) if base else "NULL"
         sql = f"SELECT {names} FROM {source} ORDER BY {order if base else 1}"  # noqa: S608
         sql += f" LIMIT {limit}" if limit is not None else ""
-        return self._con.sql(sql, params=[*params, *values, *old_values]).__arrow_c_stream__()
+        with self._reading():
+            return self._con.sql(sql, params=[*params, *values, *old_values]).__arrow_c_stream__()
 
     def removing(self, wanted: OfferFilter, as_of: datetime | None) -> dict[str, int]:
         """Return, for each condition, how many offers would match without it alone."""
@@ -168,13 +171,18 @@ class Store:
         since: date,
         until: date,
     ) -> list[tuple[date, str, str, float]]:
-        """Return day, provider, series and its cheapest USD per GPU-hour that day, counted rows only."""
-        base, params = self._everything(since, until)
+        """Return day, provider, series and its cheapest USD per GPU-hour that day, counted rows only.
+
+        A list made once is no history: it takes part only in a store that has no other.
+        """
+        renewed = {f.source for f in self._manifest.files if f.about.get("cadence") != "once"}
+        base, params = self._everything(since, until, renewed)
         if not base:
             return []
         marks = ", ".join("?" * len(gpus))
         return self._rows(
-            f"""SELECT snapshot_at::DATE AS day, provider, series, min(usd_per_gpu_hour)
+            f"""SELECT snapshot_at::DATE AS day, provider, concat_ws('|', source, currency, series) AS priced,
+            min(usd_per_gpu_hour), arg_min(usd_per_unit, usd_per_gpu_hour)
             FROM {base} AND gpu IN ({marks}) AND kind = ? AND is_counted
             GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours, the values are bound
             [*params, *gpus, kind],
@@ -185,7 +193,7 @@ class Store:
         found = self._manifest.tables("purchases")
         if not found:
             return []
-        paths = [str(self.folder / file.name) for file in found]
+        paths = [literal(self.folder / file.name) for file in found]
         rows = self._rows(
             "SELECT bought_at, usd, source FROM read_parquet(?) WHERE gpu = ? ORDER BY bought_at",
             [paths, gpu],
@@ -197,7 +205,7 @@ class Store:
         found = self._manifest.tables("quarantine")
         if not found:
             return []
-        paths = [str(self.folder / file.name) for file in found]
+        paths = [literal(self.folder / file.name) for file in found]
         return self._rows(
             "SELECT source, origin, line, rule, reason, record FROM read_parquet(?) "
             "ORDER BY source, origin, line LIMIT ?",
@@ -256,19 +264,25 @@ class Store:
             if in_time and snapshot.is_whole and at > newest.get(source, ("",))[0]:
                 newest[source] = at, file
         clause, params = self._scan([(file, at) for at, file in newest.values()])
-        if clause and limit:
-            clause += " AND coalesce(observed_at <= ?, true)"
-            params.append(limit)
-        return clause and f"{clause} AND is_last", params
+        if not clause or not limit:
+            return clause and f"{clause} AND is_last", params
+        # Of a listing that was then under way, the last of each series is another than at its end.
+        clause = f"""(FROM {clause} AND coalesce(observed_at <= ?, true)
+            QUALIFY observed_at IS NOT DISTINCT FROM max(observed_at) OVER (PARTITION BY source, series))
+            WHERE true"""
+        return clause, [*params, limit]
 
-    def _everything(self, since: date, until: date) -> tuple[str, list[Any]]:
-        """Return a FROM ... WHERE clause over all whole listings of the days asked for."""
+    def _everything(self, since: date, until: date, sources: Collection[str] = ()) -> tuple[str, list[Any]]:
+        """Return a FROM ... WHERE clause over all whole listings of the days (and sources) asked for."""
         first, last = since.isoformat(), until.isoformat() + "T24"
         return self._scan(
             [
                 (file, at)
-                for (_, at), (file, snapshot) in self._manifest.live().items()
-                if first <= at <= last and snapshot.is_whole and snapshot.is_dated
+                for (source, at), (file, snapshot) in self._manifest.live().items()
+                if first <= at <= last
+                and snapshot.is_whole
+                and snapshot.is_dated
+                and (source in sources or not sources)
             ]
         )
 
@@ -281,7 +295,7 @@ class Store:
             return "", []
         times = sorted({at for ats in by_file.values() for at in ats})
         clause = "read_parquet(?, filename = true) WHERE snapshot_at IN (SELECT unnest(?::TIMESTAMP[]))"
-        params: list[Any] = [list(by_file), times]
+        params: list[Any] = [[literal(Path(path)) for path in by_file], times]
         if len(by_file) > 1:
             clause += (
                 " AND list_contains(map_extract_value(?::MAP(VARCHAR, TIMESTAMP[]), filename), snapshot_at)"
@@ -302,9 +316,14 @@ class Store:
         return sql, [edge]
 
     def _rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-        try:
+        with self._reading():
             return self._con.execute(sql, list(params)).fetchall()
-        except (duckdb.IOException, duckdb.InvalidInputException) as error:
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:  # a damaged file breaks in as many ways as DuckDB has errors
             hint = "rackrate market check names the damaged files; import those lists again"
             first = str(error).splitlines()[0]
             raise StoreBroken(f"cannot read {self.folder}: {first}", hint=hint) from error
@@ -328,7 +347,3 @@ def _all_of(conditions: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]
     listed = list(conditions)
     sql = " AND ".join(sql for sql, _ in listed) or "true"
     return sql, [value for _, values in listed for value in values]
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,11 @@ import duckdb
 from rackrate import clock
 from rackrate.errors import DataError
 from rackrate.market.importers.files import Purchase
-from rackrate.market.normalise import Batch
+from rackrate.market.normalise import Batch, Reject, plain
 from rackrate.market.offer import COLUMNS
 from rackrate.market.quality import BY_CODE, Action
 from rackrate.market.store import gate, manifest
+from rackrate.market.store.gate import literal, text
 from rackrate.market.store.manifest import File, Manifest, Snapshot
 
 PARSER_VERSION = 1  # raise it when reading the same input gives other rows
@@ -124,6 +128,8 @@ def publish(
     with manifest.writing(folder) as current:
         writer = _Writer(on_file, current, folder, key, usual)
         try:
+            if not current.files:  # so that files without a manifest can only mean a lost one
+                manifest.save(folder, current)
             receipts = [writer.add(arrival, is_dry_run=False) for arrival in arrivals]
             if writer.added:
                 manifest.save(folder, Manifest((*current.files, *writer.added)))
@@ -135,6 +141,34 @@ def publish(
                 code="disk",
             ) from error
     return receipts
+
+
+def copy_store(origin: Path, folder: Path, *, is_dry_run: bool = False) -> list[Receipt]:
+    """Add the files of one store to another; what is there already is left alone.
+
+    Raises:
+        Refused: the folder cannot be written.
+        DataError: the disk is full or fails; the store is as it was.
+    """
+    coming = manifest.load(origin).files
+    with nullcontext(manifest.load(folder)) if is_dry_run else manifest.writing(folder) as current:
+        present = {file.sha256 for file in current.files}
+        new = [file for file in coming if file.sha256 not in present]
+        if new and not is_dry_run:
+            try:
+                for file in new:
+                    shutil.copyfile(origin / file.name, folder / file.name)
+                manifest.save(folder, Manifest((*current.files, *new)))
+            except OSError as error:
+                raise DataError(f"cannot write to {folder}: {error.strerror}", code="disk") from error
+    return [_copied(file, is_new=file in new) for file in coming if file.table != "quarantine"]
+
+
+def _copied(file: File, *, is_new: bool) -> Receipt:
+    if not is_new:
+        return Receipt(file.source, n_known=file.rows)
+    ats = tuple(snapshot.at for snapshot in file.snapshots)
+    return Receipt(file.source, n_read=file.rows, n_published=file.rows, snapshots=ats, rules=file.rules)
 
 
 class _Writer:
@@ -161,15 +195,17 @@ class _Writer:
         source = arrival.batch.source
         known = [f for f in self.current.files if f.source == source and f.input_sha256 == self.key]
         if known:
-            return Receipt(source, n_known=sum(file.rows for file in known))
+            n_read = len(arrival.batch.rows) + len(arrival.batch.rejects) + len(arrival.purchases)
+            return Receipt(source, n_read=n_read, n_known=n_read)
         if arrival.purchases:
             return self._add_purchases(arrival, is_dry_run=is_dry_run)
-        gate.stage(self.con, arrival.batch, self._before(source))
+        gate.stage(self.con, arrival.batch, self._before(arrival.batch))
         self.con.execute(f"CREATE OR REPLACE TABLE usual AS {gate.query('usual')}")
         gate.grade(self.con)
-        snapshots, known_rows = self._new_snapshots(source)
-        rejects = self._rejects(arrival.batch)
-        receipt = self._receipt(arrival.batch, snapshots, rejects, known_rows)
+        snapshots, n_known = self._new_snapshots(source)
+        found = self._rejects(arrival.batch)
+        rejects = self._not_stored(source, found)
+        receipt = self._receipt(arrival.batch, snapshots, rejects, n_known + len(found) - len(rejects))
         if not is_dry_run:
             self._write(arrival, receipt, snapshots, rejects)
         return receipt
@@ -179,10 +215,15 @@ class _Writer:
         for path in [*self.folder.glob("*.tmp"), *(self.folder / file.name for file in self.added)]:
             path.unlink(missing_ok=True)
 
-    def _before(self, source: str) -> str:
-        """Select the two newest stored snapshots of a source, to compare new prices with."""
-        live = {at: file for (src, at), (file, snap) in self.current.live().items()
-                if src == source and snap.is_whole}  # fmt: skip
+    def _before(self, batch: Batch) -> str:
+        """Select the two stored snapshots next before the batch's first, to compare new prices with."""
+        column = list(COLUMNS).index("snapshot_at")
+        first = min((manifest.stamp(row[column]) for row in batch.rows), default="")
+        live = {
+            at: file
+            for (source, at), (file, _) in self.current.live().items()
+            if source == batch.source and at < first
+        }
         parts = [
             f"SELECT * FROM read_parquet({quoted(self.folder / live[at].name)}) "  # noqa: S608
             f"WHERE snapshot_at = TIMESTAMP '{at}'"
@@ -205,10 +246,7 @@ class _Writer:
 
     def _rejects(self, batch: Batch) -> list[tuple[Any, ...]]:
         """Return rows for quarantine: what could not be read and what the gate rejects."""
-        stored = self._stored_rejects(batch.source)
-        rows: list[tuple[Any, ...]] = [
-            (batch.source, None, r.origin, r.line, r.rule, r.reason, r.record) for r in batch.rejects
-        ]
+        rows = [_quarantined(batch.source, reject) for reject in batch.rejects]
         for at, origin, line, rule, detail, record in self.con.execute(
             """SELECT snapshot_at, origin, line, rule, detail,
             concat_ws(' ', provider_raw, gpu_raw, sku, printf('x%g', gpu_count), price, currency)
@@ -216,16 +254,19 @@ class _Writer:
         ).fetchall():
             says = BY_CODE[rule].says + (f": {detail}" if detail else "")
             rows.append((batch.source, manifest.stamp(at), origin, line, rule, says, record[:200]))
-        return [row for row in rows if (*row[2:5], row[6]) not in stored]
+        return rows
 
-    def _stored_rejects(self, source: str) -> set[tuple[Any, ...]]:
-        files = [f for f in self.current.tables("quarantine") if f.source == source]
-        if not files:
+    def _not_stored(self, source: str, rejects: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return the rejects that are not in quarantine yet."""
+        stored = self._stored("quarantine", source, "origin, line, rule, record")
+        return [row for row in rejects if (*row[2:5], row[6]) not in stored]
+
+    def _stored(self, table: str, source: str, columns: str) -> set[tuple[Any, ...]]:
+        """Return these columns of all rows of a source in one of the store's tables."""
+        paths = [quoted(self.folder / f.name) for f in self.current.tables(table) if f.source == source]
+        if not paths:
             return set()
-        paths = [str(self.folder / file.name) for file in files]
-        return set(
-            self.con.execute("SELECT origin, line, rule, record FROM read_parquet($1)", [paths]).fetchall()
-        )
+        return set(self.con.execute(f"SELECT {columns} FROM read_parquet([{', '.join(paths)}])").fetchall())  # noqa: S608
 
     def _receipt(
         self,
@@ -297,25 +338,28 @@ class _Writer:
 
     def _add_purchases(self, arrival: Arrival, *, is_dry_run: bool) -> Receipt:
         source = arrival.batch.source
-        rows = [(source, p.origin, p.gpu_raw, gpu, p.at, usd) for p, gpu, usd in arrival.purchases]
+        found = [_quarantined(source, reject) for reject in arrival.batch.rejects]
+        rejects = self._not_stored(source, found)
+        stored = self._stored("purchases", source, "gpu_raw, bought_at, usd")
+        bought = [(source, p.origin, p.gpu_raw, gpu, p.at, usd) for p, gpu, usd in arrival.purchases]
+        rows = [row for row in bought if (row[2], datetime.fromisoformat(row[4]), row[5]) not in stored]
         self._table("bought", _BOUGHT, rows)
-        rejects = [
-            (source, None, r.origin, r.line, r.rule, r.reason, r.record) for r in arrival.batch.rejects
-        ]
         unknown = Counter(row[2] for row in rows if row[3] is None)
         receipt = Receipt(
             source,
-            n_read=len(rows) + len(rejects),
+            n_read=len(bought) + len(found),
             n_published=len(rows),
             n_rejected=len(rejects),
+            n_known=len(bought) + len(found) - len(rows) - len(rejects),
             rules=dict(Counter(row[4] for row in rejects)),
             unknown_gpus=dict(unknown),
             rejects=tuple((row[4], row[5], row[6]) for row in rejects[:5]),
         )
         if not is_dry_run:
-            select = "SELECT * FROM bought ORDER BY gpu, bought_at"
-            file = self._file("purchases", source, select, len(rows), arrival.about)
-            self.added.append(replace(file, unknown_gpus=dict(unknown)))
+            if rows:
+                select = "SELECT * FROM bought ORDER BY gpu, bought_at"
+                file = self._file("purchases", source, select, len(rows), arrival.about)
+                self.added.append(replace(file, unknown_gpus=dict(unknown)))
             self._write(arrival, receipt, [], rejects)
         return receipt
 
@@ -330,7 +374,7 @@ class _Writer:
         """Write one Parquet file: temporary name, fsync, rename, fsync of the folder."""
         name = f"{table}-{source}-{self.key[:12]}.parquet"
         temporary = self.folder / f"{name}.tmp"
-        self.con.execute(f"COPY ({select}) TO {quoted(temporary)} ({_PARQUET})")
+        self.con.execute(f"COPY ({select}) TO {text(str(temporary))} ({_PARQUET})")
         with temporary.open("rb+") as out:
             os.fsync(out.fileno())
             sha256 = hashlib.file_digest(out, "sha256").hexdigest()
@@ -342,6 +386,12 @@ class _Writer:
         return File(name, table, source, dict(about), now, self.key, sha256, rows)
 
 
+def _quarantined(source: str, reject: Reject) -> tuple[Any, ...]:
+    """Return the row of quarantine for a record that could not be read."""
+    says = plain(reject.reason), plain(reject.record)
+    return (source, None, reject.origin, reject.line, reject.rule, *says)
+
+
 def quoted(path: Path) -> str:
-    """Return a path as an SQL string."""
-    return "'" + str(path).replace("'", "''") + "'"
+    """Return the path of one file to read, as an SQL string: no sign of it is a pattern."""
+    return text(literal(path))

@@ -1,0 +1,98 @@
+"""Charts as Vega-Lite specs, made in this one place (extra `notebook` or `web`).
+
+A chart's title says the finding, its description says it again for who cannot see it, and the same
+numbers always stand in a table of the answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rackrate.errors import NoAnswer, UsageError
+
+if TYPE_CHECKING:
+    from rackrate.report.price import Price
+
+_BLUE, _ORANGE, _GREY = "#2a6fb0", "#c8641b", "#8a8a8a"
+
+
+def history(price: Price) -> Any:
+    """Return the price history as an Altair chart: median, low to high, index, changes of the panel.
+
+    The index is drawn in USD, as what the first day's median would be now at like-for-like prices.
+
+    Raises:
+        NoAnswer: fewer than two days of history.
+        UsageError: the chart packages are not installed.
+    """
+    alt = _altair()
+    days = price.history
+    if len(days) < 2:  # noqa: PLR2004
+        raise NoAnswer(
+            f"{price.gpu} has no {price.kind} history to draw", hint="ask for more days: --history 1y"
+        )
+    base = days[0].median_usd_per_gpu_hour / days[0].index
+    rows = [
+        {
+            "day": day.day.isoformat(),
+            "median": day.median_usd_per_gpu_hour,
+            "low": day.low_usd_per_gpu_hour,
+            "high": day.high_usd_per_gpu_hour,
+            "index": day.index * base,
+            "n": day.n,
+            "changed": ", ".join([*(f"+{p}" for p in day.entered), *(f"-{p}" for p in day.left)]),
+        }
+        for day in days
+    ]
+    plot = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("day:T", title=None))
+    scale = alt.Y("median:Q", title="USD per GPU-hour", scale=alt.Scale(zero=True))
+    band = plot.mark_area(color=_GREY, opacity=0.18).encode(
+        y=alt.Y("low:Q", title="USD per GPU-hour"), y2="high:Q"
+    )
+    median = plot.mark_line(color=_BLUE, strokeWidth=2).encode(y=scale)
+    index = plot.mark_line(color=_ORANGE, strokeWidth=1.5, strokeDash=[5, 3]).encode(y="index:Q")
+    marks = (
+        plot.transform_filter("datum.changed != ''")
+        .mark_point(color=_BLUE, filled=True, size=36)
+        .encode(y="median:Q", tooltip=["day:T", "n:Q", "changed:N"])
+    )
+    title = alt.Title(
+        price.plot().title,
+        subtitle="blue: median across providers, dots where some entered or left; dashed: same offers; grey: range",
+        anchor="start",
+    )
+    return alt.layer(band, index, median, marks, title=title, description=price.plot().title).properties(
+        width=640, height=280
+    )
+
+
+def history_svg(price: Price) -> str:
+    """Return the price history as SVG text.
+
+    Raises:
+        NoAnswer: fewer than two days of history.
+        UsageError: the chart packages are not installed.
+    """
+    import json  # noqa: PLC0415 - start-up
+
+    spec = history(price).to_json()
+    try:
+        import vl_convert  # noqa: PLC0415 - a heavy extra
+    except ImportError as error:
+        raise _absent("vl-convert-python") from error
+    svg: str = vl_convert.vegalite_to_svg(json.loads(spec))
+    return svg
+
+
+def _altair() -> Any:
+    try:
+        import altair as alt  # noqa: PLC0415 - a heavy extra
+    except ImportError as error:
+        raise _absent("altair") from error
+    return alt
+
+
+def _absent(package: str) -> UsageError:
+    return UsageError(
+        f"charts need the package {package}", hint="pip install 'rackrate[notebook]'", code="extra"
+    )

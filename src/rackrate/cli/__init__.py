@@ -1,0 +1,119 @@
+"""The command line: reads words, calls `rackrate.api`, writes what it returns.
+
+Data go to stdout, talk to stderr. Exit codes: 0 answered, 1 our fault, 2 a malformed question, 3 a
+question without an answer, 4 data missing, broken or too old, 6 refused, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from rackrate.errors import InternalError, RackrateError, UnknownName, UsageError, nearest
+
+# Name of the command, where it is, and its line in the first screen; a module is loaded when it is used.
+_COMMANDS = {
+    "gpu": ("rackrate.cli.gpus:gpu", "Everything on one GPU: facts, prices, who rents it."),
+    "gpus": ("rackrate.cli.gpus:gpus", "List, show and compare GPUs."),
+    "models": ("rackrate.cli.catalog:models", "List and show open-weights models."),
+    "providers": ("rackrate.cli.catalog:providers", "List and show providers."),
+    "offers": ("rackrate.cli.offers:offers", "What is for rent, filtered and sorted."),
+    "price": ("rackrate.cli.price:price", "What a GPU costs, its spread and its history."),
+    "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
+    "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
+    "doctor": ("rackrate.cli.settings:doctor", "Check the installation and the data."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is used, and helps with misspelt ones."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            raise UnknownName("command", args[0], nearest(args[0], _COMMANDS) or list(_COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="rackrate")
+def main() -> None:
+    """From a workload to running GPUs at the right price.
+
+    \b
+    Try, without network or account:
+      rackrate gpu l40s
+      rackrate offers --gpu l40s:2.. --country EU --sort vram_gib/usd
+      rackrate price h100-sxm --history 90d
+    """
+
+
+def run() -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(status(sys.argv[1:]))
+
+
+def status(args: list[str]) -> int:
+    """Run one command and return its exit status; an error is one message, never a traceback."""
+    try:
+        result = main.main(args, prog_name="rackrate", standalone_mode=False)
+        sys.stdout.flush()
+    except RackrateError as error:
+        return _fail(error, args)
+    except click.UsageError as error:
+        return _fail(_usage(error), args)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flush is quiet
+        return 0
+    except Exception as error:
+        if os.environ.get("RACKRATE_DEBUG"):
+            raise
+        fault = InternalError(f"{type(error).__name__}: {error}", hint="RACKRATE_DEBUG=1 shows the traceback")
+        return _fail(fault, args)
+    return result if isinstance(result, int) else 0
+
+
+def _usage(error: click.UsageError) -> UsageError:
+    """Turn click's complaint into ours, in the same words."""
+    hint = f"see `{error.ctx.command_path} --help`" if error.ctx else "see `rackrate --help`"
+    near = getattr(error, "possibilities", None)
+    return UsageError(
+        error.format_message().split("\n")[0], hint=f"did you mean {near[0]}?" if near else hint
+    )
+
+
+def _fail(error: RackrateError, args: list[str]) -> int:
+    if "--json" in args:
+        import json  # noqa: PLC0415 - start-up
+
+        click.echo(json.dumps({"error": error.to_problem()}, indent=2))
+    else:
+        parts: list[Any] = [click.style("error: ", fg="red"), error.message]
+        click.echo("".join(parts), err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+    return error.exit_code

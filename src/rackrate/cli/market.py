@@ -1,0 +1,95 @@
+"""`rackrate market`: import, check and describe price lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rackrate import config
+from rackrate.cli.output import emit, output_options, progress
+from rackrate.errors import UsageError
+
+_DATA = click.option(
+    "--data", type=click.Path(file_okay=False), metavar="DIR", help="Market store.  [env: RACKRATE_DATA]"
+)
+
+
+@click.group()
+def market() -> None:
+    """Import, check and describe price lists."""
+
+
+@market.command("import")
+@click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.option("--format", "form_", metavar="NAME", help="A format that Rackrate knows; --formats lists them.")
+@click.option(
+    "--mapping", type=click.Path(path_type=Path), metavar="FILE", help="A mapping file, for any CSV or JSON."
+)
+@click.option("--date", metavar="DATE", help="When the prices were true, for a list that does not say.")
+@click.option("--dry-run", is_flag=True, help="Read and judge, show first rows and rejects, write nothing.")
+@click.option("--formats", is_flag=True, help="List the known formats.")
+@_DATA
+@output_options
+def import_(
+    path: Path | None,
+    form_: str | None,
+    mapping: Path | None,
+    date: str | None,
+    dry_run: bool,
+    formats: bool,
+    data: str | None,
+    form: str | None,
+) -> None:
+    """Import a price list, a file or a folder of files.
+
+    \b
+    rackrate market import --format gpurentalprices snapshots/
+    rackrate market import --mapping acme.toml prices.csv --dry-run
+    rackrate market import --format sample
+    """
+    from rackrate import api  # noqa: PLC0415 - start-up
+
+    if formats:
+        emit(api.import_formats(), form)
+        return
+    if bool(form_) == bool(mapping):
+        raise UsageError(
+            "name either --format or --mapping", hint="rackrate market import --formats lists the formats"
+        )
+    if path is None and form_ != "sample":
+        raise UsageError("name the file or folder to import")
+    with progress("reading") as tick:
+        done = api.import_prices(
+            path,
+            form=form_ or "",
+            mapping=mapping,
+            at=date,
+            data=data or config.load().data,
+            is_dry_run=dry_run,
+            on_row=tick,
+        )
+    emit(done, form)
+
+
+@market.command()
+@click.option("--limit", default=20, show_default=True, metavar="N", help="Quarantined records to show.")
+@_DATA
+@output_options
+def check(limit: int, data: str | None, form: str | None) -> int:
+    """Check catalog and store, count what each quality rule found, show the quarantine. Exit 4 if faulty."""
+    from rackrate import api  # noqa: PLC0415 - start-up
+
+    found = api.check_market(data=data, limit=limit)
+    emit(found, form)
+    return 0 if found.is_sound else 4
+
+
+@market.command()
+@_DATA
+@output_options
+def stats(data: str | None, form: str | None) -> None:
+    """What is in the store: lists, ages, licences, GPUs by kind, price changes."""
+    from rackrate import api  # noqa: PLC0415 - start-up
+
+    emit(api.market_stats(data=data), form)

@@ -1,0 +1,125 @@
+"""Write an answer: for people on a terminal, aligned text in a pipe, JSON, CSV or Markdown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from rackrate.errors import UsageError
+from rackrate.report.block import Answer, Block, Plot, Table, draw, to_csv, to_markdown, to_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_options(command: F) -> F:
+    """Add --json, --csv and --md to a command; it gets `form`."""
+    for form, says in (
+        ("md", "Write Markdown."),
+        ("csv", "Write CSV: the first table, raw numbers, units in the header."),
+        ("json", "Write JSON."),
+    ):
+        command = click.option(f"--{form}", "form", flag_value=form, help=says)(command)
+    return command
+
+
+def market_options(command: F) -> F:
+    """Add --as-of, --data and --max-age-of-data to a command; it gets `as_of`, `data` and `max_data_age`."""
+    command = click.option(
+        "--max-data-age", metavar="AGE", help="Fail (exit 4) when the newest prices are older: 24h, 7d."
+    )(command)
+    command = click.option(
+        "--data",
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Market store to ask.  [env: RACKRATE_DATA]",
+    )(command)
+    return click.option("--as-of", metavar="DATE", help="Look at the market of that day or instant (UTC).")(
+        command
+    )
+
+
+def month_option(command: F) -> F:
+    """Add --hours-per-month to a command; it gets `hours_per_month` as text."""
+    return click.option(
+        "--hours-per-month",
+        metavar="H",
+        help="Hours that a month is counted with.  [default: 730; env: RACKRATE_HOURS_PER_MONTH]",
+    )(command)
+
+
+def emit(answer: Answer, form: str | None) -> None:
+    """Write an answer to stdout in the form asked for."""
+    if form == "json":
+        import json  # noqa: PLC0415 - start-up
+
+        click.echo(json.dumps(answer.to_dict(), indent=2, ensure_ascii=False))
+        return
+    blocks = list(answer.blocks())
+    if form == "csv":
+        if not any(isinstance(block, Table) for block in blocks):
+            raise UsageError("this answer has no table for CSV", hint="use --json")
+        click.echo(to_csv(blocks), nl=False)
+    elif form == "md":
+        click.echo(to_markdown(blocks))
+    elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        _show(blocks)
+    else:
+        click.echo(to_text(blocks))
+
+
+def _show(blocks: Sequence[Block]) -> None:
+    """Show blocks with rich, which is loaded for a terminal only."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.text import Text as RichText  # noqa: PLC0415
+
+    console = Console()  # honours NO_COLOR
+    for block in blocks:
+        console.print(RichText(block.title, style="bold"))
+        if isinstance(block, Table):
+            grid = RichTable(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+            for column in block.columns:
+                is_number = column.digits is not None
+                grid.add_column(column.title, justify="right" if is_number else "left", no_wrap=is_number)
+            for cells in block.cells():
+                grid.add_row(*map(RichText, cells))
+            console.print(grid)
+            for note in block.notes:
+                console.print(RichText(note, style="dim"))
+        elif isinstance(block, Plot):
+            for line in draw(block, width=min(72, max(20, console.width - 16))):
+                console.print(RichText(line, style="cyan"), no_wrap=True, overflow="crop")
+        else:
+            for line in block.lines:
+                console.print(RichText("• " + line))
+        console.print()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[], None]]:
+    """Yield a function to call once a row; shows a count on stderr after half a second, on a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda: None
+        return
+    import time  # noqa: PLC0415 - start-up
+
+    started = shown = time.monotonic()
+    n = 0
+
+    def tick() -> None:
+        nonlocal n, shown
+        n += 1
+        if n % 1000 == 0 and time.monotonic() - max(shown, started + 0.4) > 0.1:  # noqa: PLR2004 - seconds
+            shown = time.monotonic()
+            click.echo(f"\r{what}: {n:,} rows", err=True, nl=False)
+
+    try:
+        yield tick
+    finally:
+        if shown > started:
+            click.echo("\r\033[K", err=True, nl=False)
