@@ -90,12 +90,15 @@ class Comparison:
 
     def blocks(self) -> list[Block]:
         """Return one column a GPU, and the words below."""
-        lines = {key: (title, digits) for key, title, digits, _ in _LINES} | _RATIOS
         numbers = [self.numbers(gpu) for gpu in self.gpus]
         columns = (Column("figure", "figure"), *(Column(gpu.slug, gpu.slug, 2) for gpu in self.gpus))
         rows = [
-            (title, *(_cell(found[key], digits) for found in numbers))
-            for key, (title, digits) in lines.items()
+            (title, *(_cell(read(gpu).value, digits, read(gpu).unknown) for gpu in self.gpus))
+            for _, title, digits, read in _LINES
+        ]
+        rows += [
+            (title, *(_cell(found[key], digits, "no on-demand offer") for found in numbers))
+            for key, (title, digits) in _RATIOS.items()
         ]
         day = f"prices of {self.as_of:%Y-%m-%d}" if self.as_of else "no prices"
         notes = ("rates are dense and of one precision; prices are on-demand medians across providers",)
