@@ -58,7 +58,7 @@ def history(price: Price) -> Any:
     )
     title = alt.Title(
         price.plot().title,
-        subtitle="blue: median of providers, dots where some entered or left; dashed: same offers; grey: range",
+        subtitle="blue: median of providers, dots where the set changed; dashed: same offers; grey: range",
         anchor="start",
     )
     return alt.layer(band, index, median, marks, title=title, description=price.plot().title).properties(

@@ -20,7 +20,7 @@ def output_options(command: F) -> F:
     """Add --json, --csv and --md to a command; it gets `form`."""
     for form, says in (
         ("md", "Write Markdown."),
-        ("csv", "Write CSV: the first table, raw numbers, units in the header."),
+        ("csv", "Write CSV: the table asked for, raw numbers, units in the header."),
         ("json", "Write JSON."),
     ):
         command = click.option(f"--{form}", "form", flag_value=form, help=says)(command)

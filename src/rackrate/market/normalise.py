@@ -156,7 +156,9 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
     if is_serverless_only and kind is Kind.ON_DEMAND:
         kind = Kind.SERVERLESS
         hints = (*hints, "kind_serverless")
-    code, usd_for_one, fx_hint = _money(raw.currency, raw.snapshot_at, fx)
+    code, usd_for_one, fx_hint = _money(raw.currency or "USD", raw.snapshot_at, fx)
+    if not raw.currency and _bills_in(provider) not in ("USD", ""):
+        fx_hint = (*fx_hint, "currency_assumed")
     hourly = price / raw.price_hours
     scale = max(count, 1e-9)
     usd_total = hourly * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
@@ -316,6 +318,15 @@ def _provider(raw: str) -> tuple[str, str, bool]:
     except UnknownName:
         tier = ""
     return slug, tier, tier == "serverless"
+
+
+@cache
+def _bills_in(provider: str) -> str:
+    """Return the currency of the provider's own price list; empty when not known."""
+    try:
+        return str(find_provider(provider).billing_currency.value or "")
+    except UnknownName:
+        return ""
 
 
 @cache

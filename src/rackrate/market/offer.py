@@ -113,6 +113,7 @@ class RawOffer:
         provider: who runs the machine, as written.
         price: in `currency`, for what `price_per` says.
         price_per: `gpu` or `instance`.
+        currency: ISO 4217; empty when the source does not say, which is read as USD.
         price_hours: hours that the price pays for: 1 an hour, 730 a month, 1/3600 a second.
         vram_gib: memory of one GPU as stated, GiB.
         notes: free text of the source that rules may read (marks of made-up data).

@@ -122,6 +122,8 @@ RULES = (
     Rule(14, "no_fx_rate", Action.REJECT, "there is no exchange rate for its currency"),
     Rule(14, "fx_far", Action.HOLD, "the nearest exchange rate lies more than 60 days off",
          "contains(hints, 'fx_far')"),
+    Rule(14, "currency_assumed", Action.FLAG, "no currency is given, and the provider bills in another",
+         "contains(hints, 'currency_assumed')"),
     Rule(15, "reseller", Action.FLAG, "sold by another than who runs it", "seller IS NOT NULL"),
     Rule(17, "shrunk", Action.HOLD, "the listing fell by more than half since the one before",
          "has_shrunk"),

@@ -57,12 +57,14 @@ class Table:
         columns: its columns.
         rows: raw values in their order.
         notes: what one must know to read it: what was left out, what a word means.
+        is_asked_for: whether it is what the question was about, where that is not the first table.
     """
 
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[tuple[Any, ...]]
     notes: tuple[str, ...] = ()
+    is_asked_for: bool = False
 
     def cells(self) -> list[list[str]]:
         """Return the rows as written for people."""
@@ -107,12 +109,13 @@ class Answer(Protocol):
         """Return the numbers as plain data."""
 
     def blocks(self) -> Sequence[Block]:
-        """Return what people see, in order; the first table is what CSV holds."""
+        """Return what people see, in order; CSV holds the table asked for, else the first."""
 
 
 def to_csv(blocks: Sequence[Block]) -> str:
-    """Write the first table with raw values; the header holds the keys with their units."""
-    table = next(block for block in blocks if isinstance(block, Table))
+    """Write one table with raw values: the one asked for, else the first; keys with units on top."""
+    tables = [block for block in blocks if isinstance(block, Table)]
+    table = next((table for table in tables if table.is_asked_for), tables[0])
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column.key for column in table.columns])
@@ -215,6 +218,8 @@ def _raw(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (tuple, list)):
         return " ".join(str(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.10g}"  # 1.535, not 1.5350000000000001
     return value
 
 

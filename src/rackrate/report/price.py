@@ -211,6 +211,7 @@ class Price:
             columns,
             rows,
             ("index: 100 on the first day; only offers present on both days move it",),
+            is_asked_for=True,
         )
 
     def provider_table(self) -> Table:

@@ -89,6 +89,7 @@ def _offer(
         kind=priced[0],
         price=priced[1],
         price_per="instance",
+        currency="",  # the catalogue means USD, but its Seeweb prices look like the euro list
         region=record["Region"],
         country=_country(cloud, record["Region"]),
         interconnect=_interconnect(instance),

@@ -1,0 +1,5 @@
+"""`python -m rackrate` is the command line."""
+
+from rackrate.cli import run
+
+run()
