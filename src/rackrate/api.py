@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from rackrate import config
 from rackrate.catalog.aliases import families_of, family_members, match_gpu
-from rackrate.catalog.check import check_catalog
 from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
 from rackrate.catalog.model import all_models, find_model
 from rackrate.catalog.provider import all_providers, find_provider, match_provider
-from rackrate.errors import DataError, NoAnswer, StaleData, UnknownName, UsageError, nearest
+from rackrate.errors import NoAnswer, StaleData, UnknownName, UsageError, nearest
 from rackrate.market import filter as ask
 from rackrate.market.filter import OfferFilter, Wanted
 from rackrate.market.offer import Kind
 from rackrate.market.stats import SHOWN
-from rackrate.report import cards, state
-from rackrate.report.block import Column
+from rackrate.report import cards
 from rackrate.report.cards import Card, Listing
 from rackrate.report.compare import Comparison
 from rackrate.report.dossier import Dossier
 from rackrate.report.offers import Offers
 from rackrate.report.price import Price, price_of
-from rackrate.report.state import Checked, Imported, MarketStats
 from rackrate.units import Range, format_age, parse_age, parse_instant, parse_price, parse_range
 
 if TYPE_CHECKING:
@@ -90,7 +87,7 @@ def gpu(
         'l40s'
     """
     found = find_gpu(name)
-    store, at = open_market(data), _instant(as_of)
+    store, at = open_market(data), to_instant(as_of)
     priced = price(found.slug, history="10y", as_of=at, data=store, hours_per_month=hours_per_month)
     everything = _find(
         store, OfferFilter(gpus=(Wanted((found.slug,)),)), "usd", None, at, None, hours_per_month
@@ -119,7 +116,7 @@ def gpus(
     if segment and segment not in segments:
         raise UnknownName("segment", segment, nearest(segment, segments) or segments)
     chosen = [each for each in found if segment in (None, each.segment)]
-    return cards.gpu_list(chosen, open_market(data).tally(_instant(as_of)))
+    return cards.gpu_list(chosen, open_market(data).tally(to_instant(as_of)))
 
 
 def compare(*names: str, as_of: Instant = None, data: Path | str | Store | None = None) -> Comparison:
@@ -132,7 +129,7 @@ def compare(*names: str, as_of: Instant = None, data: Path | str | Store | None 
     found = list(dict.fromkeys(find_gpu(name) for name in names))
     if len(found) < 2:  # noqa: PLR2004
         raise UsageError("a comparison needs two different GPUs", hint="rackrate gpus compare l40s a10")
-    return _compare(found, open_market(data), _instant(as_of))
+    return _compare(found, open_market(data), to_instant(as_of))
 
 
 def model(name: str) -> Card:
@@ -149,19 +146,22 @@ def models() -> Listing:
     return cards.model_list(all_models())
 
 
-def provider(name: str) -> Card:
-    """Return every fact of a provider.
+def provider(name: str, *, as_of: Instant = None, data: Path | str | Store | None = None) -> Card:
+    """Return every fact of a provider, and its cheapest counted price of each GPU and kind.
 
     Raises:
         UnknownName: no provider of that name.
     """
-    return cards.provider_card(find_provider(name))
+    found = find_provider(name)
+    store, at = open_market(data), to_instant(as_of)
+    prices = [(gpu, kind, usd) for gpu, kind, who, usd, _ in store.tally(at) if who == found.slug]
+    return cards.provider_card(found, prices, at or store.newest)
 
 
 def providers(*, as_of: Instant = None, data: Path | str | Store | None = None) -> Listing:
     """Return all providers of the catalog, with the number of their counted offers."""
     return cards.provider_list(
-        all_providers(), cards.offers_by_provider(open_market(data).tally(_instant(as_of)))
+        all_providers(), cards.offers_by_provider(open_market(data).tally(to_instant(as_of)))
     )
 
 
@@ -243,7 +243,7 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
     )
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} is not above 0", hint="leave it out for all")
-    store, at = open_market(data), _instant(as_of)
+    store, at = open_market(data), to_instant(as_of)
     age = parse_age(max_age, "max age") if isinstance(max_age, str) else max_age
     found = _find(store, wanted, sort, limit, at, age, hours_per_month)
     if not found.rows:
@@ -285,7 +285,7 @@ def price(
         open_market(data),
         slug,
         kinds[0],
-        as_of=_instant(as_of),
+        as_of=to_instant(as_of),
         history=parse_age(history, "history") if isinstance(history, str) else history,
         by_provider=by_provider,
         families=families_of(slug),
@@ -323,7 +323,6 @@ def _find(
         hidden=found.hidden,
         as_of=as_of or store.newest,
         version=store.version,
-        stream=lambda: store.arrow(wanted, order, limit=limit, as_of=as_of),
         hours_per_month=hours_per_month or config.load().hours_per_month,
     )
 
@@ -420,7 +419,12 @@ def _usd(value: str | float | None, what: str) -> float | None:
     return None if value is None else parse_price(str(value), what)
 
 
-def _instant(value: Instant) -> datetime | None:
+def to_instant(value: Instant) -> datetime | None:
+    """Read an instant; a day means its end, UTC.
+
+    Raises:
+        BadQuantity: not a date or time.
+    """
     if value is None or isinstance(value, datetime):
         return value
     return parse_instant(str(value), "as-of")
@@ -430,117 +434,3 @@ def _several(value: str | Iterable[str] | None) -> tuple[str, ...]:
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
-
-
-def import_prices(
-    path: Path | str | None,
-    *,
-    form: str = "",
-    mapping: Path | str | None = None,
-    at: Instant = None,
-    data: Path | str | None = None,
-    is_dry_run: bool = False,
-    on_row: Callable[[], None] | None = None,
-) -> Imported:
-    """Import a price list into a market store.
-
-    Args:
-        path: a file or a folder of files; None for the format `sample`.
-        form: a format that we know (`import_formats`), or `sample`: the lists that ship with the package.
-        mapping: a mapping file instead, for any other CSV or JSON.
-        at: when the prices were true, for a list that does not say.
-        data: the store; None for the user's own. Made when it does not exist.
-        is_dry_run: read and judge, write nothing.
-        on_row: called once a row, for progress.
-
-    Raises:
-        ImportRejected: the input cannot be read as such a list; nothing was stored.
-        UsageError: no such format, or a mapping that is not valid.
-        DataError: the disk is full or fails; the store is as it was.
-    """
-    from rackrate.market.ingest import copy_sample, import_list  # noqa: PLC0415 - start-up
-    from rackrate.market.store import manifest  # noqa: PLC0415 - start-up
-
-    folder = Path(data) if data else config.default_store()
-    was_empty = not manifest.load(folder).files
-    if form == "sample":
-        receipts = copy_sample(folder, is_dry_run=is_dry_run)
-    else:
-        receipts = import_list(
-            folder,
-            Path(path or ""),
-            form=form,
-            mapping=Path(mapping) if mapping else None,
-            at=_instant(at),
-            is_dry_run=is_dry_run,
-            on_row=on_row,
-        )
-    return Imported(tuple(receipts), is_dry_run, str(folder), was_empty)
-
-
-def import_formats() -> Listing:
-    """Return the price lists that can be imported by name."""
-    from rackrate.market.importers import FORMATS  # noqa: PLC0415 - start-up
-
-    columns = (Column("format", "format"), Column("reads", "reads"))
-    rows = (*FORMATS.items(), ("sample", "the lists that ship with Rackrate"))
-    return Listing("Formats", columns, rows, ("any other CSV or JSON: --mapping FILE.toml",))
-
-
-def check_market(*, data: Path | str | Store | None = None, limit: int = 20) -> Checked:
-    """Check catalog and store; count what the quality rules found.
-
-    Args:
-        data: the market; None for the default.
-        limit: quarantined records to return.
-    """
-    store = open_market(data)
-    rules: dict[tuple[str, str], int] = {}
-    names: dict[tuple[str, str], int] = {}
-    for file in store.files:
-        for code, n in file.rules.items():
-            rules[file.source, code] = rules.get((file.source, code), 0) + n
-        for name, n in file.unknown_gpus.items():
-            names[file.source, name] = names.get((file.source, name), 0) + n
-    return Checked(
-        problems=tuple(check_catalog()),
-        damaged=tuple(store.damaged()),
-        rules=tuple((source, code, n) for (source, code), n in sorted(rules.items())),
-        unknown_gpus=tuple((source, name, n) for (source, name), n in sorted(names.items())),
-        quarantine=tuple(store.quarantine(limit)),
-        n_rows=sum(file.rows for file in store.files if file.table != "quarantine"),
-        n_rejected=sum(file.rows for file in store.files if file.table == "quarantine"),
-    )
-
-
-def market_stats(*, data: Path | str | Store | None = None) -> MarketStats:
-    """Return what is in the store: lists, ages, licences, GPUs by kind, price changes."""
-    return state.market_stats(open_market(data))
-
-
-def doctor() -> Listing:
-    """Check Python, packages, catalog and market data; each line is `ok`, `absent` or `fault`."""
-    columns = (Column("what", "what"), Column("state", "state"), Column("says", "says"))
-    return Listing("Doctor", columns, tuple(_symptoms()))
-
-
-def _symptoms() -> Iterator[tuple[str, str, str]]:
-    import platform  # noqa: PLC0415 - start-up
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - start-up
-
-    yield "python", "ok", platform.python_version()
-    for package in ("rackrate", "click", "duckdb", "numpy", "rich", "altair", "vl-convert-python"):
-        try:
-            yield package, "ok", version(package)
-        except PackageNotFoundError:
-            yield package, "absent", "only charts as SVG need it: pip install 'rackrate[notebook]'"
-    problems = check_catalog()
-    yield "catalog", "fault" if problems else "ok", "; ".join(p.says for p in problems) or "no contradictions"
-    try:
-        store = open_market()
-        faults = store.damaged()
-        where = "the bundled sample" if store.is_sample else str(store.folder)
-        newest = f"newest prices {store.newest:%Y-%m-%d}" if store.newest else "no dated prices"
-        yield "market", "fault" if faults else "ok", "; ".join(faults) or f"{where}, {newest}"
-    except DataError as error:
-        yield "market", "fault", error.message

@@ -49,9 +49,13 @@ def list_providers(as_of: str | None, data: str | None, max_data_age: str | None
 
 @providers.command("show")
 @click.argument("name", metavar="PROVIDER")
+@market_options
 @output_options
-def show_provider(name: str, form: str | None) -> None:
-    """Every fact of a provider with its source."""
+def show_provider(
+    name: str, as_of: str | None, data: str | None, max_data_age: str | None, form: str | None
+) -> None:
+    """Every fact of a provider with its source, and its cheapest price of each GPU and kind."""
     from rackrate import api  # noqa: PLC0415 - start-up
+    from rackrate.cli.words import store_for  # noqa: PLC0415 - start-up
 
-    emit(api.provider(name), form)
+    emit(api.provider(name, as_of=as_of, data=store_for(data, max_data_age)), form)

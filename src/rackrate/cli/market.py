@@ -48,10 +48,10 @@ def import_(
     rackrate market import --mapping acme.toml prices.csv --dry-run
     rackrate market import --format sample
     """
-    from rackrate import api  # noqa: PLC0415 - start-up
+    from rackrate import upkeep  # noqa: PLC0415 - start-up
 
     if formats:
-        emit(api.import_formats(), form)
+        emit(upkeep.import_formats(), form)
         return
     if bool(form_) == bool(mapping):
         raise UsageError(
@@ -60,7 +60,7 @@ def import_(
     if path is None and form_ != "sample":
         raise UsageError("name the file or folder to import")
     with progress("reading") as tick:
-        done = api.import_prices(
+        done = upkeep.import_prices(
             path,
             form=form_ or "",
             mapping=mapping,
@@ -78,9 +78,9 @@ def import_(
 @output_options
 def check(limit: int, data: str | None, form: str | None) -> int:
     """Check catalog and store, count what each quality rule found, show the quarantine. Exit 4 if faulty."""
-    from rackrate import api  # noqa: PLC0415 - start-up
+    from rackrate import upkeep  # noqa: PLC0415 - start-up
 
-    found = api.check_market(data=data, limit=limit)
+    found = upkeep.check_market(data=data, limit=limit)
     emit(found, form)
     return 0 if found.is_sound else 4
 
@@ -90,6 +90,6 @@ def check(limit: int, data: str | None, form: str | None) -> int:
 @output_options
 def stats(data: str | None, form: str | None) -> None:
     """What is in the store: lists, ages, licences, GPUs by kind, price changes."""
-    from rackrate import api  # noqa: PLC0415 - start-up
+    from rackrate import upkeep  # noqa: PLC0415 - start-up
 
-    emit(api.market_stats(data=data), form)
+    emit(upkeep.market_stats(data=data), form)

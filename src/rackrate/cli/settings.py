@@ -40,8 +40,8 @@ def path() -> None:
 @output_options
 def doctor(form: str | None) -> int:
     """Check Python, packages, catalog and market data. Exit 4 when something is wrong."""
-    from rackrate import api  # noqa: PLC0415 - start-up
+    from rackrate import upkeep  # noqa: PLC0415 - start-up
 
-    found = api.doctor()
+    found = upkeep.doctor()
     emit(found, form)
     return 0 if all(row[1] != "fault" for row in found.rows) else 4

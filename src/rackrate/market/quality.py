@@ -75,8 +75,11 @@ RULES = (
          "      ELSE '' END)"),
     Rule(5, "corridor", Action.FLAG, "3 times off the day's median of comparable providers",
          "usd_per_gpu_hour > 3 * median_usd OR usd_per_gpu_hour < median_usd / 3"),
-    Rule(5, "jump", Action.HOLD, "moved 3-fold since the listing before and not seen twice yet",
-         "(usd_per_gpu_hour > 3 * usd_before OR usd_per_gpu_hour < usd_before / 3)"
+    Rule(5, "jump", Action.HOLD, "moved 3-fold since the listing before and not seen twice yet (2-fold where"
+         " it moved away from the provider's price of one GPU)",
+         "usd_before > 0 AND (usd_per_gpu_hour > 3 * usd_before OR usd_per_gpu_hour < usd_before / 3"
+         " OR (usd_per_gpu_hour > 2 * usd_before AND usd_per_gpu_hour > 2 * usd_of_one)"
+         " OR (usd_per_gpu_hour < usd_before / 2 AND usd_per_gpu_hour < usd_of_one / 2))"
          " AND NOT coalesce(abs(usd_per_gpu_hour / usd_before_that - 1) <= 0.25, false)"),
     Rule(6, "spot_dear", Action.FLAG, "spot costs more than on-demand for the same shape",
          "kind = 'spot' AND usd_per_hour > on_demand_usd"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rackrate.catalog.fact import Fact
@@ -53,25 +54,42 @@ class Card:
         plain: the same as plain data.
         facts: name, with the unit in it, to the fact.
         remarks: what else one should know.
+        prices: GPU, kind and USD per GPU-hour, where the thing is a provider.
+        as_of: what "now" means for the prices.
     """
 
     title: str
     plain: Mapping[str, Any]
     facts: Mapping[str, Fact[Any]]
     remarks: tuple[str, ...]
+    prices: tuple[tuple[str, str, float], ...] = ()
+    as_of: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as plain data, with the sources that they name."""
         named = {fact.source for fact in self.facts.values() if fact}
         named |= {claim.source for fact in self.facts.values() for claim in fact.also}
-        return {**self.plain, "sources": source_table(named)}
+        found = {**self.plain, "sources": source_table(named)}
+        if self.prices:
+            keys = ("gpu", "kind", "usd_per_gpu_hour")
+            found["prices"] = [dict(zip(keys, row, strict=True)) for row in self.prices]
+            found["as_of"] = self.as_of.isoformat() if self.as_of else None
+        return found
 
     def blocks(self) -> list[Block]:
-        """Return a table of facts; an unknown one gives its reason."""
-        return [
-            fact_table(self.title, self.facts),
-            *([Text("Remarks", self.remarks)] if self.remarks else []),
-        ]
+        """Return a table of facts, an unknown one with its reason; then remarks and prices."""
+        blocks: list[Block] = [fact_table(self.title, self.facts)]
+        if self.remarks:
+            blocks.append(Text("Remarks", self.remarks))
+        if self.prices:
+            columns = (
+                Column("gpu", "GPU"),
+                Column("kind", "kind"),
+                Column("usd_per_gpu_hour", "USD/GPU-h", 3),
+            )
+            day = f", {self.as_of:%Y-%m-%d}" if self.as_of else ""
+            blocks.append(Table(f"Cheapest counted offer of each GPU and kind{day}", columns, self.prices))
+        return blocks
 
     def _repr_html_(self) -> str:
         return to_html(self.blocks())
@@ -211,9 +229,13 @@ def model_card(model: Model) -> Card:
     return Card(model.name, model.to_dict(), model.facts(), model.remarks)
 
 
-def provider_card(provider: Provider) -> Card:
-    """Return every fact of a provider."""
-    return Card(provider.name, provider.to_dict(), provider.facts(), provider.remarks)
+def provider_card(
+    provider: Provider, prices: Sequence[tuple[str, str, float]], as_of: datetime | None
+) -> Card:
+    """Return every fact of a provider and its prices."""
+    return Card(
+        provider.name, provider.to_dict(), provider.facts(), provider.remarks, tuple(sorted(prices)), as_of
+    )
 
 
 def _text(value: Any) -> str:

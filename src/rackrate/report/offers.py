@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -46,7 +46,6 @@ class Offers(Sequence[Offer]):
         as_of: what "now" means for the ages.
         version: of the data.
         hours_per_month: used for USD a month.
-        stream: makes the Arrow stream of the same rows.
     """
 
     rows: tuple[tuple[Any, ...], ...]
@@ -54,7 +53,6 @@ class Offers(Sequence[Offer]):
     hidden: Mapping[str, int]
     as_of: datetime | None
     version: str
-    stream: Callable[[], Any]
     hours_per_month: float = HOURS_PER_MONTH
 
     @overload
@@ -80,7 +78,9 @@ class Offers(Sequence[Offer]):
     def __arrow_c_stream__(self, requested_schema: object = None) -> Any:
         """Return the rows as an Arrow stream (PyCapsule interface)."""
         del requested_schema  # a consumer may ask for a cast; offering our own schema is allowed
-        return self.stream()
+        from rackrate.market.store.arrow import stream  # noqa: PLC0415 - start-up: loads the database
+
+        return stream(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the offers with what one must know to use them."""

@@ -1,8 +1,9 @@
 """Every raw GPU name that the collected market data hold, with what it means.
 
-`raw_names.csv` says what each means: read line by line, not taken over from the code. `vram` is GiB
-as the source states it, so mostly per GPU, sometimes a total or a slice; `expected` is empty where
-the name says nothing that we know.
+`raw_names.csv` says what each means; it was first written by the code, then read line by line and
+corrected. `vram` is GiB as the source states it, so mostly per GPU, sometimes a total or a slice;
+`expected` is empty where the name says nothing that we know. Names that only Spare Cores has stand
+in a file of their own: its data are CC BY-SA 4.0.
 """
 
 from __future__ import annotations
@@ -48,9 +49,11 @@ def _slug(row: Raw) -> str:
 
 
 def _judged() -> list[tuple[Raw, str]]:
-    with (Path(__file__).parent / "raw_names.csv").open(newline="") as file:
-        rows = [(Raw(*row[:5]), row[5]) for row in csv.reader(file)]
-    return rows[1:]
+    judged = []
+    for name in ("raw_names.csv", "raw_names_sparecores.csv"):
+        with (Path(__file__).parent / name).open(newline="") as file:
+            judged += [(Raw(*row[:5]), row[5]) for row in csv.reader(file) if row[0] != "raw"]
+    return judged
 
 
 def test_each_judged_name() -> None:

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import numpy as np
 
 from rackrate.market.normalise import EXTRA, Batch
 from rackrate.market.offer import COLUMNS
 from rackrate.market.quality import RULES, Action
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _REPAIRS = {  # what a flag of rule 9 makes unknown
     "vcpu": "list_has_any(flags, ['zero_shape', 'one_shape'])",
@@ -81,6 +83,8 @@ def insert(
 
 def _array(sql: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:
     """Return a NumPy column; an absent number is NaN and an absent time NaT, which DuckDB reads as NULL."""
+    import numpy as np  # noqa: PLC0415 - start-up: readers never need it
+
     if sql in ("DOUBLE", "INTEGER"):
         return np.array(values, dtype=np.float64)  # None becomes NaN
     if sql == "TIMESTAMP":

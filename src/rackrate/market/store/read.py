@@ -138,18 +138,6 @@ class Store:
         )
         return Found(tuple(rows), *_counted(counts, max_age))
 
-    def arrow(self, wanted: OfferFilter, order: str, *, limit: int | None, as_of: datetime | None) -> Any:
-        """Return the same rows as `find` as an Arrow stream (PyCapsule interface)."""
-        base, params = self._current(as_of)
-        where, values = _all_of(wanted.conditions().values())
-        old, old_values = self._is_old(as_of, SHOWN)
-        source = f"{base} AND {where} AND NOT {old}" if base else "(SELECT 1) WHERE false"
-        names = ", ".join(COLUMNS) if base else "NULL"
-        sql = f"SELECT {names} FROM {source} ORDER BY {order if base else 1}"  # noqa: S608
-        sql += f" LIMIT {limit}" if limit is not None else ""
-        with self._reading():
-            return self._con.sql(sql, params=[*params, *values, *old_values]).__arrow_c_stream__()
-
     def removing(self, wanted: OfferFilter, as_of: datetime | None) -> dict[str, int]:
         """Return, for each condition, how many offers would match without it alone."""
         base, params = self._current(as_of)
