@@ -100,6 +100,7 @@ def gpu(
         bundles=_bundles(everything),
         comparison=_compare(peers, store, at),
         purchases=tuple(store.purchases(found.slug)),
+        names=tuple(sorted({offer.gpu_raw for offer in everything})),
     )
 
 

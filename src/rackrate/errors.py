@@ -86,13 +86,16 @@ class UnknownName(UsageError):
         name: the name as given.
         nearest: the closest valid names, best first.
         why: replaces the default reason, for example when a name fits several things.
+        hint: what to do next, where there is no nearest name.
     """
 
     code = "unknown-name"
     http_status = 404
 
-    def __init__(self, kind: str, name: str, nearest: Sequence[str] = (), *, why: str = "") -> None:
-        hint = f"did you mean {_or(nearest)}?" if nearest else ""
+    def __init__(
+        self, kind: str, name: str, nearest: Sequence[str] = (), *, why: str = "", hint: str = ""
+    ) -> None:
+        hint = f"did you mean {_or(nearest)}?" if nearest else hint
         super().__init__(
             f"unknown {kind} {name!r}" + (f": {why}" if why else ""),
             hint=hint,

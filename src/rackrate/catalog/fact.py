@@ -57,7 +57,8 @@ class Fact(Generic[T]):
     Attributes:
         value: the value in use; None when unknown.
         source: id of the source of the value; empty when unknown.
-        unknown: why there is no value; empty when there is one.
+        unknown: why there is no value; empty when there is one. A reason that begins with "the part
+            has no" says that there is nothing to know.
         also: what other sources say.
     """
 
@@ -75,6 +76,11 @@ class Fact(Generic[T]):
     def __bool__(self) -> bool:
         """Tell whether the value is known (a known 0 is a fact too)."""
         return self.value is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the question has an answer: a value, or the knowledge that there is none."""
+        return self.value is not None or self.unknown.startswith("the part has no")
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any], default_source: str = "") -> Fact[T]:

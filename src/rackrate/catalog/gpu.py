@@ -237,7 +237,8 @@ def find_gpu(name: str) -> Gpu:
         why = f"{match.slug} is a family; name one of its {len(match.candidates)} members"
         raise UnknownName("GPU", name, match.candidates, why=why)
     if match.slug:
-        raise UnknownName("GPU", name, why="it is known to be rented, but no data sheet was read")
+        why = "it is known to be rented, but no data sheet was read"
+        raise UnknownName("GPU", name, why=why, hint=f"rackrate offers --gpu {match.slug}")
     raise UnknownName("GPU", name, nearest(name, gpu_names()))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from rackrate.catalog.fact import Fact
 from rackrate.catalog.gpu import Gpu
+from rackrate.catalog.workload import CAPABILITIES
 from rackrate.market.stats import Spread
 from rackrate.report.block import Block, Column, Table, Text, to_html
 
@@ -28,7 +29,7 @@ _LINES: tuple[tuple[str, str, int | None, Callable[[Gpu], Fact[Any]]], ...] = (
     ("int8_dense_tops", "INT8 dense TOPS", 0, lambda gpu: gpu.dense_tflops("int8")),
     ("fp32_tflops", "FP32 TFLOPS", 1, lambda gpu: gpu.dense_tflops("fp32")),
     ("tdp_w", "power W", 0, lambda gpu: gpu.tdp_w),
-    ("nvlink_gb_per_s", "NVLink GB/s", 0, lambda gpu: gpu.nvlink_gb_per_s),
+    ("nvlink_gb_per_s", "GPU-to-GPU link GB/s", 0, lambda gpu: gpu.nvlink_gb_per_s),
     ("graphics_apis", "graphics", None, lambda gpu: gpu.graphics_apis),
     ("nvenc", "video encoders", 0, lambda gpu: gpu.nvenc),
     ("form_factor", "form factor", None, lambda gpu: gpu.form_factor),
@@ -151,22 +152,30 @@ def _facts(base: Gpu, other: Gpu) -> Iterator[str]:
         yield f"{mine / theirs:.1f}x the dense FP16 rate ({mine:.0f} against {theirs:.0f} TFLOPS)"
     yield from _times("memory", base.memory_gib.value, other.memory_gib.value, "GiB")
     yield from _times("bandwidth", base.bandwidth_gb_per_s.value, other.bandwidth_gb_per_s.value, "GB/s")
-    if bool(base.fp8_tensor_tflops) != bool(other.fp8_tensor_tflops):
-        yield "FP8, which the other lacks" if base.fp8_tensor_tflops else "no FP8, which the other has"
-    if base.has_nvlink != other.has_nvlink:
-        yield (
-            "NVLink, which the other lacks"
-            if base.has_nvlink
-            else "PCIe only, where the other has NVLink: good for inference, not for tightly coupled training"
-        )
-    if base.has_graphics != other.has_graphics:
-        yield (
-            "graphics kept, where the other is compute only"
-            if base.has_graphics
-            else "compute only, where the other renders"
-        )
+    fp8 = [gpu.dense_tflops("fp8") for gpu in (base, other)]
+    if all(fact.is_settled for fact in fp8) and bool(fp8[0]) != bool(fp8[1]):
+        yield "FP8, which the other lacks" if fp8[0] else "no FP8, which the other has"
+    no_link = (
+        f"no {link_name(other)}, which the other has: good for inference, not for tightly coupled training"
+    )
+    yield from _either("nvlink", base, other, f"{link_name(base)}, which the other lacks", no_link)
+    yield from _either(
+        "graphics_api",
+        base,
+        other,
+        "graphics kept, where the other is compute only",
+        "compute only, where the other renders",
+    )
     if base.tdp_w and other.tdp_w:
         yield f"{base.tdp_w.value:.0f} W against {other.tdp_w.value:.0f} W"
+
+
+def _either(capability: str, base: Gpu, other: Gpu, mine: str, theirs: str) -> Iterator[str]:
+    """Yield what tells two GPUs apart, where it is known of both and they differ."""
+    has = CAPABILITIES[capability]
+    here, there = has(base), has(other)
+    if None not in (here, there) and here != there:
+        yield mine if here else theirs
 
 
 def _times(what: str, mine: float | None, theirs: float | None, unit: str) -> Iterator[str]:
@@ -175,6 +184,11 @@ def _times(what: str, mine: float | None, theirs: float | None, unit: str) -> It
             yield f"the same {what} ({mine:.0f} {unit})"
         else:
             yield f"{mine / theirs:.1f}x the {what} ({mine:.0f} against {theirs:.0f} {unit})"
+
+
+def link_name(gpu: Gpu) -> str:
+    """Return what the vendor calls the link between its GPUs."""
+    return "NVLink" if gpu.vendor == "NVIDIA" else "Infinity Fabric" if gpu.vendor == "AMD" else "GPU link"
 
 
 def _short(gpu: Gpu) -> str:

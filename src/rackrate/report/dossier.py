@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from rackrate.catalog.gpu import Gpu
-from rackrate.catalog.workload import suitable_workloads
+from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
 from rackrate.report.block import Block, Column, Table, Text, to_html
 from rackrate.report.cards import gpu_card
-from rackrate.report.compare import Comparison
+from rackrate.report.compare import Comparison, link_name
 from rackrate.report.offers import Offers, age_of
 from rackrate.report.price import Price
 
@@ -34,6 +34,7 @@ class Dossier:
         bundles: current whole instances whose vCPU and memory are stated, cheapest per GPU first.
         comparison: the GPU beside those that it is most often weighed against.
         purchases: instant, USD and source of what one card cost to buy, oldest first.
+        names: how current price lists write it.
     """
 
     gpu: Gpu
@@ -42,6 +43,7 @@ class Dossier:
     bundles: Offers
     comparison: Comparison
     purchases: tuple[tuple[Any, ...], ...]
+    names: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as plain data."""
@@ -55,6 +57,7 @@ class Dossier:
                 for s in suitable_workloads(self.gpu)
             ],
             "comparison": self.comparison.to_dict(),
+            "names": list(self.names),
             "purchases": [
                 {"at": at.isoformat(), "usd": usd, "source": source} for at, usd, source in self.purchases
             ],
@@ -76,9 +79,16 @@ class Dossier:
         rows = [(name, facts[name].written(), facts[name].source or None) for name in _SHEET]
         chips = [gpu.segment, gpu.architecture, gpu.chip, gpu.memory_label]
         chips.append(f"{gpu.tdp_w.value:g} W" if gpu.tdp_w else "")
-        chips.append("NVLink" if gpu.has_nvlink else "no NVLink")
-        chips.append("graphics kept" if gpu.has_graphics else "compute only")
-        notes = (*gpu.remarks, f"all facts, with dates and what others say: rackrate gpus show {gpu.slug}")
+        chips.append({True: link_name(gpu), False: "no NVLink", None: ""}[CAPABILITIES["nvlink"](gpu)])
+        chips.append(
+            {True: "graphics kept", False: "compute only", None: ""}[CAPABILITIES["graphics_api"](gpu)]
+        )
+        also = (f"price lists write it: {', '.join(self.names)}",) if self.names else ()
+        notes = (
+            *gpu.remarks,
+            *also,
+            f"all facts, with dates and what others say: rackrate gpus show {gpu.slug}",
+        )
         return Table(f"{gpu.name} ({', '.join(filter(None, chips))})", columns, rows, notes)
 
     def _cost(self) -> Iterator[Block]:

@@ -67,8 +67,14 @@ ones AS (
 ),
 on_demand AS (
     SELECT source, snapshot_at, provider, seller, gpu, gpu_raw, gpu_count, sku, region,
-           min(usd_per_hour) AS on_demand_usd
-    FROM staged WHERE kind = 'on_demand' AND price > 0 GROUP BY ALL
+           min(usd_per_hour) FILTER (kind = 'on_demand' AND price > 0) AS on_demand_usd,
+           list(usd_per_hour) FILTER (kind = 'spot') AS spots_usd
+    FROM staged GROUP BY ALL HAVING on_demand_usd IS NOT NULL
+),
+spots AS (
+    SELECT source, snapshot_at, provider, sum(len(spots_usd)) AS n_spot_compared,
+           sum(len(list_filter(spots_usd, lambda usd: usd = on_demand_usd))) AS n_spot_equal
+    FROM on_demand GROUP BY ALL
 ),
 places AS (
     SELECT source, snapshot_at, provider, sku, kind,
@@ -93,7 +99,7 @@ compared AS (
     SELECT s.*, coalesce(s.tier = 'hyperscaler', false) AS is_hyperscaler, u.usd AS usual_usd,
            m.usd_before, m.usd_before_that, m.usd_as_total, l.has_shrunk, d.median_usd,
            coalesce(j.is_of_totals, false) AS is_of_totals, o.usd_of_one, od.on_demand_usd,
-           p.n_regions, p.n_prices_by_region, coalesce(h.is_one_shape, false) AS is_one_shape,
+           t.n_spot_compared, t.n_spot_equal, p.n_regions, p.n_prices_by_region, coalesce(h.is_one_shape, false) AS is_one_shape,
            a.n_alike, a.is_newest, a.cheapest = row(s.usd_per_hour, s.origin, s.line) AS is_cheapest
     FROM staged s
     JOIN moves m USING (source, series, snapshot_at)
@@ -115,12 +121,11 @@ compared AS (
                     AND od.gpu IS NOT DISTINCT FROM s.gpu AND od.gpu_raw = s.gpu_raw
                     AND od.gpu_count = s.gpu_count AND od.sku IS NOT DISTINCT FROM s.sku
                     AND od.region IS NOT DISTINCT FROM s.region
+    LEFT JOIN spots t ON t.source = s.source AND t.snapshot_at = s.snapshot_at AND t.provider = s.provider
     LEFT JOIN places p ON p.source = s.source AND p.snapshot_at = s.snapshot_at
                       AND p.provider = s.provider AND p.sku = s.sku AND p.kind = s.kind
 )
 SELECT *,
-    count(*) FILTER (kind = 'spot' AND on_demand_usd IS NOT NULL) OVER of_provider AS n_spot_compared,
-    count(*) FILTER (kind = 'spot' AND usd_per_hour = on_demand_usd) OVER of_provider AS n_spot_equal,
     TRY_CAST(coalesce(
         nullif(regexp_extract(sku, '(?:^|[_\- ])(\d{1,2})x[_\-A-KM-Za-km-z]', 1), ''),
         nullif(regexp_extract(sku, '[a-zA-Z0-9]x(\d{1,2})(?:$|[_\- ])', 1), '')
@@ -138,4 +143,3 @@ SELECT *,
                         'RS', 'SE', 'SI', 'SK', 'UA']
     END AS region_says
 FROM compared
-WINDOW of_provider AS (PARTITION BY source, snapshot_at, provider)
