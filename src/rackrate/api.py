@@ -14,7 +14,7 @@ from rackrate.catalog.aliases import families_of, family_members, match_gpu
 from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
 from rackrate.catalog.model import all_models, find_model
 from rackrate.catalog.provider import all_providers, find_provider, match_provider
-from rackrate.errors import NoAnswer, StaleData, UnknownName, UsageError, nearest
+from rackrate.errors import BadQuantity, NoAnswer, StaleData, UnknownName, UsageError, nearest
 from rackrate.market import filter as ask
 from rackrate.market.filter import OfferFilter, Wanted
 from rackrate.market.offer import Kind
@@ -88,10 +88,9 @@ def gpu(
     """
     found = find_gpu(name)
     store, at = open_market(data), to_instant(as_of)
-    priced = price(found.slug, history="10y", as_of=at, data=store, hours_per_month=hours_per_month)
-    everything = _find(
-        store, OfferFilter(gpus=(Wanted((found.slug,)),)), "usd", None, at, None, hours_per_month
-    )
+    hours = _month_hours(hours_per_month)
+    priced = _price(store, found.slug, Kind.ON_DEMAND, at, timedelta(days=3650), hours)
+    everything = _find(store, OfferFilter(gpus=(Wanted((found.slug,)),)), "usd", None, at, None, hours)
     peers = [found, *(find_gpu(peer) for peer in PEERS if peer != found.slug)]
     return Dossier(
         gpu=found,
@@ -226,6 +225,7 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
         >>> cheapest.kind.value, cheapest.gpu
         ('spot', 'l40s')
     """
+    store, at = open_market(data), to_instant(as_of)
     wanted = OfferFilter(
         gpus=tuple(_wanted(text) for text in _several(gpu)),
         slugs=_capable(nvlink=nvlink, graphics=graphics),
@@ -233,7 +233,7 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
         vram_gib=_limits(vram_gib, "vram"),
         vram_total_gib=_limits(vram_total_gib, "vram total"),
         kinds=_kinds(kind),
-        providers=tuple(_provider_slug(name) for name in _several(provider)),
+        providers=tuple(_provider_slug(name, store) for name in _several(provider)),
         countries=tuple(ask.countries_of(_several(country))),
         region=region,
         max_usd_per_gpu_hour=_usd(max_usd_per_gpu_hour, "max price"),
@@ -244,11 +244,10 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
     )
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} is not above 0", hint="leave it out for all")
-    store, at = open_market(data), to_instant(as_of)
     age = parse_age(max_age, "max age") if isinstance(max_age, str) else max_age
-    found = _find(store, wanted, sort, limit, at, age, hours_per_month)
+    found = _find(store, wanted, sort, limit, at, age, _month_hours(hours_per_month))
     if not found.rows:
-        raise _no_offers(store, wanted, found, at)
+        raise _no_offers(store, wanted, found, at, age)
     return found
 
 
@@ -276,22 +275,54 @@ def price(
     Raises:
         UnknownName: no such GPU or kind.
         BadQuantity: a length of time that cannot be read.
+        NoAnswer: nobody offers it so, now or in the time asked for; the message says who offers what else.
     """
     kinds = _kinds(kind)
     if len(kinds) != 1:
         raise UsageError("a price is of one kind", hint="kinds are never mixed in one statistic")
     match = match_gpu(gpu)
     slug = match.slug or find_gpu(gpu).slug
+    back = parse_age(history, "history") if isinstance(history, str) else history
+    hours = _month_hours(hours_per_month)
+    found = _price(open_market(data), slug, kinds[0], to_instant(as_of), back, hours, by_provider=by_provider)
+    if found.spread is None and not found.history:
+        raise _no_price(found)
+    return found
+
+
+def _price(
+    store: Store,
+    slug: str,
+    kind: Kind,
+    as_of: datetime | None,
+    history: timedelta | None,
+    hours_per_month: float,
+    *,
+    by_provider: bool = False,
+) -> Price:
     return price_of(
-        open_market(data),
+        store,
         slug,
-        kinds[0],
-        as_of=to_instant(as_of),
-        history=parse_age(history, "history") if isinstance(history, str) else history,
+        kind,
+        as_of=as_of,
+        history=history,
         by_provider=by_provider,
         families=families_of(slug),
-        hours_per_month=hours_per_month or config.load().hours_per_month,
+        hours_per_month=hours_per_month,
     )
+
+
+def _no_price(found: Price) -> NoAnswer:
+    """Say how else it is offered, or what it may hide under."""
+    if found.other_kinds:
+        hint = "it is offered otherwise: " + ", ".join(f"--kind {kind}" for kind in found.other_kinds)
+    elif found.loose:
+        hint = "offers that may be of it: " + ", ".join(
+            f"{n} say `{name}`" for name, n in found.loose.items()
+        )
+    else:
+        hint = "what is for rent: rackrate gpus list"
+    return NoAnswer(f"nobody in these data offers the {found.gpu} {found.kind}", hint=hint, code="no-offers")
 
 
 def not_older(store: Store, max_age: str, now: datetime) -> None:
@@ -314,26 +345,34 @@ def _find(
     limit: int | None,
     as_of: datetime | None,
     max_age: timedelta | None,
-    hours_per_month: float | None,
+    hours_per_month: float,
 ) -> Offers:
     order = ask.order_by(sort)
-    found = store.find(wanted, order, limit=limit, as_of=as_of, max_age=max_age or SHOWN)
+    found = store.find(wanted, order, limit=limit, as_of=as_of, max_age=SHOWN if max_age is None else max_age)
     return Offers(
         rows=found.rows,
         n_matching=found.n_matching,
         hidden=found.hidden,
         as_of=as_of or store.newest,
         version=store.version,
-        hours_per_month=hours_per_month or config.load().hours_per_month,
+        hours_per_month=hours_per_month,
     )
 
 
-def _no_offers(store: Store, wanted: OfferFilter, found: Offers, as_of: datetime | None) -> NoAnswer:
+def _month_hours(given: float | None) -> float:
+    return config.load().hours_per_month if given is None else config.month_hours(str(given))
+
+
+def _no_offers(
+    store: Store, wanted: OfferFilter, found: Offers, as_of: datetime | None, max_age: timedelta | None
+) -> NoAnswer:
     """Say which condition removed the last offer, and what the defaults hide."""
-    freed = {name: n for name, n in store.removing(wanted, as_of).items() if n}
+    age = SHOWN if max_age is None else max_age
+    freed = {name: n for name, n in store.removing(wanted, as_of, age).items() if n}
     if freed:
         name, n = max(freed.items(), key=lambda item: item[1])
-        hint = f"without --{name} there would be {n}"
+        option = "--nvlink or --graphics" if name == "capability" else f"--{name}"
+        hint = f"without {option} there would be {n}"
     elif found.hidden:
         hint = "left out by default: " + ", ".join(f"{n} {why}" for why, n in found.hidden.items())
     else:
@@ -365,7 +404,8 @@ def _bundles(offers: Offers, n: int = 12) -> Offers:
 
 
 def _of(offers: Offers, rows: list[tuple[Any, ...]], n_matching: int | None = None) -> Offers:
-    return replace(offers, rows=tuple(rows), n_matching=n_matching or offers.n_matching)
+    n_matching = offers.n_matching if n_matching is None else n_matching
+    return replace(offers, rows=tuple(rows), n_matching=n_matching)
 
 
 def _compare(found: list[Gpu], store: Store, as_of: datetime | None) -> Comparison:
@@ -404,10 +444,12 @@ def _kinds(text: str) -> tuple[Kind, ...]:
     return (Kind(folded),)
 
 
-def _provider_slug(name: str) -> str:
+def _provider_slug(name: str, store: Store) -> str:
     """Return the slug; a provider that only the market knows keeps its own name."""
     match = match_provider(name)
-    return match.slug if match.is_known else find_provider(name).slug
+    if match.is_known or store.find(OfferFilter(providers=(match.slug,)), ask.order_by("usd"), limit=1).rows:
+        return match.slug
+    return find_provider(name).slug
 
 
 def _limits(value: Limits, what: str) -> Range:
@@ -421,14 +463,19 @@ def _usd(value: str | float | None, what: str) -> float | None:
 
 
 def to_instant(value: Instant) -> datetime | None:
-    """Read an instant; a day means its end, UTC.
+    """Read an instant; a day means its end, UTC; so does a time without a zone.
 
     Raises:
-        BadQuantity: not a date or time.
+        BadQuantity: not a date or time, or one before 1970 or after 2999.
     """
-    if value is None or isinstance(value, datetime):
-        return value
-    return parse_instant(str(value), "as-of")
+    if value is None:
+        return None
+    instant = parse_instant(value.isoformat() if isinstance(value, date) else value, "as-of")
+    if not 1970 <= instant.year < 3000:  # noqa: PLR2004 - the years in which prices can lie
+        raise BadQuantity(
+            f"as-of {str(value)!r} is not between 1970 and 2999", hint="write it like 2026-08-22"
+        )
+    return instant
 
 
 def _several(value: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ GIB_PER_UNIT = {
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _AGE = re.compile(rf"\s*({_NUMBER})\s*(h|d|w|m|y)?\s*", re.IGNORECASE)
+_LONGEST_YEARS = 100
 _AGE_HOURS = {"h": 1, "d": 24, "w": 168, "m": HOURS_PER_MONTH, "y": HOURS_PER_YEAR}
 
 
@@ -54,11 +55,11 @@ class Range:
 
     def __str__(self) -> str:
         """Write it as it is typed: `2`, `40..`, `..8`, `24..80`."""
-        if self.low == self.high:
-            return f"{self.low:g}"
-        low = "" if math.isinf(self.low) else f"{self.low:g}"
-        high = "" if math.isinf(self.high) else f"{self.high:g}"
-        return f"{low}..{high}"
+        low, high = (
+            "" if math.isinf(end) else f"{end:g}" if float(f"{end:g}") == end else repr(end)
+            for end in (self.low, self.high)
+        )
+        return low if self.low == self.high else f"{low}..{high}"
 
 
 def parse_number(text: str, what: str) -> float:
@@ -67,9 +68,10 @@ def parse_number(text: str, what: str) -> float:
     Raises:
         BadQuantity: `text` is not one; the message names `what`.
     """
-    if not re.fullmatch(rf"\s*{_NUMBER}\s*", text) or math.isinf(float(text)):
+    stripped = text.strip()
+    if not re.fullmatch(_NUMBER, stripped) or math.isinf(float(stripped)):
         raise BadQuantity(f"{what} {text!r} is not a number", hint="write it like 2 or 0.95")
-    return float(text)
+    return float(stripped)
 
 
 def parse_range(text: str, what: str) -> Range:
@@ -86,7 +88,7 @@ def parse_range(text: str, what: str) -> Range:
     low = _end(low_text, what, -math.inf if dots else None)
     high = _end(high_text, what, math.inf if dots else None)
     if low > high:
-        raise BadQuantity(f"{what} {text!r} has its low end above its high end")
+        raise BadQuantity(f"{what} {text!r} has its low end above its high end", hint="turn it round")
     if high < 0 or (low < 0 and not math.isinf(low)):
         raise BadQuantity(f"{what} {text!r} is negative", hint="give a number of 0 or more")
     return Range(low, high)
@@ -119,18 +121,17 @@ def parse_age(text: str, what: str) -> timedelta:
     """Read a length of time: `36h`, `90d`, `2w`, `3m`, `1y`; days when there is no letter.
 
     Raises:
-        BadQuantity: not of that form, or not above zero.
+        BadQuantity: not of that form, not above zero, or above 100 years.
     """
     match = _AGE.fullmatch(text)
-    if not match or float(match[1]) <= 0:
-        raise BadQuantity(
-            f"{what} {text!r} is not a length of time", hint="write it like 36h, 90d, 2w, 3m or 1y"
-        )
-    hours = float(match[1]) * _AGE_HOURS[(match[2] or "d").lower()]
-    try:
-        return timedelta(hours=hours)
-    except OverflowError as error:
-        raise BadQuantity(f"{what} {text!r} is longer than time itself") from error
+    hours = float(match[1]) * _AGE_HOURS[(match[2] or "d").lower()] if match else 0.0
+    if hours > _LONGEST_YEARS * HOURS_PER_YEAR:
+        raise BadQuantity(f"{what} {text!r} is too long", hint=f"{_LONGEST_YEARS}y is the longest")
+    age = timedelta(hours=hours)
+    if age <= timedelta(0):
+        hint = "write it like 36h, 90d, 2w, 3m or 1y"
+        raise BadQuantity(f"{what} {text!r} is not a length of time above 0", hint=hint)
+    return age
 
 
 def parse_instant(text: str, what: str) -> datetime:
@@ -139,15 +140,20 @@ def parse_instant(text: str, what: str) -> datetime:
     Raises:
         BadQuantity: not a date or time.
     """
-    stripped = text.strip()
     try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", stripped):
-            return datetime.combine(date.fromisoformat(stripped), time.max, UTC)
-        instant = datetime.fromisoformat(stripped)
-    except ValueError as error:
+        return _instant(text.strip())
+    except (ValueError, OverflowError) as error:
         hint = "write it like 2026-08-22 or 2026-08-22T06:00Z"
         raise BadQuantity(f"{what} {text!r} is not a date", hint=hint) from error
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        instant = datetime.fromisoformat(text)
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return datetime.combine(day, time.max, UTC)
 
 
 def format_age(age: timedelta) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from rackrate.errors import InternalError, RackrateError, UnknownName, UsageError, nearest
+from rackrate.errors import DataError, InternalError, RackrateError, UnknownName, UsageError, nearest
 
 # Name of the command, where it is, and its line in the first screen; a module is loaded when it is used.
 _COMMANDS = {
@@ -82,6 +82,9 @@ def status(args: list[str]) -> int:
         sys.stdout.flush()
     except RackrateError as error:
         return _fail(error, args)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)  # its message is the help itself
+        return UsageError.exit_code
     except click.UsageError as error:
         return _fail(_usage(error), args)
     except (click.Abort, KeyboardInterrupt):
@@ -89,6 +92,11 @@ def status(args: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flush is quiet
         return 0
+    except OSError as error:  # a disk that is full, a path that cannot be written: no fault of ours
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(
+            DataError(f"{where}{error.strerror or error}", hint="check path, rights and space"), args
+        )
     except Exception as error:
         if os.environ.get("RACKRATE_DEBUG"):
             raise
@@ -101,9 +109,8 @@ def _usage(error: click.UsageError) -> UsageError:
     """Turn click's complaint into ours, in the same words."""
     hint = f"see `{error.ctx.command_path} --help`" if error.ctx else "see `rackrate --help`"
     near = getattr(error, "possibilities", None)
-    return UsageError(
-        error.format_message().split("\n")[0], hint=f"did you mean {near[0]}?" if near else hint
-    )
+    says = error.message if near else error.format_message().split("\n")[0]
+    return UsageError(says, hint=f"did you mean `{near[0]}`?" if near else hint)
 
 
 def _fail(error: RackrateError, args: list[str]) -> int:
@@ -112,8 +119,8 @@ def _fail(error: RackrateError, args: list[str]) -> int:
 
         click.echo(json.dumps({"error": error.to_problem()}, indent=2))
     else:
-        parts: list[Any] = [click.style("error: ", fg="red"), error.message]
-        click.echo("".join(parts), err=True)
+        is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+        click.echo(click.style("error: ", fg=None if is_plain else "red") + error.message, err=True)
         if error.hint:
             click.echo(f"  {error.hint}", err=True)
     return error.exit_code

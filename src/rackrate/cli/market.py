@@ -73,7 +73,14 @@ def import_(
 
 
 @market.command()
-@click.option("--limit", default=20, show_default=True, metavar="N", help="Quarantined records to show.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Quarantined records to show.",
+)
 @_DATA
 @output_options
 def check(limit: int, data: str | None, form: str | None) -> int:

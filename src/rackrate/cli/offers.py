@@ -28,9 +28,9 @@ from rackrate.errors import UsageError
 @click.option(
     "--max-total", "max_usd_per_hour", metavar="USD", help="At most this per hour for the whole offer."
 )
-@click.option("--vcpu", metavar="N", help="vCPUs of the offer: 16...")
-@click.option("--ram", "ram_gib", metavar="GIB", help="Main memory of the offer: 64...")
-@click.option("--disk", "disk_gib", metavar="GIB", help="Local disk of the offer: 500...")
+@click.option("--vcpu", metavar="N", help="vCPUs of the offer: 16, 8..32.")
+@click.option("--ram", "ram_gib", metavar="GIB", help="Main memory of the offer: 64, 64..256.")
+@click.option("--disk", "disk_gib", metavar="GIB", help="Local disk of the offer: 500, ..2000.")
 @click.option("--nvlink/--no-nvlink", default=None, help="GPUs with, or without, NVLink.")
 @click.option("--graphics/--no-graphics", default=None, help="GPUs that can, or cannot, render.")
 @click.option(

@@ -1,8 +1,8 @@
 """Turn a price in any currency into USD at the rate of its day.
 
 Rates are USD for one unit of the currency, dated, from `data/fx.toml` or the caller. The rate in
-force on a day is the newest one that is not later, else the first one after it; how far off it lies
-is told, because beyond `FAR` a conversion is a guess (quality rule 14).
+force on a day is the newest one that is not later, unless that is old and the next one nearer; how
+far off it lies is told, because beyond `FAR` a conversion is a guess (quality rule 14).
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Rates:
         days, rates = self.series.get(currency, ((), ()))
         if not days:
             return None
-        at = max(bisect_right(days, day) - 1, 0)
+        after = bisect_right(days, day)
+        at = max(after - 1, 0)
+        if abs(day - days[at]) > FAR and after < len(days) and days[after] - day < abs(day - days[at]):
+            at = after
         return rates[at], abs(day - days[at])
 
     def with_rates(self, rows: Iterable[tuple[str, date, float]]) -> Rates:

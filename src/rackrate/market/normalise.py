@@ -97,7 +97,9 @@ class Batch:
     def unknown_gpus(self) -> dict[str, int]:
         """Return the raw GPU names that nothing answers to, with how often each was met."""
         raw, slug = (list(COLUMNS).index(name) for name in ("gpu_raw", "gpu"))
-        return dict(sorted(Counter(row[raw] for row in self.rows if row[slug] is None).items()))
+        return dict(
+            sorted(Counter(row[raw] for row in self.rows if row[slug] is None and row[raw].strip()).items())
+        )
 
 
 class Unreadable(ValueError):

@@ -93,7 +93,7 @@ RULES = (
          "contains(hints, 'vram_off')"),
     Rule(7, "vram_missing", Action.FLAG, "GPU memory was stated as 0", "contains(hints, 'vram_missing')"),
     Rule(8, "gpu_count", Action.REJECT, "the GPU count is no number above zero", "gpu_count <= 0"),
-    Rule(8, "no_gpu", Action.REJECT, "not an offer of a GPU"),
+    Rule(8, "no_gpu", Action.REJECT, "not an offer of a GPU", "gpu IS NULL AND trim(gpu_raw) = ''"),
     Rule(8, "count_odd", Action.FLAG, "a fractional GPU count that is no known slice",
          "gpu_count <> floor(gpu_count) AND "
          "NOT (gpu_count < 1 AND abs(1 / gpu_count - round(1 / gpu_count)) < 0.02)"),

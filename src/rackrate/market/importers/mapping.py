@@ -4,9 +4,10 @@
     cadence = "daily"                    # or once: how often it is made
     [file]                               # optional: told from the suffix, UTF-8, comma
     format = "csv"                       # csv, json or jsonl
-    records = "data.offers"              # where the list stands in a JSON document
+    records = "data.*.offers"            # where the list stands in a JSON document; * is each of them
     delimiter = ";"
-    snapshot = "day"                     # rows of a day are one listing; or exact: of an instant
+    snapshot = "auto"                    # which rows make a listing: those of a day, an instant (exact)
+                                         # or the file; auto: the file, unless an offer recurs on days
     [columns]                            # field = "column", or a table
     provider = { value = "acme" }        # a constant
     gpu = "gpu_name"
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
@@ -126,7 +127,7 @@ class PriceMapping:
         format: csv, json or jsonl; empty when the suffix tells.
         records: path of the list within a JSON document.
         delimiter: between CSV fields.
-        is_daily: whether the rows of one UTC day make one listing, rather than those of one instant.
+        snapshot: which rows make one listing: `day`, `exact`, `file` or `auto`.
         cadence: `daily`, or `once` for a list that is not made again soon.
         fields: takes each field of the raw offer out of a record.
         shares: memory fields that are stated for one GPU where the whole offer is meant (1), or for
@@ -142,7 +143,7 @@ class PriceMapping:
     format: str
     records: str
     delimiter: str
-    is_daily: bool
+    snapshot: str
     cadence: str
     fields: Mapping[str, Get]
     shares: Mapping[str, int]
@@ -187,7 +188,7 @@ def load_mapping(path: Path) -> PriceMapping:
         format=_choice(file.get("format", ""), ("", "csv", "json", "jsonl"), "file format"),
         records=str(file.get("records", "")),
         delimiter=_delimiter(file.get("delimiter", "")),
-        is_daily=_choice(file.get("snapshot", "day"), ("day", "exact"), "snapshot") == "day",
+        snapshot=_choice(file.get("snapshot", "auto"), ("auto", "day", "exact", "file"), "snapshot"),
         cadence=_choice(doc.get("cadence", "daily"), ("daily", "once"), "cadence"),
         shares=_shares(columns),
         fields={(_TEXT | _MEMORY)[name]: get for name, get in getters.items()},
@@ -200,8 +201,34 @@ def load_mapping(path: Path) -> PriceMapping:
 
 def read(path: Path, when: When, mapping: PriceMapping) -> Iterator[Listing]:
     """Yield the one listing of a file, or of a folder of files, that the mapping describes."""
-    rows = (row for file in inputs(path) for row in _rows(file, when, mapping))
-    yield Listing(source=mapping.source, rows=rows, **mapping.about)
+    rows = [row for file in inputs(path) for row in _rows(file, when, mapping)]
+    _date(rows, mapping.snapshot)
+    yield Listing(source=mapping.source, rows=iter(rows), **mapping.about)
+
+
+def _date(rows: Sequence[RawOffer | Reject], snapshot: str) -> None:
+    """Set which listing each row is part of: its instant, its UTC day, or the newest of the file.
+
+    A list may be a history, or one listing whose rows were last seen on different days. It is a history
+    when some offer stands in it on two days.
+    """
+    offers = [row for row in rows if isinstance(row, RawOffer)]
+    if snapshot == "exact" or not offers:
+        return
+    if snapshot == "auto":
+        days: dict[tuple[Any, ...], date] = {}
+        for o in offers:
+            shape = (o.provider, o.seller, o.sku, o.gpu_raw, o.gpu_count, o.kind, o.region, o.vcpu)
+            if days.setdefault(shape, o.snapshot_at.date()) != o.snapshot_at.date():
+                snapshot = "day"
+                break
+    newest = max(offer.snapshot_at for offer in offers)
+    for offer in offers:
+        offer.snapshot_at = (
+            offer.snapshot_at.replace(hour=0, minute=0, second=0, microsecond=0)
+            if snapshot == "day"
+            else newest
+        )
 
 
 def inputs(path: Path) -> list[Path]:
@@ -239,23 +266,39 @@ def _records(file: Path, mapping: PriceMapping) -> Iterator[tuple[int, Any]]:
 
 
 def _json_records(file: Path, where: str) -> Iterator[tuple[int, Any]]:
-    found = read_json(file)
-    for step in filter(None, where.split(".")):
-        if not isinstance(found, dict) or step not in found:
-            raise ImportRejected(f"{file} has no list at {where!r}: {step!r} is missing")
-        found = found[step]
-    if isinstance(found, dict) and any(
-        isinstance(value, dict) for value in found.values()
-    ):  # {"key": {...}}: the key becomes a column of its own
-        found = [{"key": k, **v} if isinstance(v, dict) else v for k, v in found.items()]
-    if not isinstance(found, list):
-        raise ImportRejected(f"{file} holds no list at {where!r}", hint="set [file] records")
-    for line, record in enumerate(found, 1):
+    steps = [step for step in where.split(".") if step]
+    for line, record in enumerate(_nested(read_json(file), steps, {}, f"{file} at {where!r}"), 1):
         if isinstance(record, dict):
             yield line, record
         else:
             reason = f"a record is an object, not {type(record).__name__}"
             yield line, Reject(file.name, line, "malformed", reason, repr(record)[:200])
+
+
+def _nested(node: Any, steps: Sequence[str], outer: Mapping[str, Any], where: str) -> Iterator[Any]:
+    """Yield the records below `node`; each inherits the plain values of the objects that it stands in.
+
+    Under an object whose values are records the name of each becomes its column `key`.
+    """
+    if isinstance(node, dict):
+        outer = {**outer, **{k: v for k, v in node.items() if not isinstance(v, (dict, list))}}
+    if steps and steps[0] != "*":
+        if not isinstance(node, dict) or steps[0] not in node:
+            raise ImportRejected(f"{where}: {steps[0]!r} is missing", hint="set [file] records")
+        yield from _nested(node[steps[0]], steps[1:], outer, where)
+        return
+    if not isinstance(node, (dict, list)) or (isinstance(node, dict) and not _holds_records(node)):
+        raise ImportRejected(f"{where}: no list is there", hint="set [file] records")
+    for key, child in node.items() if isinstance(node, dict) else ((None, child) for child in node):
+        known = {**outer, "key": key} if key is not None else outer
+        if steps:
+            yield from _nested(child, steps[1:], known, where)
+        else:
+            yield {**known, **child} if isinstance(child, dict) else child
+
+
+def _holds_records(node: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, (dict, list)) for value in node.values())
 
 
 def _offers(
@@ -274,9 +317,6 @@ def _offers(
     except Unreadable as error:
         yield Reject(origin, line, error.rule, str(error), short)
         return
-    snapshot_at = at or when.read_at
-    if mapping.is_daily:
-        snapshot_at = snapshot_at.replace(hour=0, minute=0, second=0, microsecond=0)
     stated = [(price, price.get(record)) for price in mapping.prices]
     stated = [(price, value) for price, value in stated if value not in (None, "")]
     if not stated:
@@ -291,7 +331,7 @@ def _offers(
         yield RawOffer(
             origin=origin,
             line=line,
-            snapshot_at=snapshot_at,
+            snapshot_at=at or when.read_at,
             observed_at=at,
             price=None if amount is None else amount * price.factor,
             price_per=price.per,

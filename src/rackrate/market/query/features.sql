@@ -99,7 +99,8 @@ compared AS (
     SELECT s.*, coalesce(s.tier = 'hyperscaler', false) AS is_hyperscaler, u.usd AS usual_usd,
            m.usd_before, m.usd_before_that, m.usd_as_total, l.has_shrunk, d.median_usd,
            coalesce(j.is_of_totals, false) AS is_of_totals, o.usd_of_one, od.on_demand_usd,
-           t.n_spot_compared, t.n_spot_equal, p.n_regions, p.n_prices_by_region, coalesce(h.is_one_shape, false) AS is_one_shape,
+           t.n_spot_compared, t.n_spot_equal, p.n_regions, p.n_prices_by_region,
+           coalesce(h.is_one_shape, false) AS is_one_shape,
            a.n_alike, a.is_newest, a.cheapest = row(s.usd_per_hour, s.origin, s.line) AS is_cheapest
     FROM staged s
     JOIN moves m USING (source, series, snapshot_at)

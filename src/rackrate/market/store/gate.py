@@ -88,7 +88,8 @@ def _array(sql: str, values: Sequence[Any]) -> np.ndarray[Any, Any]:
     if sql in ("DOUBLE", "INTEGER"):
         return np.array(values, dtype=np.float64)  # None becomes NaN
     if sql == "TIMESTAMP":
-        return np.array(values, dtype="datetime64[us]")
+        once = {at: np.datetime64(at, "us") for at in set(values)}  # many rows, few instants
+        return np.fromiter(map(once.__getitem__, values), "datetime64[us]", len(values))
     if sql == "VARCHAR[]":  # flags are the gate's own to give
         return np.zeros(len(values), dtype=bool)
     return np.array(values, dtype=bool if sql == "BOOLEAN" else object)

@@ -20,6 +20,7 @@ from rackrate.market.stats import FRESH, SHOWN
 from rackrate.market.store import manifest
 from rackrate.market.store.gate import literal, text
 from rackrate.market.store.manifest import File, Manifest
+from rackrate.units import format_age
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +139,20 @@ class Store:
         )
         return Found(tuple(rows), *_counted(counts, max_age))
 
-    def removing(self, wanted: OfferFilter, as_of: datetime | None) -> dict[str, int]:
+    def removing(
+        self, wanted: OfferFilter, as_of: datetime | None, max_age: timedelta = SHOWN
+    ) -> dict[str, int]:
         """Return, for each condition, how many offers would match without it alone."""
         base, params = self._current(as_of)
         if not base:
             return {}
         conditions = wanted.conditions()
+        old, old_values = self._is_old(as_of, max_age)
+        young = f"NOT {old}", old_values
         found = {}
         for name in conditions:
             others = [sql for other, sql in conditions.items() if other != name]
-            where, values = _all_of(others)
+            where, values = _all_of([*others, young])
             rows = self._rows(f"SELECT count(*) FROM {base} AND {where}", [*params, *values])  # noqa: S608
             found[name] = int(rows[0][0])
         return found
@@ -324,7 +329,7 @@ def _counted(counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta) 
         if is_kind and not is_old:
             n_matching += n
         elif is_old:
-            reason = f"older than {max_age.days} days"
+            reason = f"older than {format_age(max_age)}"
             hidden[reason] = hidden.get(reason, 0) + n
         else:
             hidden[kind] = hidden.get(kind, 0) + n

@@ -218,7 +218,7 @@ class _Writer:
     def _before(self, batch: Batch) -> str:
         """Select the two stored snapshots next before the batch's first, to compare new prices with."""
         column = list(COLUMNS).index("snapshot_at")
-        first = min((manifest.stamp(row[column]) for row in batch.rows), default="")
+        first = manifest.stamp(min(row[column] for row in batch.rows)) if batch.rows else ""
         live = {
             at: file
             for (source, at), (file, _) in self.current.live().items()
