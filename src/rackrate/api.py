@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate import config
-from rackrate.catalog.aliases import families_of, family_members, match_gpu
+from rackrate.catalog.aliases import families_of, family_members, gpu_names, match_gpu
 from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
 from rackrate.catalog.model import all_models, find_model
 from rackrate.catalog.provider import all_providers, find_provider, match_provider
@@ -18,7 +18,6 @@ from rackrate.errors import BadQuantity, NoAnswer, StaleData, UnknownName, Usage
 from rackrate.market import filter as ask
 from rackrate.market.filter import OfferFilter, Wanted
 from rackrate.market.offer import Kind
-from rackrate.market.stats import SHOWN
 from rackrate.report import cards
 from rackrate.report.cards import Card, Listing
 from rackrate.report.compare import Comparison
@@ -209,7 +208,8 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
         graphics: whether its GPUs must be able, or not, to render.
         sort: a column or a ratio of two: `usd`, `vram_gib/usd`, `-ram_gib`.
         limit: how many at most; None for all.
-        max_age: leave out what is older; None for 7 days, lists made once excepted.
+        max_age: leave out what is older or undated: `24h`, `90d`, or `any` for nothing; None for 7 days,
+            undated offers and lists made once excepted.
         as_of: look at the market of that day or instant; None for the newest.
         data: the market; None for the default.
         hours_per_month: for USD a month; None for the configured 730.
@@ -244,7 +244,7 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
     )
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit} is not above 0", hint="leave it out for all")
-    age = parse_age(max_age, "max age") if isinstance(max_age, str) else max_age
+    age = _age(max_age)
     found = _find(store, wanted, sort, limit, at, age, _month_hours(hours_per_month))
     if not found.rows:
         raise _no_offers(store, wanted, found, at, age)
@@ -284,9 +284,11 @@ def price(
     slug = match.slug or find_gpu(gpu).slug
     back = parse_age(history, "history") if isinstance(history, str) else history
     hours = _month_hours(hours_per_month)
-    found = _price(open_market(data), slug, kinds[0], to_instant(as_of), back, hours, by_provider=by_provider)
+    store, at = open_market(data), to_instant(as_of)
+    found = _price(store, slug, kinds[0], at, back, hours, by_provider=by_provider)
     if found.spread is None and not found.history:
-        raise _no_price(found)
+        wanted = OfferFilter(gpus=(Wanted((slug,)),), kinds=kinds)
+        raise _no_price(found, store.find(wanted, ask.order_by("usd"), limit=1, as_of=at).n_matching)
     return found
 
 
@@ -312,9 +314,12 @@ def _price(
     )
 
 
-def _no_price(found: Price) -> NoAnswer:
-    """Say how else it is offered, or what it may hide under."""
-    if found.other_kinds:
+def _no_price(found: Price, n_uncounted: int) -> NoAnswer:
+    """Say what is listed all the same, how else it is offered, or what it may hide under."""
+    if n_uncounted:
+        asked = f"rackrate offers --gpu {found.gpu} --kind {found.kind}"
+        hint = f"{n_uncounted} offers are listed, none with a recent date: {asked}"
+    elif found.other_kinds:
         hint = "it is offered otherwise: " + ", ".join(f"--kind {kind}" for kind in found.other_kinds)
     elif found.loose:
         hint = "offers that may be of it: " + ", ".join(
@@ -322,7 +327,9 @@ def _no_price(found: Price) -> NoAnswer:
         )
     else:
         hint = "what is for rent: rackrate gpus list"
-    return NoAnswer(f"nobody in these data offers the {found.gpu} {found.kind}", hint=hint, code="no-offers")
+    return NoAnswer(
+        f"no counted {found.kind} offer of the {found.gpu} in these data", hint=hint, code="no-offers"
+    )
 
 
 def not_older(store: Store, max_age: str, now: datetime) -> None:
@@ -348,7 +355,7 @@ def _find(
     hours_per_month: float,
 ) -> Offers:
     order = ask.order_by(sort)
-    found = store.find(wanted, order, limit=limit, as_of=as_of, max_age=SHOWN if max_age is None else max_age)
+    found = store.find(wanted, order, limit=limit, as_of=as_of, max_age=max_age)
     return Offers(
         rows=found.rows,
         n_matching=found.n_matching,
@@ -367,10 +374,9 @@ def _no_offers(
     store: Store, wanted: OfferFilter, found: Offers, as_of: datetime | None, max_age: timedelta | None
 ) -> NoAnswer:
     """Say which condition removed the last offer, and what the defaults hide."""
-    age = SHOWN if max_age is None else max_age
-    freed = {name: n for name, n in store.removing(wanted, as_of, age).items() if n}
+    freed = {name: n for name, n in store.removing(wanted, as_of, max_age).items() if n}
     if freed:
-        name, n = max(freed.items(), key=lambda item: item[1])
+        name, n = max(freed.items(), key=lambda item: (item[0] != "gpu", item[1]))  # the GPU is meant
         option = "--nvlink or --graphics" if name == "capability" else f"--{name}"
         hint = f"without {option} there would be {n}"
     elif found.hidden:
@@ -418,6 +424,10 @@ def _wanted(text: str) -> Wanted:
     name, colon, counts = text.rpartition(":")
     if not colon:
         name, counts = text, ""
+    if counts.lower().endswith("b"):
+        raise BadQuantity(
+            f"count {counts!r} is an amount of memory", hint="memory goes into --vram: --vram 80"
+        )
     match = match_gpu(name)
     slugs = family_members(match.slug) if match.slug else (find_gpu(name).slug,)
     return Wanted(tuple(slugs), parse_range(counts, "count") if counts else Range())
@@ -427,11 +437,13 @@ def _capable(*, nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] |
     """Return the GPUs that have, or lack, what is asked; None when nothing is."""
     if nvlink is None and graphics is None:
         return None
-    return tuple(
+    able = {
         each.slug
         for each in all_gpus()
         if nvlink in (None, each.has_nvlink) and graphics in (None, each.has_graphics)
-    )
+    }
+    families = (name for name in gpu_names() if set(family_members(name)) - {name} <= able)
+    return tuple(sorted(able.union(family for family in families if family_members(family) != (family,))))
 
 
 def _kinds(text: str) -> tuple[Kind, ...]:
@@ -456,6 +468,12 @@ def _limits(value: Limits, what: str) -> Range:
     if value is None:
         return Range()
     return value if isinstance(value, Range) else parse_range(str(value), what)
+
+
+def _age(value: str | timedelta | None) -> timedelta | None:
+    if not isinstance(value, str):
+        return value
+    return timedelta.max if value.strip().lower() == "any" else parse_age(value, "max age")
 
 
 def _usd(value: str | float | None, what: str) -> float | None:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 
+from rackrate.units import parse_instant
+
 
 def now() -> datetime:
-    """Return the current UTC time; the environment variable RACKRATE_NOW (ISO 8601) sets it."""
+    """Return the current UTC time; the environment variable RACKRATE_NOW (ISO 8601) sets it.
+
+    Raises:
+        BadQuantity: the variable is no date.
+    """
     fixed = os.environ.get("RACKRATE_NOW")
-    return datetime.fromisoformat(fixed).astimezone(UTC) if fixed else datetime.now(UTC)
+    return parse_instant(fixed, "RACKRATE_NOW") if fixed else datetime.now(UTC)

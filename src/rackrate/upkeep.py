@@ -48,7 +48,7 @@ def import_prices(
     from rackrate.market.ingest import copy_sample, import_list  # noqa: PLC0415 - start-up
     from rackrate.market.store import manifest  # noqa: PLC0415 - start-up
 
-    folder = Path(data) if data else config.default_store()
+    folder = Path(data) if data else config.load().data or config.default_store()
     was_empty = not manifest.load(folder).files
     if form == "sample":
         receipts = copy_sample(folder, is_dry_run=is_dry_run)

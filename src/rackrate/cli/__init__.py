@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
 
 import click
 
@@ -80,47 +80,48 @@ def status(args: list[str]) -> int:
     try:
         result = main.main(args, prog_name="rackrate", standalone_mode=False)
         sys.stdout.flush()
-    except RackrateError as error:
-        return _fail(error, args)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)  # its message is the help itself
-        return UsageError.exit_code
-    except click.UsageError as error:
-        return _fail(_usage(error), args)
     except (click.Abort, KeyboardInterrupt):
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flush is quiet
         return 0
-    except OSError as error:  # a disk that is full, a path that cannot be written: no fault of ours
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(
-            DataError(f"{where}{error.strerror or error}", hint="check path, rights and space"), args
-        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)  # its message is the help itself
+        return UsageError.exit_code
     except Exception as error:
-        if os.environ.get("RACKRATE_DEBUG"):
+        fault = _fault(error)
+        if isinstance(fault, InternalError) and os.environ.get("RACKRATE_DEBUG"):
             raise
-        fault = InternalError(f"{type(error).__name__}: {error}", hint="RACKRATE_DEBUG=1 shows the traceback")
         return _fail(fault, args)
     return result if isinstance(result, int) else 0
 
 
-def _usage(error: click.UsageError) -> UsageError:
-    """Turn click's complaint into ours, in the same words."""
-    hint = f"see `{error.ctx.command_path} --help`" if error.ctx else "see `rackrate --help`"
-    near = getattr(error, "possibilities", None)
-    says = error.message if near else error.format_message().split("\n")[0]
-    return UsageError(says, hint=f"did you mean `{near[0]}`?" if near else hint)
+def _fault(error: Exception) -> RackrateError:
+    """Return what went wrong as one of ours."""
+    if isinstance(error, RackrateError):
+        return error
+    if isinstance(error, click.UsageError):
+        hint = f"see `{error.ctx.command_path} --help`" if error.ctx else "see `rackrate --help`"
+        near = getattr(error, "possibilities", None)
+        says = error.message if near else error.format_message().split("\n")[0]
+        return UsageError(says, hint=f"did you mean `{near[0]}`?" if near else hint)
+    if isinstance(error, OSError):  # a disk that is full, a path that cannot be written
+        where = f"{error.filename}: " if error.filename else ""
+        return DataError(
+            f"{where}{error.strerror or error}", hint="check path, rights and space", code="file"
+        )
+    return InternalError(f"{type(error).__name__}: {error}", hint="RACKRATE_DEBUG=1 shows the traceback")
 
 
 def _fail(error: RackrateError, args: list[str]) -> int:
     if "--json" in args:
         import json  # noqa: PLC0415 - start-up
 
-        click.echo(json.dumps({"error": error.to_problem()}, indent=2))
-    else:
-        is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-        click.echo(click.style("error: ", fg=None if is_plain else "red") + error.message, err=True)
-        if error.hint:
-            click.echo(f"  {error.hint}", err=True)
+        with suppress(OSError):  # stdout may be what failed
+            click.echo(json.dumps({"error": error.to_problem()}, indent=2))
+            return error.exit_code
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    click.echo(("error: " if is_plain else click.style("error: ", fg="red")) + error.message, err=True)
+    if error.hint:
+        click.echo(f"  {error.hint}", err=True)
     return error.exit_code

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from rackrate import config
 from rackrate.cli.output import emit, output_options, progress
 from rackrate.errors import UsageError
 
@@ -65,7 +64,7 @@ def import_(
             form=form_ or "",
             mapping=mapping,
             at=date,
-            data=data or config.load().data,
+            data=data,
             is_dry_run=dry_run,
             on_row=tick,
         )

@@ -44,7 +44,8 @@ from rackrate.errors import UsageError
 @click.option(
     "--max-age",
     metavar="AGE",
-    help="Leave out what is older: 24h, 90d.  [default: 7d, lists made once excepted]",
+    help="Leave out what is older or undated: 24h, 90d; any for nothing.  "
+    "[default: 7d, but undated offers and lists made once stay]",
 )
 @market_options
 @month_option

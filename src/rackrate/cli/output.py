@@ -6,12 +6,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from rackrate.errors import UsageError
-from rackrate.report.block import Answer, Block, Plot, Table, draw, to_csv, to_markdown, to_text
+from rackrate.report.block import Answer, Block, Plot, Table, banded, draw, to_csv, to_markdown, to_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -75,29 +78,40 @@ def emit(answer: Answer, form: str | None) -> None:
 def _show(blocks: Sequence[Block]) -> None:
     """Show blocks with rich, which is loaded for a terminal only."""
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
     from rich.text import Text as RichText  # noqa: PLC0415
 
     console = Console()  # honours NO_COLOR
     for block in blocks:
         console.print(RichText(block.title, style="bold"))
         if isinstance(block, Table):
-            grid = RichTable(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
-            for column in block.columns:
-                is_number = column.digits is not None
-                grid.add_column(column.title, justify="right" if is_number else "left", no_wrap=is_number)
-            for cells in block.cells():
-                grid.add_row(*map(RichText, cells))
-            console.print(grid)
-            for note in block.notes:
-                console.print(RichText(note, style="dim"))
+            _show_table(console, block)
         elif isinstance(block, Plot):
-            for line in draw(block, width=min(72, max(20, console.width - 16))):
+            for line in draw(block, width=min(72, max(24, console.width - 12 - len(block.unit)))):
                 console.print(RichText(line, style="cyan"), no_wrap=True, overflow="crop")
         else:
             for line in block.lines:
                 console.print(RichText("• " + line))
         console.print()
+
+
+def _show_table(console: Console, table: Table) -> None:
+    from rich.table import Table as RichTable  # noqa: PLC0415
+    from rich.text import Text as RichText  # noqa: PLC0415
+
+    widths = table.least_widths()
+    if sum(widths) + 2 * len(widths) - 2 <= console.width:
+        grid = RichTable(box=None, pad_edge=False, header_style="dim", padding=(0, 1))
+        for column, width in zip(table.columns, widths, strict=True):
+            align: Literal["left", "right"] = "left" if column.digits is None else "right"
+            grid.add_column(column.title, justify=align, min_width=width, overflow="fold")
+        for cells in table.cells():
+            grid.add_row(*map(RichText, cells))
+        console.print(grid)
+    else:
+        for line in banded(table, console.width):
+            console.print(RichText(line), overflow="fold")
+    for note in table.notes:
+        console.print(RichText(note, style="dim"))
 
 
 @contextmanager

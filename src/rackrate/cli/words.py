@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from rackrate import config
+from rackrate.market.stats import SHOWN
+from rackrate.units import format_age
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
@@ -14,9 +18,13 @@ def store_for(data: str | None, max_data_age: str | None) -> Store:
     """Open the market that the options name, and refuse one that is too old."""
     from rackrate import api, clock  # noqa: PLC0415 - start-up
 
-    store = api.open_market(data)
+    store, now = api.open_market(data), clock.now()
     if max_data_age:
-        api.not_older(store, max_data_age, clock.now())
+        api.not_older(store, max_data_age, now)
+    if store.newest and now - store.newest > SHOWN:
+        what = "the bundled sample" if store.is_sample else "the newest list"
+        age = format_age(now - store.newest)
+        click.echo(f"note: prices are {age} old ({what}, {store.newest:%Y-%m-%d})", err=True)
     return store
 
 

@@ -145,7 +145,7 @@ def order_by(text: str) -> str:
         if name not in SORT_COLUMNS or (len(names) > 1 and name not in _NUMERIC):
             raise UnknownName("sort column", name, nearest(name, SORT_COLUMNS) or list(SORT_COLUMNS))
     if len(names) > 2:  # noqa: PLR2004
-        raise UnknownName("sort column", text, (), why="a ratio has one numerator and one denominator")
+        raise UnknownName("sort column", text, hint="a ratio has one numerator and one denominator")
     columns = [
         _WHOLE.get(name, SORT_COLUMNS[name][0]) if len(names) > 1 else SORT_COLUMNS[name][0] for name in names
     ]
@@ -164,13 +164,13 @@ def countries_of(names: Iterable[str]) -> Iterator[str]:
         UnknownName: not two letters.
     """
     for name in names:
-        code = name.strip().upper()
+        code = {"UK": "GB"}.get(name.strip().upper(), name.strip().upper())
         if code == "EU":
             yield from EU
         elif re.fullmatch("[A-Z]{2}", code):
             yield code
         else:
-            raise UnknownName("country", name, (), why="give an ISO code of two letters, or EU")
+            raise UnknownName("country", name, hint="give an ISO code of two letters, or EU")
 
 
 def _wanted(wanted: Wanted) -> tuple[str, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from rackrate import clock
@@ -107,6 +108,7 @@ def _state(file: Path) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
+@cache
 def usual_prices() -> Mapping[tuple[str, str], float]:
     """Return what the bundled market asks, USD per GPU-hour by GPU and kind: the yardstick for units."""
     found: dict[tuple[str, str], list[float]] = {}

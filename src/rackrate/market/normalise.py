@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from functools import cache
+from functools import cache, lru_cache
+from operator import attrgetter
 from typing import Any
 
 from rackrate.catalog.aliases import GpuMatch, match_gpu, nominal_vram_gib
 from rackrate.catalog.provider import find_provider, match_provider
-from rackrate.errors import UnknownName
 from rackrate.market import currency
 from rackrate.market.currency import Rates
 from rackrate.market.offer import COLUMNS, Kind, RawOffer
@@ -149,10 +149,10 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
         raise Unreadable("gpu_count", f"gpu_count {raw.gpu_count!r} is negative")
     sizes = _sizes(raw.vram_gib, raw.vcpu, raw.ram_gib, raw.disk_gib, raw.term_months, raw.available)
     vram, vcpu, ram, disk, term, available, unread = sizes
-    match = match_gpu(raw.gpu_raw, sku=raw.sku, provider=raw.provider, vram_gib=vram, form=raw.interconnect)
+    match = _match(raw.gpu_raw, raw.sku, raw.provider, vram, raw.interconnect)
     if match.count and count == 1 and match.count != 1:
         count = match.count  # "NVIDIA H100 80GB HBM3_8": the name alone tells the count
-    vram_gib, hints = _vram(match, vram, count)
+    vram_gib, hints = _vram(match.slug, vram, count)
     provider, tier, is_serverless_only = _provider(raw.provider)
     kind, kind_tier = _kind(str(raw.kind))
     if is_serverless_only and kind is Kind.ON_DEMAND:
@@ -174,8 +174,8 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
         raw.source_url or None,
         raw.origin,
         raw.line,
-        raw.snapshot_at.replace(tzinfo=None),
-        raw.observed_at.replace(tzinfo=None) if raw.observed_at else None,
+        _naive(raw.snapshot_at),
+        _naive(raw.observed_at) if raw.observed_at else None,
         provider,
         raw.provider,
         seller,
@@ -202,7 +202,7 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
         usd_total / scale,
         None if available is None else int(available),
         _series(raw, provider, match.slug or raw.gpu_raw.casefold(), count, kind, row_tier),
-        [],
+        (),
         True,
         True,
         raw.notes,
@@ -215,12 +215,19 @@ _TEXTS = (
     "provider", "seller", "gpu_raw", "kind", "tier", "sku", "interconnect", "country", "region",
     "currency", "source_url", "notes",
 )  # fmt: skip
+_texts = attrgetter(*_TEXTS)
 
 
 def _clean(raw: RawOffer) -> None:
     """Make text of every field that is text: sources write numbers, nulls and broken UTF-16 there."""
-    for name in _TEXTS:
-        value = getattr(raw, name)
+    values = _texts(raw)
+    try:
+        together = "".join(values)  # one look at all of them settles nearly every row
+        if together.isascii() and "\0" not in together:
+            return
+    except TypeError:
+        pass  # one of them is no text
+    for name, value in zip(_TEXTS, values, strict=True):
         if isinstance(value, str) and value.isascii() and "\0" not in value:
             continue
         if isinstance(value, (list, dict)):
@@ -252,20 +259,22 @@ def number(value: Any, what: str) -> float | None:
     Raises:
         Unreadable: text that is no number, or a number that is not finite.
     """
-    if type(value) is float and math.isfinite(value):
-        return value
-    if value is None or value == "":
+    if value is None:
         return None
     rule = "price" if what == "price" else "malformed"
-    if isinstance(value, (bool, list, dict)):
-        raise Unreadable(rule, f"{what} {value!r:.80} is not a number")
     try:
-        found = float(value) if isinstance(value, (int, float)) else _number(str(value))
-    except (ValueError, OverflowError) as error:
-        raise Unreadable(rule, f"{what} {str(value)[:80]!r} is not a number") from error
-    if found is not None and not math.isfinite(found):
-        raise Unreadable(rule, f"{what} {value!r:.80} is not finite")
-    return found
+        found = _number(value) if isinstance(value, str) else _float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Unreadable(rule, f"{what} {value!r:.80} is not a number") from error
+    if found is None or math.isfinite(found):
+        return found
+    raise Unreadable(rule, f"{what} {value!r:.80} is not finite")
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError("true and false are no numbers")
+    return float(value)
 
 
 _LARGEST = 2**31 - 1  # what a column of whole numbers holds
@@ -298,7 +307,7 @@ def _sizes(*values: Any) -> tuple[Any, ...]:
     unread: tuple[str, ...] = ()
     for value in values:
         try:
-            size = number(value, "size")
+            size = None if value is None else number(value, "size")
         except Unreadable:
             size = math.nan
         is_size = size is None or 0 <= size <= _LARGEST
@@ -307,28 +316,34 @@ def _sizes(*values: Any) -> tuple[Any, ...]:
     return (*read, unread)
 
 
+@lru_cache
+def _naive(at: datetime) -> datetime:
+    return at.astimezone(UTC).replace(tzinfo=None)
+
+
+@lru_cache(maxsize=16_384)
+def _match(raw: str, sku: str, provider: str, vram_gib: float | None, form: str) -> GpuMatch:
+    return match_gpu(raw, sku=sku, provider=provider, vram_gib=vram_gib, form=form)
+
+
 @cache
 def _provider(raw: str) -> tuple[str, str, bool]:
     """Return slug, tier and whether nothing but serverless is sold there."""
     if not raw.strip():
         raise Unreadable("no_provider", "the record names no provider")
-    slug = match_provider(raw).slug
-    if not slug:
+    found = match_provider(raw)
+    if not found.slug:
         raise Unreadable("no_provider", f"{raw!r} is no name of a provider")
-    try:
-        tier = str(find_provider(slug).tier.value or "")
-    except UnknownName:
-        tier = ""
-    return slug, tier, tier == "serverless"
+    tier = str(find_provider(found.slug).tier.value or "") if found.is_known else ""
+    return found.slug, tier, tier == "serverless"
 
 
 @cache
 def _bills_in(provider: str) -> str:
     """Return the currency of the provider's own price list; empty when not known."""
-    try:
-        return str(find_provider(provider).billing_currency.value or "")
-    except UnknownName:
+    if not match_provider(provider).is_known:
         return ""
+    return str(find_provider(provider).billing_currency.value or "")
 
 
 @cache
@@ -351,13 +366,13 @@ def _money(code: str, at: datetime, fx: Any) -> tuple[str, float, tuple[str, ...
 
 
 @cache
-def _vram(match: GpuMatch, stated_gib: float | None, count: float) -> tuple[float | None, tuple[str, ...]]:
+def _vram(slug: str | None, stated_gib: float | None, count: float) -> tuple[float | None, tuple[str, ...]]:
     """Return the nominal memory of one GPU, GiB, and which unit slip the stated one shows.
 
     A statement within 7.5 % of the nominal is right. Else it may be the total of all GPUs, or MiB
     where GiB was meant, or the reverse; what it is then is told, and the nominal is used.
     """
-    nominal = nominal_vram_gib(match.slug) if match.slug else None
+    nominal = nominal_vram_gib(slug) if slug else None
     if stated_gib is None or stated_gib == 0:
         return nominal, ("vram_missing",) if stated_gib == 0 else ()
     if nominal is None:
@@ -369,7 +384,7 @@ def _vram(match: GpuMatch, stated_gib: float | None, count: float) -> tuple[floa
     slips = {
         "": stated_gib,
         "vram_total": stated_gib / max(count, 1e-9),
-        "vram_total_twice": stated_gib / max(count, 1e-9) ** 2,
+        "vram_total_twice": stated_gib / max(count, 1e-9) / max(count, 1e-9),
         "vram_mib_as_gib": stated_gib / 1024,
         "vram_gib_as_mib": stated_gib * 1024,
         "vram_total_mib": stated_gib / 1024 / max(count, 1e-9),

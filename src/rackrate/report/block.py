@@ -10,11 +10,26 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from html import escape
 from typing import Any, Protocol
+
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+"""Line breaks and terminal controls: somebody's list may hold them, a cell may not."""
+
+_WORD = 20
+"""A longer word may be broken over two lines where a table is narrow: only addresses are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A value that is written otherwise than its column says."""
+
+    value: Any
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +52,12 @@ class Column:
         """Write a value for people."""
         if value is None:
             return self.absent
-        if isinstance(value, (bool, str)):
-            return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else value
-        if isinstance(value, datetime):
-            return value.strftime("%Y-%m-%d %H:%M")
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, (str, Cell)):
+            return _UNSEEN.sub(" ", value if isinstance(value, str) else value.text)
         if isinstance(value, date):
-            return value.isoformat()
+            return value.strftime("%Y-%m-%d %H:%M" if isinstance(value, datetime) else "%Y-%m-%d")
         if isinstance(value, (tuple, list)):
             return ", ".join(str(item) for item in value)
         return _number(float(value), self.digits)
@@ -71,6 +86,17 @@ class Table:
         return [
             [column.write(value) for column, value in zip(self.columns, row, strict=True)]
             for row in self.rows
+        ]
+
+    def least_widths(self) -> list[int]:
+        """Return the characters that each column needs: numbers whole, text by its words."""
+        cells = [[column.title for column in self.columns], *self.cells()]
+        return [
+            max(
+                len(cell) if column.digits is not None else min(_WORD, max(map(len, cell.split()), default=0))
+                for cell in of
+            )
+            for column, of in zip(self.columns, zip(*cells, strict=True), strict=True)
         ]
 
 
@@ -153,6 +179,24 @@ def to_text(blocks: Sequence[Block]) -> str:
     return "\n".join(parts)
 
 
+def banded(table: Table, width: int) -> list[str]:
+    """Write a table that is too wide as rows of several lines each, so that nothing is cut."""
+    rows, widths = _padded(table)
+    bands: list[list[int]] = [[]]
+    room = width
+    for at, need in enumerate(widths):
+        if bands[-1] and need + 2 > room:
+            bands.append([])
+            room = width - 4
+        bands[-1].append(at)
+        room -= need + 2
+    return [
+        ("    " * bool(number) + "  ".join(row[at] for at in band)).rstrip()
+        for row in rows
+        for number, band in enumerate(bands)
+    ]
+
+
 def to_html(blocks: Sequence[Block]) -> str:
     """Write all blocks as static HTML that follows the page's own colours, light or dark."""
     parts = []
@@ -183,12 +227,12 @@ def draw(plot: Plot, width: int = 64, height: int = 8) -> list[str]:
         round((day - first).days / span * (2 * width - 1)): round((high - value) / reach * (4 * height - 1))
         for day, value in zip(plot.days, plot.values, strict=True)
     }
-    xs = sorted(points)
-    for left, right in zip(xs, xs[1:] or xs, strict=False):
-        for x in range(left, right + 1):
-            share = (x - left) / (right - left) if right > left else 0
-            y = round(points[left] + share * (points[right] - points[left]))
-            dots[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
+    last = points[0]
+    for x in range(max(points) + 1):
+        y = points.get(x, last)  # a price holds until it changes
+        for dot in range(min(last, y), max(last, y) + 1):
+            dots[dot // 4][x // 2] |= _DOTS[dot % 4][x % 2]
+        last = y
     labels = {0: f"{high:.3f}", height - 1: f"{low:.3f}"}
     lines = [
         f"{labels.get(row, ''):>8} |" + "".join(chr(0x2800 + bits) for bits in dots[row])
@@ -210,6 +254,8 @@ def _number(value: float, digits: int | None) -> str:
 
 
 def _raw(value: Any) -> Any:
+    if isinstance(value, Cell):
+        value = value.value
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -233,10 +279,15 @@ def _markdown_table(table: Table) -> str:
 
 
 def _aligned(table: Table) -> list[str]:
+    return ["  " + "  ".join(row).rstrip() for row in _padded(table)[0]]
+
+
+def _padded(table: Table) -> tuple[list[list[str]], list[int]]:
+    """Return the header and the rows with their cells made equally wide, and the widths."""
     rows = [[column.title for column in table.columns], *table.cells()]
     widths = [max(len(row[at]) for row in rows) for at in range(len(table.columns))]
 
     def pad(cell: str, at: int) -> str:
         return cell.ljust(widths[at]) if table.columns[at].digits is None else cell.rjust(widths[at])
 
-    return ["  " + "  ".join(pad(cell, at) for at, cell in enumerate(row)).rstrip() for row in rows]
+    return [[pad(cell, at) for at, cell in enumerate(row)] for row in rows], widths

@@ -12,7 +12,7 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.load import sources
 from rackrate.catalog.model import Model
 from rackrate.catalog.provider import Provider
-from rackrate.report.block import Block, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,13 @@ def fact_table(title: str, facts: Mapping[str, Fact[Any]]) -> Table:
         source = sources().get(fact.source)
         also = "; ".join(f"{_text(claim.value)}: {claim.why}" for claim in fact.also) or None
         title_ = f"{source.title} ({source.confidence})" if source else None
-        rows.append((name, fact.written(), title_, source.date if source else None, also))
+        rows.append((name, fact_cell(fact), title_, source.date if source else None, also))
     return Table(title, columns, rows)
+
+
+def fact_cell(fact: Fact[Any]) -> Any:
+    """Return a fact for a table: a number to programs, written out for people."""
+    return Cell(fact.value, fact.written()) if isinstance(fact.value, (int, float)) else fact.written()
 
 
 def source_table(named: set[str]) -> dict[str, dict[str, str]]:
@@ -137,7 +142,7 @@ def gpu_list(gpus: Sequence[Gpu], tally: Sequence[tuple[Any, ...]]) -> Listing:
         Column("nvlink_gb_per_s", "NVLink GB/s", 0, "not known"),
         Column("has_graphics", "graphics"),
         Column("n_providers", "providers", 0),
-        Column("low_usd_per_gpu_hour", "from USD/h", 3, "no offer"),
+        Column("low_usd_per_gpu_hour", "from USD/h", 3, "none counted"),
     )
     lows: dict[str, list[float]] = {}
     for gpu, kind, _, usd, _ in tally:

@@ -15,7 +15,7 @@ from rackrate.catalog.fact import Fact
 from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import CAPABILITIES
 from rackrate.market.stats import Spread
-from rackrate.report.block import Block, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
 
 PARITY_FRAC = 0.10
 """Two medians this near to each other are one price: providers of one GPU lie much further apart."""
@@ -98,7 +98,7 @@ class Comparison:
             for _, title, digits, read in _LINES
         ]
         rows += [
-            (title, *(_cell(found[key], digits, "no on-demand offer") for found in numbers))
+            (title, *(_cell(found[key], digits, "none counted") for found in numbers))
             for key, (title, digits) in _RATIOS.items()
         ]
         day = f"prices of {self.as_of:%Y-%m-%d}" if self.as_of else "no prices"
@@ -120,7 +120,7 @@ class Comparison:
             return
         ratio = mine / theirs
         both = f"median {mine:.2f} against {theirs:.2f} USD/GPU-h"
-        if abs(ratio - 1) <= PARITY_FRAC:
+        if round(abs(ratio - 1), 9) <= PARITY_FRAC:
             yield f"at the {_short(other)}'s price ({both})"
         elif ratio > 1:
             yield f"{ratio:.1f} times its price ({both})"
@@ -199,5 +199,5 @@ def _ratio(over: float | None, under: float | None) -> float | None:
     return over / under if over is not None and under else None
 
 
-def _cell(value: Any, digits: int | None, reason: str) -> str:
-    return Column("", "", digits, reason).write(value)
+def _cell(value: Any, digits: int | None, reason: str) -> Cell:
+    return Cell(value, Column("", "", digits, reason).write(value))

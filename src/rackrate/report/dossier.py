@@ -10,7 +10,7 @@ from typing import Any
 from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
 from rackrate.report.block import Block, Column, Table, Text, to_html
-from rackrate.report.cards import gpu_card
+from rackrate.report.cards import fact_cell, gpu_card
 from rackrate.report.compare import Comparison, link_name
 from rackrate.report.offers import Offers, age_of
 from rackrate.report.price import Price
@@ -76,7 +76,7 @@ class Dossier:
         gpu = self.gpu
         facts = gpu.facts()
         columns = (Column("fact", "fact"), Column("value", "value"), Column("source", "source", absent=""))
-        rows = [(name, facts[name].written(), facts[name].source or None) for name in _SHEET]
+        rows = [(name, fact_cell(facts[name]), facts[name].source or None) for name in _SHEET]
         chips = [gpu.segment, gpu.architecture, gpu.chip, gpu.memory_label]
         chips.append(f"{gpu.tdp_w.value:g} W" if gpu.tdp_w else "")
         chips.append({True: link_name(gpu), False: "no NVLink", None: ""}[CAPABILITIES["nvlink"](gpu)])
@@ -93,7 +93,7 @@ class Dossier:
 
     def _cost(self) -> Iterator[Block]:
         if self.price.spread is None:
-            yield Text("Price", (f"no {self.price.kind} offers of the {self.gpu.slug} in these data",))
+            yield Text("Price", (f"no counted {self.price.kind} offer of the {self.gpu.slug} in these data",))
             return
         yield self.price.rent_table()
         yield self.price.spread_table()

@@ -117,7 +117,7 @@ class Offers(Sequence[Offer]):
     def _notes(self) -> Iterator[str]:
         if self.hidden:
             parts = ", ".join(f"{n} {reason}" for reason, n in sorted(self.hidden.items()))
-            yield f"left out by default: {parts} (--kind any, --max-age 10y show them)"
+            yield f"left out by default: {parts} (--kind any, --max-age any show them)"
         if self.n_matching > len(self):
             yield f"{self.n_matching - len(self)} more match (--limit 0 shows all)"
         yield f"a month is {self.hours_per_month:g} hours"

@@ -102,9 +102,12 @@ class Price:
 
     def blocks(self) -> list[Block]:
         """Return rents, spread and, where asked for, history."""
-        if self.spread is None:
-            return [Text(f"{self.gpu}: no {self.kind} offers", ("nobody in these data offers it so",))]
         blocks: list[Block] = [self.rent_table(), self.spread_table()]
+        if self.spread is None:
+            blocks = [
+                Text(f"{self.gpu}: no counted {self.kind} offer", ("nobody lists it so with a recent date",))
+            ]
+            blocks += [self.rent_table()] * bool(self.other_kinds)
         if self.history:
             blocks += [self.plot(), self.history_table()]
             if self.by_provider:

@@ -337,7 +337,11 @@ def _offers(
             price_per=price.per,
             price_hours=price.hours,
             currency=str(price.currency(record) or ""),
-            **({"kind": Kind.ON_DEMAND} | {k: v for k, v in fields.items() if v is not None} | more),
+            **(
+                {"kind": Kind.ON_DEMAND, "provider": ""}
+                | {k: v for k, v in fields.items() if v is not None}
+                | more
+            ),
         )
 
 

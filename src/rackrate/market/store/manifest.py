@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rackrate.errors import Refused, StoreBroken
+from rackrate.errors import DataError, Refused, StoreBroken
 
 SCHEMA = 1
 NAME = "manifest.json"
@@ -159,6 +159,7 @@ def writing(folder: Path) -> Iterator[Manifest]:
 
     Raises:
         Refused: the folder cannot be written.
+        DataError: the disk is full or fails.
         StoreBroken: the manifest is damaged, or gone from a folder that has files of ours.
     """
     import fcntl  # noqa: PLC0415 - POSIX only, and only writers need it
@@ -173,13 +174,23 @@ def writing(folder: Path) -> Iterator[Manifest]:
         manifest = load(folder)
         named = {file.name for file in manifest.files}
         ours = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
-        if ours and not (folder / NAME).exists():
-            hint = "put the manifest back, or import the lists into a new folder"
-            raise StoreBroken(f"{folder} has files of a market but no {NAME}", hint=hint)
+        if not (folder / NAME).exists():
+            if ours:
+                hint = "put the manifest back, or import the lists into a new folder"
+                raise StoreBroken(f"{folder} has files of a market but no {NAME}", hint=hint)
+            _begin(folder)
         for path in ours:
             if path.name not in named:
                 path.unlink()
         yield manifest
+
+
+def _begin(folder: Path) -> None:
+    """Put an empty manifest there, so that files without one can only mean that it was lost."""
+    try:
+        save(folder, Manifest())
+    except OSError as error:
+        raise DataError(f"cannot write to {folder}: {error.strerror}", code="disk") from error
 
 
 def stamp(at: datetime) -> str:

@@ -95,8 +95,10 @@ class Store:
         con = duckdb.connect(
             config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
         )
-        con.execute("SET enable_object_cache = true")
-        con.execute(f"SET allowed_directories = [{text(str(self.folder))}]")
+        con.execute("SET parquet_metadata_cache = true")  # a file never changes
+        con.execute("SET disabled_optimizers = 'late_materialization'")  # it reads the rows twice
+        names = ", ".join(map(text, {str(self.folder), literal(self.folder)}))
+        con.execute(f"SET allowed_directories = [{names}]")
         con.execute("SET enable_external_access = false")
         con.execute("SET lock_configuration = true")
         return con
@@ -108,7 +110,7 @@ class Store:
         *,
         limit: int | None = None,
         as_of: datetime | None = None,
-        max_age: timedelta = SHOWN,
+        max_age: timedelta | None = None,
     ) -> Found:
         """Return the current offers that match.
 
@@ -117,7 +119,8 @@ class Store:
             order: SQL order, from `filter.order_by`.
             limit: how many at most.
             as_of: look at the market of that instant; None for the newest.
-            max_age: how old they may be, for lists that renew themselves.
+            max_age: how old they may be; `timedelta.max` for any age or none stated; None for 7 days,
+                and any age for undated offers and lists made once.
         """
         base, params = self._current(as_of)
         conditions = wanted.conditions()
@@ -140,7 +143,7 @@ class Store:
         return Found(tuple(rows), *_counted(counts, max_age))
 
     def removing(
-        self, wanted: OfferFilter, as_of: datetime | None, max_age: timedelta = SHOWN
+        self, wanted: OfferFilter, as_of: datetime | None, max_age: timedelta | None = None
     ) -> dict[str, int]:
         """Return, for each condition, how many offers would match without it alone."""
         base, params = self._current(as_of)
@@ -163,8 +166,10 @@ class Store:
         kind: str,
         since: date,
         until: date,
-    ) -> list[tuple[date, str, str, float]]:
-        """Return day, provider, series and its cheapest USD per GPU-hour that day, counted rows only.
+    ) -> list[tuple[date, str, str, float, float]]:
+        """Return day, provider, series, its cheapest USD per GPU-hour that day, and the rate used.
+
+        Counted rows only; the rate is USD for one unit of the currency that the price is set in.
 
         A list made once is no history: it takes part only in a store that has no other.
         """
@@ -287,8 +292,8 @@ class Store:
         if not by_file:
             return "", []
         times = sorted({at for ats in by_file.values() for at in ats})
-        clause = "read_parquet(?, filename = true) WHERE snapshot_at IN (SELECT unnest(?::TIMESTAMP[]))"
-        params: list[Any] = [[literal(Path(path)) for path in by_file], times]
+        clause = f"read_parquet(?, filename = true) WHERE snapshot_at IN ({', '.join('?' * len(times))})"
+        params: list[Any] = [[literal(Path(path)) for path in by_file], *times]
         if len(by_file) > 1:
             clause += (
                 " AND list_contains(map_extract_value(?::MAP(VARCHAR, TIMESTAMP[]), filename), snapshot_at)"
@@ -296,17 +301,16 @@ class Store:
             params.append(by_file)
         return clause, params
 
-    def _is_old(self, as_of: datetime | None, max_age: timedelta) -> tuple[str, list[Any]]:
+    def _is_old(self, as_of: datetime | None, max_age: timedelta | None) -> tuple[str, list[Any]]:
         """Return the condition that an offer is too old, measured from what "now" means here."""
         now = as_of or self.newest
-        if now is None:
+        if now is None or max_age == timedelta.max:
             return "false", []
+        edge = manifest.stamp((now - (max_age or SHOWN)).astimezone(UTC))
+        if max_age:  # asked for: what gives no date does not prove that it is young enough
+            return "coalesce(observed_at < ?, true)", [edge]
         lasting = [f.source for f in self._manifest.files if f.about.get("cadence") == "once"]
-        edge = manifest.stamp((now - max_age).astimezone(UTC))
-        sql = "coalesce(observed_at < ?, false)"
-        if max_age == SHOWN and lasting:  # a list made once is shown with its date, never dropped
-            return f"({sql} AND NOT list_contains(?, source))", [edge, lasting]
-        return sql, [edge]
+        return "(coalesce(observed_at < ?, false) AND NOT list_contains(?, source))", [edge, lasting]
 
     def _rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._reading():
@@ -322,14 +326,16 @@ class Store:
             raise StoreBroken(f"cannot read {self.folder}: {first}", hint=hint) from error
 
 
-def _counted(counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta) -> tuple[int, dict[str, int]]:
+def _counted(
+    counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta | None
+) -> tuple[int, dict[str, int]]:
     n_matching = 0
     hidden: dict[str, int] = {}
     for is_kind, kind, is_old, n in counts:
         if is_kind and not is_old:
             n_matching += n
         elif is_old:
-            reason = f"older than {format_age(max_age)}"
+            reason = f"older than {format_age(max_age or SHOWN)}" + (" or undated" if max_age else "")
             hidden[reason] = hidden.get(reason, 0) + n
         else:
             hidden[kind] = hidden.get(kind, 0) + n

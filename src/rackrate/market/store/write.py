@@ -50,7 +50,8 @@ _QUARANTINE = {
     "reason": "VARCHAR",
     "record": "VARCHAR",
 }
-_PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 32768"
+# LZ4 files are a third larger than Zstandard's, and the cheapest offers of a GPU come a quarter sooner.
+_PARQUET = "FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 16384"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,6 @@ def publish(
     with manifest.writing(folder) as current:
         writer = _Writer(on_file, current, folder, key, usual)
         try:
-            if not current.files:  # so that files without a manifest can only mean a lost one
-                manifest.save(folder, current)
             receipts = [writer.add(arrival, is_dry_run=False) for arrival in arrivals]
             if writer.added:
                 manifest.save(folder, Manifest((*current.files, *writer.added)))
@@ -155,13 +154,23 @@ def copy_store(origin: Path, folder: Path, *, is_dry_run: bool = False) -> list[
         present = {file.sha256 for file in current.files}
         new = [file for file in coming if file.sha256 not in present]
         if new and not is_dry_run:
+            taken = {file.name for file in current.files}
             try:
-                for file in new:
-                    shutil.copyfile(origin / file.name, folder / file.name)
-                manifest.save(folder, Manifest((*current.files, *new)))
+                copies = [_copy(file, origin, folder, taken) for file in new]
+                manifest.save(folder, Manifest((*current.files, *copies)))
             except OSError as error:
                 raise DataError(f"cannot write to {folder}: {error.strerror}", code="disk") from error
     return [_copied(file, is_new=file in new) for file in coming if file.table != "quarantine"]
+
+
+def _copy(file: File, origin: Path, folder: Path, taken: set[str]) -> File:
+    """Copy a file durably; one whose name is taken (the same list, graded otherwise) gets another."""
+    stem = file.name.removesuffix(".parquet")
+    name = f"{stem}-{file.sha256[:12]}.parquet" if file.name in taken else file.name
+    shutil.copyfile(origin / file.name, folder / name)
+    with (folder / name).open("rb+") as out:
+        os.fsync(out.fileno())
+    return replace(file, name=name)
 
 
 def _copied(file: File, *, is_new: bool) -> Receipt:

@@ -1,0 +1,68 @@
+"""What tests of the command line share: a run in this process, and a run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from rackrate.cli import status
+
+NOW = "2026-08-22T12:00:00+00:00"
+"""The day of the newest list of the bundled sample, so that no test speaks of its age by accident."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Read stdout as JSON that any reader takes: without NaN and Infinity."""
+        return json.loads(self.out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process."""
+    monkeypatch.setenv("RACKRATE_NOW", NOW)
+
+    def run(*args: str) -> Ran:
+        capsys.readouterr()
+        code = status(list(args))
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def process() -> Run:
+    """Run Python in a process of its own, with the environment of this test."""
+
+    def run(*args: str, **env: str) -> Ran:
+        done = subprocess.run(
+            [sys.executable, *args],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "RACKRATE_NOW": NOW, **env},
+            timeout=60,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
