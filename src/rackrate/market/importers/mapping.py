@@ -34,7 +34,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -308,24 +308,30 @@ def _offers(
     when: When,
     mapping: PriceMapping,
 ) -> Iterator[RawOffer | Reject]:
-    short = " ".join(str(value) for value in record.values())[:200]
+    def reject(rule: str, reason: str) -> Reject:
+        short = " ".join(str(value) for value in record.values())[:200]
+        return Reject(origin, line, rule, reason, short)
+
     try:
         at = _instant(mapping.at(record), origin) if mapping.at else when.stated_at
-        fields = {name: get(record) for name, get in mapping.fields.items()}
+        fields = {
+            name: value for name, get in mapping.fields.items() if (value := get(record)) is not None
+        }
         for name, power in mapping.shares.items():
-            fields[name] = _shared(fields[name], fields.get("gpu_count"), power)
+            if name in fields:
+                fields[name] *= (number(fields.get("gpu_count"), "gpu_count") or 1.0) ** power
     except Unreadable as error:
-        yield Reject(origin, line, error.rule, str(error), short)
+        yield reject(error.rule, str(error))
         return
     stated = [(price, price.get(record)) for price in mapping.prices]
     stated = [(price, value) for price, value in stated if value not in (None, "")]
     if not stated:
-        yield Reject(origin, line, "no_price", "no price is given", short)
+        yield reject("no_price", "no price is given")
     for price, value in stated:
         try:
             amount = number(value, "price")
         except Unreadable as error:
-            yield Reject(origin, line, error.rule, str(error), short)
+            yield reject(error.rule, str(error))
             continue
         more = {"kind": price.kind} if price.kind else {}
         yield RawOffer(
@@ -337,31 +343,26 @@ def _offers(
             price_per=price.per,
             price_hours=price.hours,
             currency=str(price.currency(record) or ""),
-            **(
-                {"kind": Kind.ON_DEMAND, "provider": ""}
-                | {k: v for k, v in fields.items() if v is not None}
-                | more
-            ),
+            **{"kind": Kind.ON_DEMAND, "provider": "", **fields, **more},
         )
-
-
-def _shared(memory_gib: float | None, stated: Any, power: int) -> float | None:
-    count = number(stated, "gpu_count") or 1.0
-    return None if memory_gib is None else memory_gib * count**power
 
 
 def _instant(value: Any, origin: str) -> datetime:
     """Read ISO 8601 text, or seconds (or milliseconds) since 1970."""
     if value is None or value == "":
         raise Unreadable("malformed", f"{origin}: the record has no date")
-    text = str(value).strip()
-    if isinstance(value, bool) or not _SINCE_1970.fullmatch(text):
+    return _instant_of(str(value).strip())
+
+
+@lru_cache
+def _instant_of(text: str) -> datetime:
+    if not _SINCE_1970.fullmatch(text):
         return instant(text, "date")
     seconds = float(text) / 1000 if float(text) > 1e11 else float(text)  # noqa: PLR2004 - year 5138
     try:
         return datetime.fromtimestamp(seconds, UTC)
     except (OverflowError, ValueError, OSError) as error:
-        raise Unreadable("malformed", f"date {value!r:.80} is no time") from error
+        raise Unreadable("malformed", f"date {text!r:.80} is no time") from error
 
 
 def _getter(name: str, spec: Any, used: list[str]) -> Get:
@@ -410,7 +411,7 @@ def _constant(value: Any, record: Mapping[str, Any]) -> Any:
 def _text(get: Get, values: Mapping[str, str], record: Mapping[str, Any]) -> Any:
     value = get(record)
     text = value.strip() if isinstance(value, str) else value
-    return text if text is None else values.get(str(text), text)
+    return values.get(str(text), text) if values and text is not None else text
 
 
 def _memory(get: Get, factor: float, name: str, record: Mapping[str, Any]) -> float | None:
