@@ -154,7 +154,7 @@ def order_by(text: str) -> str:
     return f"{sql} {'DESC' if is_down else 'ASC'} NULLS LAST, {_TIES}"
 
 
-_TIES = "usd_per_gpu_hour, provider, source, origin, line"
+_TIES = "usd_per_gpu_hour, provider, source, origin, line, series"
 
 
 def countries_of(names: Iterable[str]) -> Iterator[str]:

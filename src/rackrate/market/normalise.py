@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from rackrate.catalog.aliases import GpuMatch, match_gpu, nominal_vram_gib
+from rackrate.catalog.aliases import match_gpu, nominal_vram_gib
 from rackrate.catalog.provider import find_provider, match_provider
 from rackrate.market import currency
 from rackrate.market.currency import Rates
@@ -139,36 +139,40 @@ def normalise(
     return batch
 
 
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What the fields of an offer mean that recur from row to row: all but price, time and place."""
+
+    provider: str
+    seller: str | None
+    tier: str | None
+    gpu: str | None
+    count: float
+    stated_count: float | None
+    vram_gib: float | None
+    vram_raw_gib: float | None
+    vcpu: float | None
+    ram_gib: float | None
+    disk_gib: float | None
+    kind: str
+    term_months: float | None
+    series: str
+    hints: tuple[str, ...]
+
+
 def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
     """Return the row's values in the order of the columns, then those of `EXTRA`."""
     _clean(raw)
     price = _price(raw.price)
-    stated = number(raw.gpu_count, "gpu_count")
-    count = 1.0 if stated is None else stated
-    if count < 0:
-        raise Unreadable("gpu_count", f"gpu_count {raw.gpu_count!r} is negative")
-    sizes = _sizes(raw.vram_gib, raw.vcpu, raw.ram_gib, raw.disk_gib, raw.term_months, raw.available)
-    vram, vcpu, ram, disk, term, available, unread = sizes
-    match = _match(raw.gpu_raw, raw.sku, raw.provider, vram, raw.interconnect)
-    if match.count and count == 1 and match.count != 1:
-        count = match.count  # "NVIDIA H100 80GB HBM3_8": the name alone tells the count
-    vram_gib, hints = _vram(match.slug, vram, count)
-    provider, tier, is_serverless_only = _provider(raw.provider)
-    kind, kind_tier = _kind(str(raw.kind))
-    if is_serverless_only and kind is Kind.ON_DEMAND:
-        kind = Kind.SERVERLESS
-        hints = (*hints, "kind_serverless")
-    code, usd_for_one, fx_hint = _money(raw.currency or "USD", raw.snapshot_at, fx)
-    if not raw.currency and _bills_in(provider) not in ("USD", ""):
-        fx_hint = (*fx_hint, "currency_assumed")
-    hourly = price / raw.price_hours
-    scale = max(count, 1e-9)
-    usd_total = hourly * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
+    shape = _shape(*_of_shape(raw))
+    available, hints = _size(raw.available)
+    code, usd_for_one, fx_hints = _money(raw.currency or "USD", raw.snapshot_at, fx)
+    if not raw.currency and _bills_in(shape.provider) not in ("USD", ""):
+        fx_hints = (*fx_hints, "currency_assumed")
+    scale = max(shape.count, 1e-9)
+    usd_total = price / raw.price_hours * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
     if not math.isfinite(usd_total / scale):
-        raise Unreadable("price", f"price {raw.price!r:.40} for {count:g} GPUs is not finite")
-    seller = _provider(raw.seller)[0] if raw.seller else None
-    country = raw.country.strip().upper()
-    row_tier = _TIERS.get(raw.tier) or kind_tier or raw.tier or tier
+        raise Unreadable("price", f"price {raw.price!r:.40} for {shape.count:g} GPUs is not finite")
     return (
         source,
         raw.source_url or None,
@@ -176,24 +180,24 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
         raw.line,
         _naive(raw.snapshot_at),
         _naive(raw.observed_at) if raw.observed_at else None,
-        provider,
+        shape.provider,
         raw.provider,
-        seller,
-        row_tier or None,
+        shape.seller,
+        shape.tier,
         raw.sku or None,
         raw.gpu_raw,
-        match.slug,
-        count,
-        vram_gib,
-        vram,
+        shape.gpu,
+        shape.count,
+        shape.vram_gib,
+        shape.vram_raw_gib,
         raw.interconnect or None,
-        vcpu,
-        ram,
-        disk,
-        country if len(country) == 2 and country.isalpha() else None,  # noqa: PLR2004
+        shape.vcpu,
+        shape.ram_gib,
+        shape.disk_gib,
+        _country(raw.country),
         raw.region.strip() or None,
-        kind.value,
-        term,
+        shape.kind,
+        shape.term_months,
         price,
         code,
         raw.price_per,
@@ -201,13 +205,80 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
         usd_total,
         usd_total / scale,
         None if available is None else int(available),
-        _series(raw, provider, match.slug or raw.gpu_raw.casefold(), count, kind, row_tier),
+        f"{shape.series}|{raw.country}|{raw.region}",
         (),
         True,
         True,
         raw.notes,
-        " ".join((*hints, *fx_hint, *unread)),
-        stated,
+        " ".join((*shape.hints, *hints, *fx_hints)),
+        shape.stated_count,
+    )
+
+
+_of_shape = attrgetter(
+    "provider", "seller", "gpu_raw", "gpu_count", "vram_gib", "interconnect", "sku", "vcpu", "ram_gib",
+    "disk_gib", "kind", "tier", "term_months",
+)  # fmt: skip
+
+
+def _shape(*fields: Any) -> _Shape:
+    """Read the fields of a shape, once for each that is met; what cannot be a key is read each time."""
+    try:
+        return _read_shape(*fields)
+    except TypeError:  # a list or object where a number should stand
+        return _read_shape.__wrapped__(*fields)
+
+
+@lru_cache(maxsize=16_384, typed=True)  # typed: true is no 1
+def _read_shape(  # noqa: PLR0913, PLR0917 - one for each field of a shape
+    provider_raw: str,
+    seller: str,
+    gpu_raw: str,
+    gpu_count: Any,
+    vram_gib: Any,
+    interconnect: str,
+    sku: str,
+    vcpu: Any,
+    ram_gib: Any,
+    disk_gib: Any,
+    kind_raw: str,
+    tier_raw: str,
+    term_months: Any,
+) -> _Shape:
+    stated = number(gpu_count, "gpu_count")
+    count = 1.0 if stated is None else stated
+    if count < 0:
+        raise Unreadable("gpu_count", f"gpu_count {gpu_count!r} is negative")
+    read = [_size(value) for value in (vram_gib, vcpu, ram_gib, disk_gib, term_months)]
+    vram, cpus, ram, disk, term = (size for size, _ in read)
+    match = match_gpu(gpu_raw, sku=sku, provider=provider_raw, vram_gib=vram, form=interconnect)
+    if match.count and count == 1 and match.count != 1:
+        count = match.count  # "NVIDIA H100 80GB HBM3_8": the name alone tells the count
+    nominal, hints = _vram(match.slug, vram, count)
+    provider, provider_tier, is_serverless_only = _provider(provider_raw)
+    kind, kind_tier = _kind(str(kind_raw))
+    if is_serverless_only and kind is Kind.ON_DEMAND:
+        kind = Kind.SERVERLESS
+        hints = (*hints, "kind_serverless")
+    tier = _TIERS.get(tier_raw) or kind_tier or tier_raw or provider_tier
+    gpu = match.slug or gpu_raw.casefold()
+    return _Shape(
+        provider=provider,
+        seller=_provider(seller)[0] if seller else None,
+        tier=tier or None,
+        gpu=match.slug,
+        count=count,
+        stated_count=stated,
+        vram_gib=nominal,
+        vram_raw_gib=vram,
+        vcpu=cpus,
+        ram_gib=ram,
+        disk_gib=disk,
+        kind=kind.value,
+        term_months=term,
+        series=f"{provider}|{seller}|{gpu}|{count:g}|{kind}|{tier}|{sku}|{vcpu or ''}|{ram_gib or ''}"
+        f"|{interconnect}|{term_months or ''}",
+        hints=(*hints, *{hint for _, found in read for hint in found}),
     )
 
 
@@ -301,19 +372,17 @@ def _price(value: Any) -> float:
     return price
 
 
-def _sizes(*values: Any) -> tuple[Any, ...]:
-    """Read what may be absent; what cannot be read is absent too, and the last item says so."""
-    read: list[Any] = []
-    unread: tuple[str, ...] = ()
-    for value in values:
-        try:
-            size = None if value is None else number(value, "size")
-        except Unreadable:
-            size = math.nan
-        is_size = size is None or 0 <= size <= _LARGEST
-        read.append(size if is_size else None)
-        unread = unread if is_size else ("shape_unread",)
-    return (*read, unread)
+def _size(value: Any) -> tuple[float | None, tuple[str, ...]]:
+    """Read a size that may be absent; one that cannot be read is absent too, and a hint says so."""
+    if value is None:
+        return None, ()
+    try:
+        size = number(value, "size")
+    except Unreadable:
+        return None, ("shape_unread",)
+    if size is None or 0 <= size <= _LARGEST:
+        return size, ()
+    return None, ("shape_unread",)
 
 
 @lru_cache
@@ -321,9 +390,10 @@ def _naive(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(tzinfo=None)
 
 
-@lru_cache(maxsize=16_384)
-def _match(raw: str, sku: str, provider: str, vram_gib: float | None, form: str) -> GpuMatch:
-    return match_gpu(raw, sku=sku, provider=provider, vram_gib=vram_gib, form=form)
+@lru_cache
+def _country(text: str) -> str | None:
+    code = text.strip().upper()
+    return code if len(code) == 2 and code.isalpha() else None  # noqa: PLR2004
 
 
 @cache
@@ -393,15 +463,6 @@ def _vram(slug: str | None, stated_gib: float | None, count: float) -> tuple[flo
         if near(gib):
             return nominal, (slip,) if slip else ()
     return nominal, ("vram_off",)
-
-
-def _series(raw: RawOffer, provider: str, gpu: str, count: float, kind: Kind, tier: str | None) -> str:
-    """Name what stays the same while a price changes: seller, shape, place and kind."""
-    shape = f"{raw.sku}|{raw.vcpu or ''}|{raw.ram_gib or ''}|{raw.interconnect}"
-    return (
-        f"{provider}|{raw.seller}|{gpu}|{count:g}|{kind}|{tier or ''}|{shape}|"
-        f"{raw.country}|{raw.region}|{raw.term_months or ''}"
-    )
 
 
 def _short(raw: RawOffer) -> str:

@@ -215,7 +215,7 @@ def _date(rows: Sequence[RawOffer | Reject], snapshot: str) -> None:
     offers = [row for row in rows if isinstance(row, RawOffer)]
     if snapshot == "exact" or not offers:
         return
-    if snapshot == "auto":
+    if snapshot == "auto" and len({offer.snapshot_at.date() for offer in offers}) > 1:
         days: dict[tuple[Any, ...], date] = {}
         for o in offers:
             shape = (o.provider, o.seller, o.sku, o.gpu_raw, o.gpu_count, o.kind, o.region, o.vcpu)
@@ -314,9 +314,7 @@ def _offers(
 
     try:
         at = _instant(mapping.at(record), origin) if mapping.at else when.stated_at
-        fields = {
-            name: value for name, get in mapping.fields.items() if (value := get(record)) is not None
-        }
+        fields = {name: value for name, get in mapping.fields.items() if (value := get(record)) is not None}
         for name, power in mapping.shares.items():
             if name in fields:
                 fields[name] *= (number(fields.get("gpu_count"), "gpu_count") or 1.0) ** power
