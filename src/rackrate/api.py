@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rackrate import config
 from rackrate.catalog.aliases import families_of, family_members, gpu_names, match_gpu
@@ -21,7 +20,7 @@ from rackrate.market.offer import Kind
 from rackrate.report import cards
 from rackrate.report.cards import Card, Listing
 from rackrate.report.compare import Comparison
-from rackrate.report.dossier import Dossier
+from rackrate.report.dossier import Dossier, bundles_of, cheapest_each
 from rackrate.report.offers import Offers
 from rackrate.report.price import Price, price_of
 from rackrate.units import Range, format_age, parse_age, parse_instant, parse_price, parse_range
@@ -94,8 +93,8 @@ def gpu(
     return Dossier(
         gpu=found,
         price=priced,
-        offers=_cheapest_each(everything),
-        bundles=_bundles(everything),
+        offers=cheapest_each(everything),
+        bundles=bundles_of(everything),
         comparison=_compare(peers, store, at),
         purchases=tuple(store.purchases(found.slug)),
         names=tuple(sorted({offer.gpu_raw for offer in everything})),
@@ -384,34 +383,6 @@ def _no_offers(
     else:
         hint = "loosen two conditions at once, or look at `rackrate gpus list`"
     return NoAnswer("no offer matches all of that", hint=hint, code="no-offers")
-
-
-def _cheapest_each(offers: Offers) -> Offers:
-    """Keep the cheapest current offer of each provider and kind."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
-    for row, offer in zip(offers.rows, offers, strict=True):
-        if (offer.provider, offer.kind) not in seen:
-            seen.add((offer.provider, offer.kind))
-            kept.append(row)
-    return _of(offers, kept)
-
-
-def _bundles(offers: Offers, n: int = 12) -> Offers:
-    """Keep whole instances whose vCPU and memory are stated: the cheapest of each provider and size."""
-    seen: set[tuple[str, str | None]] = set()
-    kept = []
-    for row, offer in zip(offers.rows, offers, strict=True):
-        whole = offer.vcpu is not None and offer.ram_gib is not None and offer.kind is Kind.ON_DEMAND
-        if whole and (offer.provider, offer.sku) not in seen:
-            seen.add((offer.provider, offer.sku))
-            kept.append(row)
-    return _of(offers, kept[:n], len(kept))
-
-
-def _of(offers: Offers, rows: list[tuple[Any, ...]], n_matching: int | None = None) -> Offers:
-    n_matching = offers.n_matching if n_matching is None else n_matching
-    return replace(offers, rows=tuple(rows), n_matching=n_matching)
 
 
 def _compare(found: list[Gpu], store: Store, as_of: datetime | None) -> Comparison:

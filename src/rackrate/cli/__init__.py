@@ -82,7 +82,7 @@ def status(args: list[str]) -> int:
         sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click exits when it meets the broken pipe first
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit flush is quiet
         return 0
     except click.exceptions.NoArgsIsHelpError as error:

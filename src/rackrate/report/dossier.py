@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
+from rackrate.market.offer import Kind
 from rackrate.report.block import Block, Column, Table, Text, to_html
 from rackrate.report.cards import fact_cell, gpu_card
 from rackrate.report.compare import Comparison, link_name
@@ -194,3 +195,26 @@ class Dossier:
     def __repr__(self) -> str:
         """Say what it is and what it costs, in one line."""
         return f"<Dossier: {self.gpu.name}, {self.price!r}>"
+
+
+def cheapest_each(offers: Offers) -> Offers:
+    """Return the cheapest current offer of each provider and kind."""
+    seen: set[tuple[str, str]] = set()
+    kept = []
+    for row, offer in zip(offers.rows, offers, strict=True):
+        if (offer.provider, offer.kind) not in seen:
+            seen.add((offer.provider, offer.kind))
+            kept.append(row)
+    return replace(offers, rows=tuple(kept))
+
+
+def bundles_of(offers: Offers, n: int = 12) -> Offers:
+    """Return whole instances whose vCPU and memory are stated: the cheapest of each provider and size."""
+    seen: set[tuple[str, str | None]] = set()
+    kept = []
+    for row, offer in zip(offers.rows, offers, strict=True):
+        whole = offer.vcpu is not None and offer.ram_gib is not None and offer.kind is Kind.ON_DEMAND
+        if whole and (offer.provider, offer.sku) not in seen:
+            seen.add((offer.provider, offer.sku))
+            kept.append(row)
+    return replace(offers, rows=tuple(kept[:n]), n_matching=len(kept))
