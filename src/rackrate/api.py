@@ -356,9 +356,7 @@ def _find(
     order = ask.order_by(sort)
     found = store.find(wanted, order, limit=limit, as_of=as_of, max_age=max_age)
     return Offers(
-        rows=found.rows,
-        n_matching=found.n_matching,
-        hidden=found.hidden,
+        found=found,
         as_of=as_of or store.newest,
         version=store.version,
         hours_per_month=hours_per_month,

@@ -205,7 +205,7 @@ def cheapest_each(offers: Offers) -> Offers:
         if (offer.provider, offer.kind) not in seen:
             seen.add((offer.provider, offer.kind))
             kept.append(row)
-    return replace(offers, rows=tuple(kept))
+    return replace(offers, found=replace(offers.found, rows=tuple(kept)))
 
 
 def bundles_of(offers: Offers, n: int = 12) -> Offers:
@@ -217,4 +217,5 @@ def bundles_of(offers: Offers, n: int = 12) -> Offers:
         if whole and (offer.provider, offer.sku) not in seen:
             seen.add((offer.provider, offer.sku))
             kept.append(row)
-    return replace(offers, rows=tuple(kept[:n]), n_matching=len(kept))
+    found = replace(offers.found, rows=tuple(kept[:n]), count=lambda: (len(kept), {}))
+    return replace(offers, found=found)

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from rackrate.market.offer import COLUMNS, Offer
 from rackrate.report.block import Block, Column, Table, to_html
 from rackrate.units import HOURS_PER_MONTH, format_age
+
+if TYPE_CHECKING:
+    from rackrate.market.store.read import Found
 
 _SHOWN = (
     Column("provider", "provider"),
@@ -40,20 +43,31 @@ class Offers(Sequence[Offer]):
     itself as a table in notebooks, and is a sequence of `Offer`.
 
     Attributes:
-        rows: values in the columns of an offer.
-        n_matching: how many match before the limit.
-        hidden: reason to the number of offers left out by a default.
+        found: the rows in the columns of an offer, and what counts those that were left out.
         as_of: what "now" means for the ages.
         version: of the data.
         hours_per_month: used for USD a month.
     """
 
-    rows: tuple[tuple[Any, ...], ...]
-    n_matching: int
-    hidden: Mapping[str, int]
+    found: Found
     as_of: datetime | None
     version: str
     hours_per_month: float = HOURS_PER_MONTH
+
+    @property
+    def rows(self) -> tuple[tuple[Any, ...], ...]:
+        """Return the offers as values in the columns of an offer."""
+        return self.found.rows
+
+    @property
+    def n_matching(self) -> int:
+        """Return how many match before the limit."""
+        return self.found.n_matching
+
+    @property
+    def hidden(self) -> Mapping[str, int]:
+        """Return reason to the number of offers left out by a default."""
+        return self.found.hidden
 
     @overload
     def __getitem__(self, index: int) -> Offer: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -22,20 +22,44 @@ from rackrate.market.store.gate import literal, text
 from rackrate.market.store.manifest import File, Manifest
 from rackrate.units import format_age
 
+Count = tuple[int, Mapping[str, int]]
+"""How many rows match before the limit; reason to the number of those that a default leaves out."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Found:
     """Rows of a question, and what was left out of them.
 
     Attributes:
         rows: in the columns of an offer, in the order asked for, cut to the limit.
-        n_matching: rows that match, before the cut.
-        hidden: reason to the number of rows that match all that was asked for explicitly.
+        count: counts the rest, which is a question of its own and only asked where it is shown.
     """
 
     rows: tuple[tuple[Any, ...], ...]
-    n_matching: int
-    hidden: dict[str, int] = field(default_factory=dict)
+    count: Callable[[], Count] = field(compare=False)
+
+    @classmethod
+    def counted(cls, rows: tuple[tuple[Any, ...], ...], n_matching: int, hidden: Mapping[str, int]) -> Found:
+        """Return rows whose rest is counted already."""
+        return cls(rows, lambda: (n_matching, hidden))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and send by values: a count that is still to be made needs the store."""
+        return Found.counted, (self.rows, self.n_matching, dict(self.hidden))
+
+    @cached_property
+    def _counted(self) -> Count:
+        return self.count()
+
+    @property
+    def n_matching(self) -> int:
+        """Return how many rows match, before the limit."""
+        return self._counted[0]
+
+    @property
+    def hidden(self) -> Mapping[str, int]:
+        """Return reason to the number of rows that match all but a default (kind, age)."""
+        return self._counted[1]
 
 
 class Store:
@@ -125,7 +149,7 @@ class Store:
         base, params = self._current(as_of)
         conditions = wanted.conditions()
         if not base:
-            return Found((), 0)
+            return Found.counted((), 0, {})
         asked = {name: sql for name, sql in conditions.items() if name != "kind"}
         where, values = _all_of(asked.values())
         kind, kind_values = conditions.get("kind", ("true", []))
@@ -135,12 +159,16 @@ class Store:
             f"ORDER BY {order}" + (f" LIMIT {limit}" if limit is not None else ""),
             [*params, *values, *kind_values, *old_values],
         )
-        counts = self._rows(
-            f"SELECT {kind} AS is_kind, kind, {old} AS is_old, count(*) "  # noqa: S608
-            f"FROM {base} AND {where} GROUP BY ALL",
-            [*kind_values, *old_values, *params, *values],
-        )
-        return Found(tuple(rows), *_counted(counts, max_age))
+
+        def count() -> Count:
+            counts = self._rows(
+                f"SELECT {kind} AS is_kind, kind, {old} AS is_old, count(*) "  # noqa: S608
+                f"FROM {base} AND {where} GROUP BY ALL",
+                [*kind_values, *old_values, *params, *values],
+            )
+            return _counted(counts, max_age)
+
+        return Found(tuple(rows), count)
 
     def removing(
         self, wanted: OfferFilter, as_of: datetime | None, max_age: timedelta | None = None
@@ -326,9 +354,7 @@ class Store:
             raise StoreBroken(f"cannot read {self.folder}: {first}", hint=hint) from error
 
 
-def _counted(
-    counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta | None
-) -> tuple[int, dict[str, int]]:
+def _counted(counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta | None) -> Count:
     n_matching = 0
     hidden: dict[str, int] = {}
     for is_kind, kind, is_old, n in counts:
