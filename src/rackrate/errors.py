@@ -54,7 +54,7 @@ class RackrateError(Exception):
     def to_problem(self) -> dict[str, Any]:
         """Return the error as an RFC 9457 problem object, the same for `--json` and the API."""
         return {
-            "type": f"https://rackrate.dev/errors/{self.code}",
+            "type": f"/errors/{self.code}",
             "title": self.code.replace("-", " "),
             "status": self.http_status,
             "detail": self.message,

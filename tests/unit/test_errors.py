@@ -86,7 +86,7 @@ def test_unknown_names_survive_a_pickle(name: str, near: list[str]) -> None:
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:
     assert BadQuantity("context 0 is too small", hint="give 1 or more").to_problem() == {
-        "type": "https://rackrate.dev/errors/bad-quantity",
+        "type": "/errors/bad-quantity",
         "title": "bad quantity",
         "status": 400,
         "detail": "context 0 is too small",
