@@ -114,6 +114,20 @@ def test_a_grown_folder_adds_what_is_new_and_no_reject_twice(store: Path, lists:
     assert not any("had_duplicates" in offer.flags for offer in offers(store))
 
 
+def test_an_earlier_list_that_comes_back_takes_its_place_again(store: Path, lists: Path) -> None:
+    first = snapshot(lists, 5, {"a": 1.5, "b": 1.8, "c": None})
+    take(store, first)
+    text = first.read_text()
+    take(store, snapshot(lists, 5, {"a": 1.6, "b": 1.8, "c": None}))
+    assert asked(store) == {"a": 1.6, "b": 1.8}
+    first.write_text(text)
+    again = take(store, first)
+    assert (again.n_published, again.n_rejected) == (2, 0)
+    assert asked(store) == {"a": 1.5, "b": 1.8}
+    assert take(store, first).n_published == 0
+    assert sum(rows(store, "quarantine", "line").values()) == 1
+
+
 def test_a_changed_snapshot_takes_the_place_of_the_stored_one(store: Path, lists: Path) -> None:
     snapshot(lists, 1, {"a": 1.0, "b": 2.0})
     take(store, lists)

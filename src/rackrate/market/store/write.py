@@ -202,8 +202,7 @@ class _Writer:
     def add(self, arrival: Arrival, *, is_dry_run: bool = True) -> Receipt:
         """Grade one arrival and, unless it is a dry run, write its files."""
         source = arrival.batch.source
-        known = [f for f in self.current.files if f.source == source and f.input_sha256 == self.key]
-        if known:
+        if self._is_known(source):
             n_read = len(arrival.batch.rows) + len(arrival.batch.rejects) + len(arrival.purchases)
             return Receipt(source, n_read=n_read, n_known=n_read)
         if arrival.purchases:
@@ -218,6 +217,14 @@ class _Writer:
         if not is_dry_run:
             self._write(arrival, receipt, snapshots, rejects)
         return receipt
+
+    def _is_known(self, source: str) -> bool:
+        """Tell whether this very input was imported and still speaks for all of its listings."""
+        live = self.current.live()
+        known = [f for f in self.current.files if f.source == source and f.input_sha256 == self.key]
+        return bool(known) and all(
+            live[source, snapshot.at][0].input_sha256 == self.key for f in known for snapshot in f.snapshots
+        )
 
     def undo(self) -> None:
         """Remove what was written; the manifest never named it."""
@@ -379,9 +386,16 @@ class _Writer:
         if rows:
             gate.insert(self.con, name, types, rows)
 
+    def _name(self, table: str, source: str) -> str:
+        """Name a file for what was imported; an input that comes back gets a further name."""
+        stem = f"{table}-{source}-"
+        taken = sum(f.name.startswith(stem) and f.input_sha256 == self.key for f in self.current.files)
+        mark = hashlib.sha256(f"{self.key} {taken}".encode()).hexdigest() if taken else self.key
+        return f"{stem}{mark[:12]}.parquet"
+
     def _file(self, table: str, source: str, select: str, rows: int, about: Mapping[str, str]) -> File:
         """Write one Parquet file: temporary name, fsync, rename, fsync of the folder."""
-        name = f"{table}-{source}-{self.key[:12]}.parquet"
+        name = self._name(table, source)
         temporary = self.folder / f"{name}.tmp"
         self.con.execute(f"COPY ({select}) TO {text(str(temporary))} ({_PARQUET})")
         with temporary.open("rb+") as out:
