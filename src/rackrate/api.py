@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rackrate import config
-from rackrate.catalog.aliases import families_of, family_members, gpu_names, match_gpu
+from rackrate.catalog.aliases import family_members, gpu_names, match_gpu
 from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
 from rackrate.catalog.model import all_models, find_model
 from rackrate.catalog.provider import all_providers, find_provider, match_provider
@@ -22,7 +22,7 @@ from rackrate.report.cards import Card, Listing
 from rackrate.report.compare import Comparison
 from rackrate.report.dossier import Dossier, bundles_of, cheapest_each
 from rackrate.report.offers import Offers
-from rackrate.report.price import Price, price_of
+from rackrate.report.price import Price, price_of, spreads_of
 from rackrate.units import Range, format_age, parse_age, parse_instant, parse_price, parse_range
 
 if TYPE_CHECKING:
@@ -87,7 +87,16 @@ def gpu(
     found = find_gpu(name)
     store, at = open_market(data), to_instant(as_of)
     hours = _month_hours(hours_per_month)
-    priced = _price(store, found.slug, Kind.ON_DEMAND, at, timedelta(days=3650), hours)
+    tally = store.tally(at)
+    priced = price_of(
+        store,
+        tally,
+        found.slug,
+        Kind.ON_DEMAND,
+        as_of=at,
+        history=timedelta(days=3650),
+        hours_per_month=hours,
+    )
     everything = _find(store, OfferFilter(gpus=(Wanted((found.slug,)),)), "usd", None, at, None, hours)
     peers = [found, *(find_gpu(peer) for peer in PEERS if peer != found.slug)]
     return Dossier(
@@ -95,7 +104,7 @@ def gpu(
         price=priced,
         offers=cheapest_each(everything),
         bundles=bundles_of(everything),
-        comparison=_compare(peers, store, at),
+        comparison=_compare(peers, store, tally, at),
         purchases=tuple(store.purchases(found.slug)),
         names=tuple(sorted({offer.gpu_raw for offer in everything})),
     )
@@ -127,7 +136,8 @@ def compare(*names: str, as_of: Instant = None, data: Path | str | Store | None 
     found = list(dict.fromkeys(find_gpu(name) for name in names))
     if len(found) < 2:  # noqa: PLR2004
         raise UsageError("a comparison needs two different GPUs", hint="rackrate gpus compare l40s a10")
-    return _compare(found, open_market(data), to_instant(as_of))
+    store, at = open_market(data), to_instant(as_of)
+    return _compare(found, store, store.tally(at), at)
 
 
 def model(name: str) -> Card:
@@ -284,33 +294,20 @@ def price(
     back = parse_age(history, "history") if isinstance(history, str) else history
     hours = _month_hours(hours_per_month)
     store, at = open_market(data), to_instant(as_of)
-    found = _price(store, slug, kinds[0], at, back, hours, by_provider=by_provider)
+    found = price_of(
+        store,
+        store.tally(at),
+        slug,
+        kinds[0],
+        as_of=at,
+        history=back,
+        by_provider=by_provider,
+        hours_per_month=hours,
+    )
     if found.spread is None and not found.history:
         wanted = OfferFilter(gpus=(Wanted((slug,)),), kinds=kinds)
         raise _no_price(found, store.find(wanted, ask.order_by("usd"), limit=1, as_of=at).n_matching)
     return found
-
-
-def _price(
-    store: Store,
-    slug: str,
-    kind: Kind,
-    as_of: datetime | None,
-    history: timedelta | None,
-    hours_per_month: float,
-    *,
-    by_provider: bool = False,
-) -> Price:
-    return price_of(
-        store,
-        slug,
-        kind,
-        as_of=as_of,
-        history=history,
-        by_provider=by_provider,
-        families=families_of(slug),
-        hours_per_month=hours_per_month,
-    )
 
 
 def _no_price(found: Price, n_uncounted: int) -> NoAnswer:
@@ -383,9 +380,12 @@ def _no_offers(
     return NoAnswer("no offer matches all of that", hint=hint, code="no-offers")
 
 
-def _compare(found: list[Gpu], store: Store, as_of: datetime | None) -> Comparison:
-    prices = {each.slug: price_of(store, each.slug, Kind.ON_DEMAND, as_of=as_of).spread for each in found}
-    return Comparison(tuple(found), prices, as_of or store.newest, store.version)
+def _compare(
+    found: list[Gpu], store: Store, tally: Sequence[tuple[Any, ...]], as_of: datetime | None
+) -> Comparison:
+    now = as_of or store.newest
+    prices = {each.slug: dict(spreads_of(tally, each.slug, now)).get(Kind.ON_DEMAND) for each in found}
+    return Comparison(tuple(found), prices, now, store.version)
 
 
 def _wanted(text: str) -> Wanted:

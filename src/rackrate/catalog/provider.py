@@ -118,6 +118,17 @@ def match_provider(raw: str) -> ProviderMatch:
     return ProviderMatch(found.slug if found else slugify(raw), is_known=found is not None)
 
 
+@lru_cache(maxsize=4096)
+def billing_currency(name: str) -> str:
+    """Return the currency of a provider's own price list, ISO 4217; empty when that is not known.
+
+    >>> billing_currency("scaleway")
+    'EUR'
+    """
+    found = _by_key().get(fold(name))
+    return str(found.billing_currency.value or "") if found else ""
+
+
 def _provider(slug: str, row: dict[str, Any]) -> Provider:
     reasons: dict[str, str] = table("providers")["why_unknown"]
     facts: dict[str, Any] = {

@@ -18,7 +18,7 @@ from operator import attrgetter
 from typing import Any
 
 from rackrate.catalog.aliases import match_gpu, nominal_vram_gib
-from rackrate.catalog.provider import find_provider, match_provider
+from rackrate.catalog.provider import billing_currency, find_provider, match_provider
 from rackrate.market import currency
 from rackrate.market.currency import Rates
 from rackrate.market.offer import COLUMNS, Kind, RawOffer
@@ -87,12 +87,6 @@ class Batch:
     source: str
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-
-    def columns(self) -> dict[str, tuple[Any, ...]]:
-        """Return the rows by column."""
-        names = (*COLUMNS, *EXTRA)
-        turned = zip(*self.rows, strict=True) if self.rows else ((),) * len(names)
-        return dict(zip(names, turned, strict=True))
 
     def unknown_gpus(self) -> dict[str, int]:
         """Return the raw GPU names that nothing answers to, with how often each was met."""
@@ -167,7 +161,7 @@ def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
     shape = _shape(*_of_shape(raw))
     available, hints = _size(raw.available)
     code, usd_for_one, fx_hints = _money(raw.currency or "USD", raw.snapshot_at, fx)
-    if not raw.currency and _bills_in(shape.provider) not in ("USD", ""):
+    if not raw.currency and billing_currency(shape.provider) not in ("USD", ""):
         fx_hints = (*fx_hints, "currency_assumed")
     scale = max(shape.count, 1e-9)
     usd_total = price / raw.price_hours * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
@@ -406,14 +400,6 @@ def _provider(raw: str) -> tuple[str, str, bool]:
         raise Unreadable("no_provider", f"{raw!r} is no name of a provider")
     tier = str(find_provider(found.slug).tier.value or "") if found.is_known else ""
     return found.slug, tier, tier == "serverless"
-
-
-@cache
-def _bills_in(provider: str) -> str:
-    """Return the currency of the provider's own price list; empty when not known."""
-    if not match_provider(provider).is_known:
-        return ""
-    return str(find_provider(provider).billing_currency.value or "")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -254,10 +254,6 @@ def _plain(value: Any) -> Any:
 def offers_by_provider(tally: Sequence[tuple[Any, ...]]) -> dict[str, int]:
     """Return the number of counted offers of each provider."""
     counts: dict[str, int] = {}
-    for provider, n in _pairs(tally):
+    for _, _, provider, _, n in tally:
         counts[provider] = counts.get(provider, 0) + n
     return counts
-
-
-def _pairs(tally: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, int]]:
-    return ((provider, n) for _, _, provider, _, n in tally)

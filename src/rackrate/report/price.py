@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from rackrate.catalog.aliases import families_of
 from rackrate.market import stats
 from rackrate.market.offer import Kind
 from rackrate.market.stats import HistoryDay, Spread
@@ -183,7 +184,7 @@ class Price:
         )
 
     def history_table(self) -> Table:
-        """Return the days on which something moved, and the first and the last."""
+        """Return the history day by day."""
         columns = (
             Column("day", "day"),
             Column("median_usd_per_gpu_hour", "median", 3),
@@ -195,20 +196,7 @@ class Price:
             Column("entered", "entered"),
             Column("left", "left"),
         )
-        rows = [
-            (
-                d.day,
-                d.median_usd_per_gpu_hour,
-                d.index,
-                d.low_usd_per_gpu_hour,
-                d.high_usd_per_gpu_hour,
-                d.n,
-                d.n_matched,
-                d.entered,
-                d.left,
-            )
-            for d in self.history
-        ]
+        rows = [tuple(getattr(day, column.key) for column in columns) for day in self.history]
         return Table(
             f"{self.gpu}: {self.kind} history, USD/GPU-h",
             columns,
@@ -251,30 +239,30 @@ class Price:
 
 def price_of(
     store: Store,
+    tally: Sequence[tuple[Any, ...]],
     gpu: str,
     kind: Kind,
     *,
     as_of: datetime | None = None,
     history: timedelta | None = None,
     by_provider: bool = False,
-    families: Sequence[str] = (),
     hours_per_month: float = HOURS_PER_MONTH,
 ) -> Price:
     """Return what one GPU costs, from a store.
 
     Args:
         store: the market.
+        tally: its `Store.tally` of that instant.
         gpu: slug of a product or of a family.
         kind: how it is sold.
         as_of: look at the market of that instant; None for the newest.
         history: how far to look back; None for no history.
         by_provider: whether to keep each provider's days.
-        families: slugs that offers of this product may hide under.
         hours_per_month: for USD a month.
     """
-    tally = store.tally(as_of)
     now = as_of or store.newest
-    spreads = dict(_spreads(tally, gpu, now))
+    spreads = dict(spreads_of(tally, gpu, now))
+    families = families_of(gpu)
     days = []
     if history and now:
         since = (now - history).date()
@@ -302,8 +290,10 @@ def price_of(
     )
 
 
-def _spreads(tally: list[tuple[Any, ...]], gpu: str, now: datetime | None) -> Iterator[tuple[Kind, Spread]]:
-    """Yield the spread of each kind, kinds in their order."""
+def spreads_of(
+    tally: Sequence[tuple[Any, ...]], gpu: str, now: datetime | None
+) -> Iterator[tuple[Kind, Spread]]:
+    """Yield each kind under which a GPU is offered, in their order, with its spread."""
     for kind in Kind:
         offers = {
             provider: {provider: usd} for name, of, provider, usd, _ in tally if name == gpu and of == kind

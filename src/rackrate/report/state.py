@@ -8,8 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.problem import Problem
-from rackrate.catalog.provider import find_provider
-from rackrate.errors import UnknownName
+from rackrate.catalog.provider import billing_currency
 from rackrate.market.offer import COLUMNS
 from rackrate.market.quality import BY_CODE
 from rackrate.report.block import Block, Column, Table, Text
@@ -323,18 +322,11 @@ def _changes(store: Store) -> Iterator[tuple[Any, ...]]:
 
 def _is_fx_step(provider: str, ratios: Sequence[float]) -> bool:
     """Tell whether a list kept in another currency than USD moved as one, by no more than rates do."""
-    if min(ratios) <= 0 or not _bills_abroad(provider):
+    if min(ratios) <= 0 or billing_currency(provider) in ("USD", ""):
         return False
     middle = sorted(ratios)[len(ratios) // 2]
     as_one = all(abs(ratio / middle - 1) < 0.001 for ratio in ratios)  # noqa: PLR2004 - rounding to cents
     return as_one and 0 < abs(middle - 1) < FX_STEP_FRAC
-
-
-def _bills_abroad(provider: str) -> bool:
-    try:
-        return (find_provider(provider).billing_currency.value or "USD") != "USD"
-    except UnknownName:
-        return False
 
 
 def _dicts(columns: Sequence[Column], rows: Sequence[tuple[Any, ...]]) -> list[dict[str, Any]]:

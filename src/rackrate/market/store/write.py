@@ -125,7 +125,8 @@ def publish(
     """
     key = hashlib.sha256(f"{PARSER_VERSION} {input_sha256}".encode()).hexdigest()
     if is_dry_run:
-        return [_Writer(None, manifest.load(folder), folder, key, usual).add(a) for a in arrivals]
+        writer = _Writer(None, manifest.load(folder), folder, key, usual)
+        return [writer.add(arrival, is_dry_run=True) for arrival in arrivals]
     with manifest.writing(folder) as current:
         writer = _Writer(on_file, current, folder, key, usual)
         try:
@@ -199,7 +200,7 @@ class _Writer:
         self.con = duckdb.connect(config={"autoinstall_known_extensions": False})
         self._table("asked", _ASKED, [(*key, usd) for key, usd in usual.items()])
 
-    def add(self, arrival: Arrival, *, is_dry_run: bool = True) -> Receipt:
+    def add(self, arrival: Arrival, *, is_dry_run: bool) -> Receipt:
         """Grade one arrival and, unless it is a dry run, write its files."""
         source = arrival.batch.source
         if self._is_known(source):
