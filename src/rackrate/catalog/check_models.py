@@ -64,7 +64,7 @@ def _check_model(name: str, model: Model) -> Iterator[Problem]:
     if model.task not in TASKS:
         yield Problem(where, "task", f"{model.task!r} is none of {TASKS}")
     facts = model.facts()
-    for part, inner in model.parts.items():
+    for part, inner in {**model.parts, "config": model.config}.items():
         facts |= {f"{part}.{key}": fact for key, fact in inner.items()}
     yield from _sources(where, facts)
     yield from _unknown_sources(where, "listed", model.listed.pages)

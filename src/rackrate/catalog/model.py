@@ -58,6 +58,8 @@ class Model:
         published_differs: why the published count is more than 1 % off ours; empty if it is not.
         remarks: what else one should know.
         parts: facts of the parts with a config of their own, by part and name.
+        config: what its family needs beyond the common numbers below, by the name in its config
+            (`kv_lora_rank`, `first_k_dense_replace`, `layer_types`, ...).
         sliding_window: tokens that a sliding-window layer looks back.
         full_attention_layers: layers whose KV cache grows with the whole context.
         linear_attention_layers: layers with a fixed recurrent state instead of a KV cache.
@@ -84,6 +86,7 @@ class Model:
     published_differs: str
     remarks: tuple[str, ...]
     parts: Mapping[str, Mapping[str, Fact[Any]]]
+    config: Mapping[str, Fact[Any]]
     num_hidden_layers: Fact[int]
     encoder_layers: Fact[int]
     decoder_layers: Fact[int]
@@ -135,6 +138,7 @@ class Model:
             "remarks": list(self.remarks),
             "facts": _plain(self.facts()),
             "parts": {part: _plain(facts) for part, facts in self.parts.items()},
+            "config": _plain(self.config),
         }
 
     def spellings(self) -> Iterator[str]:
@@ -169,6 +173,9 @@ def load_model(slug: str) -> Model:
 def from_table(row: Mapping[str, Any]) -> Model:
     """Return the model that a TOML table states: the form of the files in `data/models`.
 
+    A fact is a table of its own, or a bare value whose source is the `source` of the file. `listed` may
+    be left out: no page that asked for Rackrate speaks of most models.
+
     Raises:
         CatalogInvalid: a fact that no model has, or a text that is missing.
     """
@@ -176,19 +183,24 @@ def from_table(row: Mapping[str, Any]) -> Model:
     if stray or missing:
         raise CatalogInvalid(f"model {row.get('slug')!r}: {sorted(stray)=}, {sorted(missing)=}")
     none = {"unknown": f"not part of {row['architecture']}"}
-    facts: dict[str, Any] = {name: Fact.from_table(row["facts"].get(name, none)) for name in _FACTS}
+    facts = dict.fromkeys(_FACTS, none) | row["facts"]
     return Model(
         **{name: row[name] for name in _TEXTS},
         aliases=tuple(row.get("aliases", ())),
-        listed=_listing(row["listed"]),
+        listed=_listing(row.get("listed", {"pages": []})),
         published_differs=row.get("published_differs", ""),
         remarks=tuple(row.get("remarks", ())),
-        parts={
-            part: {name: Fact.from_table(fact) for name, fact in table.items()}
-            for part, table in row.get("parts", {}).items()
-        },
-        **facts,
+        parts={part: _facts(table, row) for part, table in row.get("parts", {}).items()},
+        config=_facts(row.get("config", {}), row),
+        **_facts(facts, row),
     )
+
+
+def _facts(table: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Read facts; one that is a bare value has the source of the file."""
+    source = row.get("source", "")
+    tables = {name: fact if isinstance(fact, dict) else {"value": fact} for name, fact in table.items()}
+    return {name: Fact.from_table(fact, source) for name, fact in tables.items()}
 
 
 @cache
@@ -242,8 +254,8 @@ def _nearest_slugs(name: str) -> list[str]:
 
 
 def _listing(row: Mapping[str, Any]) -> Listing:
-    page = row["pages"][0]
-    silent = {"unknown": "the page does not say"}
+    page = row["pages"][0] if row["pages"] else ""
+    silent = {"unknown": "the page does not say" if page else "no page that asked for Rackrate lists it"}
     claims: dict[str, Fact[str]] = {
         name: Fact.from_table({"value": row[name], "source": page} if name in row else silent)
         for name in _CLAIMS
