@@ -101,6 +101,7 @@ def _matmul_near_peak(gpu: Gpu) -> Iterator[Problem]:
 
 def _visible_within_nominal(gpu: Gpu) -> Iterator[Problem]:
     yield from _not_above(gpu, "memory_visible_gib", "memory_gib", "visible-within-nominal")
+    yield from _not_above(gpu, "memory_cuda_gib", "memory_visible_gib", "visible-within-nominal")
 
 
 def _limit_within_tdp(gpu: Gpu) -> Iterator[Problem]:

@@ -35,7 +35,8 @@ class Gpu:
         flops_sources: ids of all sources read for the TFLOPS; each fact names the one it follows.
         remarks: what a reader should know and no fact holds.
         memory_gib: nominal memory.
-        memory_visible_gib: memory that the driver shows, with ECC as found.
+        memory_visible_gib: memory that the driver shows (nvidia-smi), with ECC as found.
+        memory_cuda_gib: memory that CUDA reports to a process (`cudaMemGetInfo`).
         memory_type: GDDR6, HBM3...
         bandwidth_gb_per_s: memory bandwidth, 1e9 bytes/s.
         bus_width_bits: width of the memory bus.
@@ -94,6 +95,7 @@ class Gpu:
 
     memory_gib: Fact[float]
     memory_visible_gib: Fact[float]
+    memory_cuda_gib: Fact[float]
     memory_type: Fact[str]
     bandwidth_gb_per_s: Fact[float]
     bus_width_bits: Fact[int]

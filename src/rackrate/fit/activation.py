@@ -1,0 +1,130 @@
+"""What a forward pass holds for a moment: the activation peak of serving, by engine.
+
+    vllm          the larger of the sampler's buffers, a prefill step and an image, plus the hidden
+                  states that wait beside them
+    transformers  the widest block of the prefill of all prompts at once
+    llama.cpp     its compute buffer for a micro-batch
+
+Sources: differences between measured cases; each constant says which. Numbers are for 16-bit
+activations; sizes in bytes until they become terms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rackrate.catalog.architecture import Architecture, Stack
+from rackrate.fit.engine import VllmLimits
+from rackrate.fit.parallel import ONE_GPU, Layout
+from rackrate.fit.precision import Precision
+from rackrate.fit.term import GIB, Term, larger
+from rackrate.fit.weights import largest_matrix_bytes
+
+SAMPLER_BYTES = 38.4
+"""Bytes for each sequence and word of the vocabulary while vLLM samples: fitted on profiles of five
+models (256 to 1,024 sequences, 128K to 201K words), all within 0.6 %."""
+
+WORKSPACE_GIB = 0.031  # cuBLAS takes 32 MiB on first use (measured, H100)
+VISION_BYTES = 88  # for each patch and hidden number of the tower; 6.9 GiB for 65,536 patches of 1,280
+
+LLAMA_HIDDEN = 6.0  # hidden vectors of 32 bit a token in llama.cpp's buffer; 5 to 9 in start-up logs
+
+
+def block_bytes_per_token(stack: Stack, layout: Layout = ONE_GPU) -> float:
+    """Return what one token holds inside the widest block of a forward pass, bytes.
+
+    2 x (4 x hidden + 3 x ffn) with a gate, where gate, up and their product live at once; 2 x ffn
+    without; with experts each chosen one adds its gathered input and weighted outputs.
+
+    Source: measured prefill peaks of Llama, Mistral and Qwen2.5 within 1 % at 8k tokens (H100),
+    Qwen3-30B-A3B within 2 %.
+    """
+    inner = (3 if stack.is_gated else 2) * stack.ffn_size / layout.tensor
+    gathered = 3 * stack.n_experts_per_token * stack.hidden_size
+    return 2.0 * (4 * stack.hidden_size + inner + gathered)
+
+
+def eager_attention_bytes(stack: Stack, length: Any, sequences: Any) -> Any:
+    """Return what a layer of unfused attention holds: scores in 32 bit and their softmax in 16.
+
+    Args:
+        stack: the layers.
+        length: tokens of a sequence.
+        sequences: how many at once.
+    """
+    return 6.0 * stack.n_heads * length**2 * sequences
+
+
+def vllm_activation(arch: Architecture, limits: VllmLimits, layout: Layout) -> Term:
+    """Return the activation peak that vLLM finds when it profiles itself at start-up."""
+    stack = arch.main
+    sampler = SAMPLER_BYTES * limits.max_num_seqs * arch.vocab_size
+    waiting = 2.0 * limits.max_num_batched_tokens * stack.hidden_size
+    prefill = limits.max_num_batched_tokens * block_bytes_per_token(stack, layout)
+    vision = vision_bytes(arch)
+    if arch.task == "encoder":
+        sampler = 0.0
+    peak = max(sampler + waiting, prefill, vision)
+    reason = {
+        sampler + waiting: f"sampler: {SAMPLER_BYTES} B x {limits.max_num_seqs} sequences x vocabulary"
+        f" {arch.vocab_size:,} + hidden states of {limits.max_num_batched_tokens:,} tokens",
+        prefill: f"prefill of {limits.max_num_batched_tokens:,} tokens",
+        vision: f"the largest image: {arch.vision_tokens:,} patches",
+    }[peak]
+    gib = peak / GIB
+    sigma = gib * (0.3 if peak == vision and vision else 0.025) + 0.03
+    return Term("activation peak", gib, sigma, reason, "vLLM's memory profiles")
+
+
+def vision_bytes(arch: Architecture) -> float:
+    """Return what the vision tower holds for the largest image that a profile tries, bytes."""
+    towers = [stack for stack in arch.stacks if stack.name == "vision"]
+    return max((VISION_BYTES * arch.vision_tokens * tower.hidden_size for tower in towers), default=0.0)
+
+
+def forward_activation(
+    arch: Architecture,
+    precision: Precision,
+    prompt: Any,
+    sequences: Any,
+    layout: Layout,
+    *,
+    has_flash_attention: bool = True,
+) -> Term:
+    """Return the peak of a plain forward pass over all prompts at once (transformers, torch).
+
+    Args:
+        arch: the model.
+        precision: of the weights; a 4-bit one is widened matrix by matrix.
+        prompt: tokens of each prompt.
+        sequences: prompts at once.
+        layout: how the GPUs share the work.
+        has_flash_attention: whether scores are never written out (SDPA, flash attention).
+    """
+    stack = arch.main
+    tokens = prompt * sequences
+    peak = tokens * block_bytes_per_token(stack, layout)
+    if not has_flash_attention:
+        peak = larger(peak, eager_attention_bytes(stack, prompt, sequences) / layout.tensor)
+    peak = peak + 6.0 * sequences * arch.vocab_size
+    if precision.matrix.startswith(("nf4", "int8", "int4", "mxfp4")):
+        peak = peak + largest_matrix_bytes(arch, layout)
+    gib = peak / GIB + WORKSPACE_GIB
+    how = "the prompts' tokens x 2 B x (4 x hidden + 3 x ffn), logits of the last token"
+    return Term("activation peak", gib, 0.04 * gib + 0.05, how, "measured prefill peaks, H100")
+
+
+def llama_cpp_buffer(
+    arch: Architecture, context: Any, ubatch: int, *, has_flash_attention: bool = True
+) -> Term:
+    """Return llama.cpp's compute buffer on one GPU.
+
+    A micro-batch of 32-bit logits, or of attention scores where there is no flash attention, and some
+    hidden vectors: 1,024 of 1,104 MiB (Llama 70B, 8K, no flash attention), 297 of 391 MiB (Qwen2.5 32B).
+    """
+    widest = arch.vocab_size
+    if not has_flash_attention:
+        widest = larger(widest, arch.main.n_heads * context)
+    gib = ubatch * 4.0 * (widest + LLAMA_HIDDEN * arch.main.hidden_size) / GIB
+    how = f"{ubatch} tokens x 4 B x (the wider of logits and scores + {LLAMA_HIDDEN:g} x hidden)"
+    return Term("compute buffer", gib, 0.12 * gib + 0.02, how, "llama.cpp's start-up logs")

@@ -1,0 +1,95 @@
+"""How a number is stored: bits, what a group of them shares, and which rows a format can take.
+
+A format says what a matrix costs exactly: bits of each number, plus the scales (and zero points)
+that each group carries. Groups run along a row; a row that does not divide falls back.
+
+Sources: the formats' own definitions: OCP MX v1.0 (MXFP4: 32 numbers share an 8-bit exponent),
+NVIDIA's NVFP4 (16 share an FP8 scale), GPTQ and AWQ (a 16-bit scale and a zero point of the weight's
+width a group), QLoRA section 3 (64 share a 32-bit constant; double quantisation: 8 bits, and 32 bits
+for 256 of those), MLX (16-bit scale and bias), ggml's block sizes (a block is 256 or 32 numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How the numbers of a matrix are stored.
+
+    Attributes:
+        name: what it is called.
+        bits: of one number, without what its group shares.
+        group_cols: numbers along a row that share; 0 when nothing is shared.
+        group_rows: rows that share; 1 unless the groups are tiles.
+        group_bits: what a group shares: scale, zero point.
+        multiple: what the length of a row must be a multiple of; 1 when any will do.
+        fallback: the format of a row that is not.
+    """
+
+    name: str
+    bits: float
+    group_cols: int = 0
+    group_rows: int = 1
+    group_bits: float = 0.0
+    multiple: int = 1
+    fallback: str = ""
+
+    def bytes_of(self, rows: int, cols: int) -> float:
+        """Return the bytes of a matrix of `rows` x `cols` numbers."""
+        if cols % self.multiple:
+            return FORMATS[self.fallback].bytes_of(rows, cols)
+        shared = 0.0
+        if self.group_cols:
+            shared = -(-rows // self.group_rows) * -(-cols // self.group_cols) * self.group_bits
+        return (rows * cols * self.bits + shared) / 8
+
+
+def _ggml(name: str, block_bytes: int, block: int, fallback: str = "") -> Format:
+    return Format(name, 8 * block_bytes / block, multiple=block, fallback=fallback)
+
+
+_ALL = (
+    Format("fp32", 32),
+    Format("bf16", 16),
+    Format("fp16", 16),
+    Format("fp8", 8, group_cols=1 << 40, group_bits=32),  # a scale a row (per channel)
+    Format("fp8-tensor", 8, group_cols=1 << 40, group_rows=1 << 40, group_bits=32),
+    Format("fp8-block", 8, group_cols=128, group_rows=128, group_bits=32),
+    Format("int8", 8, group_cols=1 << 40, group_bits=32),
+    Format("int8-g128", 8, group_cols=128, group_bits=24),
+    Format("int4-g32", 4, group_cols=32, group_bits=20),
+    Format("int4-g64", 4, group_cols=64, group_bits=20),
+    Format("int4-g128", 4, group_cols=128, group_bits=20),
+    Format("int4-row", 4, group_cols=1 << 40, group_bits=20),
+    Format("int3-g128", 3, group_cols=128, group_bits=19),
+    Format("nf4", 4, group_cols=64, group_bits=32),
+    Format("nf4-dq", 4, group_cols=64, group_bits=8 + 32 / 256),
+    Format("mxfp4", 4, group_cols=32, group_bits=8),
+    Format("nvfp4", 4, group_cols=16, group_bits=8),
+    Format("mlx4", 4, group_cols=64, group_bits=32),
+    Format("mlx8", 8, group_cols=64, group_bits=32),
+    _ggml("Q8_0", 34, 32, "fp16"),
+    _ggml("Q4_0", 18, 32, "fp16"),
+    _ggml("Q4_1", 20, 32, "fp16"),
+    _ggml("Q5_0", 22, 32, "fp16"),
+    _ggml("Q5_1", 24, 32, "fp16"),
+    _ggml("IQ4_NL", 18, 32, "fp16"),
+    # A super-block has 256 numbers: llama.cpp stores a row that does not divide one type larger.
+    _ggml("Q2_K", 84, 256, "Q4_0"),
+    _ggml("Q3_K", 110, 256, "Q4_0"),
+    _ggml("Q4_K", 144, 256, "Q5_0"),
+    _ggml("Q5_K", 176, 256, "Q5_1"),
+    _ggml("Q6_K", 210, 256, "Q8_0"),
+    _ggml("IQ2_XXS", 66, 256, "IQ4_NL"),
+    _ggml("IQ2_XS", 74, 256, "IQ4_NL"),
+    _ggml("IQ2_S", 82, 256, "IQ4_NL"),
+    _ggml("IQ3_XXS", 98, 256, "IQ4_NL"),
+    _ggml("IQ3_S", 110, 256, "IQ4_NL"),
+    _ggml("IQ4_XS", 136, 256, "IQ4_NL"),
+)
+
+FORMATS: Mapping[str, Format] = {fmt.name: fmt for fmt in _ALL}
+"""Every format by its name."""

@@ -1,0 +1,90 @@
+"""What is held beside the model: context, communication, graphs, the allocator's slack; and the card.
+
+A process never gets what the box says. "48 GB" is 48 GiB of chips, ECC takes a sixteenth of GDDR6,
+the driver keeps some, and CUDA reports about 44.4 GiB on an L40S.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rackrate.catalog.gpu import Gpu
+from rackrate.fit.engine import Engine
+from rackrate.fit.parallel import Layout
+from rackrate.fit.term import Term
+
+GRAPHS_GIB, GRAPHS_SIGMA_GIB = 0.35, 0.25  # vLLM's logs: 0.1 to 1.6, most 0.2 to 0.6
+DRIVER_FRAC = 0.0095  # of what nvidia-smi shows CUDA does not: 0.6 % (H100), 1.1 % (A100), 1.4 % (L40S)
+ECC_FRAC = 1 / 16  # GDDR6 keeps its check bits in the memory itself
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The memory of one GPU that a process can have.
+
+    Attributes:
+        gpu: slug of the GPU, or what was given instead.
+        gib: expected.
+        sigma_gib: one standard deviation.
+        formula: in words.
+        source: where it was read, or what was assumed.
+        is_a100: whether engines take it for one.
+    """
+
+    gpu: str
+    gib: float
+    sigma_gib: float
+    formula: str
+    source: str
+    is_a100: bool = False
+
+
+def usable_memory(gpu: Gpu) -> Card:
+    """Return what CUDA gives a process on this card: measured, else from the driver's figure or label."""
+    is_a100 = gpu.slug.startswith("a100")
+    seen = gpu.memory_cuda_gib
+    if seen.value is not None:
+        return Card(gpu.slug, seen.value, 0.03, "as CUDA reports it", seen.source, is_a100)
+    shown = gpu.memory_visible_gib
+    if shown.value is not None:
+        gib = shown.value * (1 - DRIVER_FRAC)
+        how = f"{shown.value:.2f} GiB in nvidia-smi, less {DRIVER_FRAC:.1%} that CUDA does not report"
+        return Card(gpu.slug, gib, 0.006 * gib, how, shown.source, is_a100)
+    nominal = gpu.memory_gib.value or 0.0
+    has_inline_ecc = gpu.ecc.value == "yes" and "GDDR" in str(gpu.memory_type.value)
+    gib = nominal * (1 - DRIVER_FRAC - 0.003) * (1 - (ECC_FRAC if has_inline_ecc else 0))
+    how = f"{nominal:g} GiB nominal" + (", a sixteenth for ECC" if has_inline_ecc else "")
+    return Card(gpu.slug, gib, 0.012 * gib, how + ", less the driver's share", gpu.memory_gib.source, is_a100)
+
+
+def context_term(engine: Engine) -> Term:
+    """Return what CUDA, its libraries and the engine's own buffers take on one GPU."""
+    return Term(
+        "CUDA context", engine.context_gib, engine.context_sigma_gib, "driver context and libraries",
+        engine.source,
+    )  # fmt: skip
+
+
+def link_term(engine: Engine, layout: Layout) -> Term | None:
+    """Return the buffers for communication between GPUs, if there is any."""
+    if layout.n_gpus == 1 or not engine.link_gib:
+        return None
+    return Term(
+        "NCCL", engine.link_gib, 0.4 * engine.link_gib, f"channels and buffers of {layout}", engine.source
+    )
+
+
+def graphs_term() -> Term:
+    """Return the CUDA graphs that vLLM captures."""
+    how = "captured decode steps"
+    return Term("CUDA graphs", GRAPHS_GIB, GRAPHS_SIGMA_GIB, how, "vLLM's start-up logs")
+
+
+def slack_term(engine: Engine, peak_gib: Any) -> Term | None:
+    """Return what the allocator reserves and never hands out at the same moment."""
+    if not engine.slack_frac:
+        return None
+    gib = engine.slack_frac * peak_gib
+    how = f"{engine.slack_frac:.1%} of what is handed out"
+    return Term("fragmentation", gib, 0.6 * gib, how, "reserved over allocated: 1.00-1.14 on an H100")

@@ -1,0 +1,244 @@
+"""What a precision means for each tensor: which matrices it narrows, and what stays in 16 bit.
+
+"FP8" or "INT4" name the width of the linear layers only. Checkpoints keep embeddings, the output
+matrix, norms, routers, convolutions and the eyes of a model in 16 bit; with a vocabulary of 128,000
+that is a tenth of a 4-bit file. What each family of files keeps stands in one table here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from rackrate.catalog.architecture import Architecture, Tensor
+from rackrate.errors import UnknownName, nearest
+from rackrate.fit.formats import FORMATS
+from rackrate.fit.gguf_mix import RECIPES, types_of
+
+LINEAR = frozenset({"attention", "mlp", "experts", "recurrent"})
+"""Roles of the linear layers: what weight quantisation narrows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How the weights are stored.
+
+    Attributes:
+        name: as the user writes it.
+        matrix: format of the linear layers.
+        rest: format of everything else.
+        narrowed: roles that `matrix` applies to.
+        kept_parts: parts of the model that stay at `rest` whatever their role.
+        embedding: format of the embedding and the output matrix; empty for `rest`.
+        recipe: of a GGUF file (`gguf_mix.RECIPES`), which then decides alone; else empty.
+        error_frac: one standard deviation of the bytes that these rules give for a published checkpoint
+            of that kind, as a share; a file's header knows better.
+    """
+
+    name: str
+    matrix: str
+    rest: str = "bf16"
+    narrowed: frozenset[str] = LINEAR
+    kept_parts: frozenset[str] = frozenset({"vision", "audio"})
+    embedding: str = ""
+    recipe: str = ""
+    error_frac: float = 0.01
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether nothing is narrowed: 16 or 32 bits for every number."""
+        return self.matrix == self.rest
+
+    @property
+    def bits(self) -> float:
+        """Bits of a number of a linear layer, with its share of scales."""
+        fmt = FORMATS[RECIPES[self.recipe].base if self.recipe else self.matrix]
+        shared = fmt.group_bits / (fmt.group_cols * fmt.group_rows) if fmt.group_cols else 0.0
+        return fmt.bits + shared
+
+    def bytes_of(self, tensor: Tensor, arch: Architecture) -> float:
+        """Return the bytes of all `tensor.count` tensors."""
+        if self.recipe:
+            return _gguf_bytes(tensor, arch, self.recipe)
+        return FORMATS[self.format_of(tensor)].bytes_of(tensor.rows, tensor.cols) * tensor.count
+
+    def format_of(self, tensor: Tensor) -> str:
+        """Return the format of a tensor; a recipe gives several, see `bytes_of`."""
+        if not tensor.is_matrix or tensor.part in self.kept_parts:
+            return self.rest
+        if tensor.role in ("embedding", "head"):
+            return self.embedding or self.rest
+        return self.matrix if tensor.role in self.narrowed else self.rest
+
+
+def _gguf_bytes(tensor: Tensor, arch: Architecture, name: str) -> float:
+    """Return the bytes in a GGUF file: vectors and routers in 32 bit, the rest by the recipe."""
+    recipe = RECIPES[name]
+    if tensor.part in ("vision", "audio"):
+        return FORMATS["fp16"].bytes_of(tensor.rows, tensor.cols) * tensor.count  # a file of its own
+    if not tensor.is_matrix or tensor.role == "router":
+        return FORMATS["fp32"].bytes_of(tensor.rows, tensor.cols) * tensor.count
+    if tensor.role in ("embedding", "head"):
+        is_output = tensor.role == "head" or not any(t.role == "head" for t in arch.tensors)
+        kind = recipe.output if is_output else recipe.base
+        return FORMATS[kind].bytes_of(tensor.rows, tensor.cols) * tensor.count
+    if tensor.role == "experts" and name == "mxfp4":
+        return FORMATS["mxfp4"].bytes_of(tensor.rows, tensor.cols) * tensor.count
+    n_layers = min(tensor.count, arch.main.n_layers)
+    queries = arch.main.n_heads / max(arch.main.n_kv_heads, 1)
+    types = types_of(recipe, tensor.name, n_layers, queries)
+    a_layer = tensor.count / max(n_layers, 1)
+    return sum(
+        FORMATS[kind].bytes_of(tensor.rows, tensor.cols) * layers * a_layer for kind, layers in types.items()
+    )
+
+
+_NONE: frozenset[str] = frozenset()
+
+_ALL = (
+    Precision("fp32", "fp32", rest="fp32", error_frac=0.003),
+    Precision("bf16", "bf16", error_frac=0.003),
+    Precision("fp16", "fp16", rest="fp16", error_frac=0.003),
+    Precision("fp8", "fp8"),
+    Precision("fp8-block", "fp8-block"),
+    Precision("int8", "int8"),
+    Precision("int4", "int4-g128", rest="fp16"),
+    Precision("int4-g32", "int4-g32", rest="fp16"),
+    Precision("int4-g64", "int4-g64", rest="fp16"),
+    Precision("int4-row", "int4-row", rest="fp16"),
+    Precision("int8-g128", "int8-g128", rest="fp16"),
+    Precision("int3", "int3-g128", rest="fp16"),
+    Precision("nf4", "nf4", kept_parts=_NONE),
+    Precision("nf4-dq", "nf4-dq", kept_parts=_NONE),
+    Precision("mxfp4", "mxfp4", narrowed=frozenset({"experts"})),
+    Precision("nvfp4", "nvfp4", error_frac=0.03),
+    Precision("mlx-4bit", "mlx4", narrowed=LINEAR | {"router"}, embedding="mlx4"),
+    Precision("mlx-8bit", "mlx8", narrowed=LINEAR | {"router"}, embedding="mlx8"),
+)
+
+PRECISIONS: Mapping[str, Precision] = {p.name: p for p in _ALL} | {
+    f"gguf:{name}": Precision(f"gguf:{name}", RECIPES[name].base, rest="fp16", recipe=name, error_frac=0.02)
+    for name in RECIPES
+}
+"""Every precision by its name."""
+
+ALIASES: Mapping[str, str] = {
+    "float32": "fp32", "float16": "fp16", "half": "fp16", "bfloat16": "bf16", "16bit": "bf16",
+    "float8": "fp8", "fp8-dynamic": "fp8", "w8a8-fp8": "fp8", "fp8-channel": "fp8", "e4m3": "fp8",
+    "w8a8": "int8", "int8-bnb": "int8", "llm.int8": "int8", "8bit": "int8", "gptq-int8": "int8-g128",
+    "awq": "int4", "gptq": "int4", "w4a16": "int4", "4bit": "int4", "gptq-int4": "int4", "awq-int4": "int4",
+    "int4-g128": "int4", "fp4": "nvfp4", "bnb-4bit": "nf4", "qlora": "nf4-dq", "mlx": "mlx-4bit",
+}  # fmt: skip
+"""Other words for a precision."""
+
+
+@lru_cache(maxsize=512)
+def find_precision(name: str) -> Precision:
+    """Return the precision that `name` means.
+
+    >>> find_precision("AWQ").name, find_precision("q4_K_M").name
+    ('int4', 'gguf:q4_k_m')
+
+    Raises:
+        UnknownName: no such precision, with the nearest.
+    """
+    key = re.sub(r"[\s_]+", "-", name.strip().lower())
+    gguf = key.removeprefix("gguf:").removeprefix("gguf-").replace("-", "_")
+    for choice in (key, ALIASES.get(key, ""), f"gguf:{gguf}"):
+        if choice in PRECISIONS:
+            return PRECISIONS[choice]
+    raise UnknownName("precision", name, nearest(key, [*PRECISIONS, *ALIASES]))
+
+
+# Words of a module's name in Hugging Face checkpoints, for each role that may be left at 16 bit.
+_MODULES = {
+    "attention": r"self_attn|attention|q_proj|o_proj",
+    "recurrent": r"linear_attn|in_proj_(?:qkv|z|ba)|mamba|mixer",
+    "experts": r"experts",
+    "mlp": r"mlp(?!\.(?:gate$|experts))|shared_expert|feed_forward",
+    "router": r"mlp\.gate$|router",
+}
+
+
+def from_config(quantization: Mapping[str, Any], n_layers: int) -> Precision:
+    """Return the precision that a config's `quantization_config` states.
+
+    Args:
+        quantization: as read; not empty.
+        n_layers: of the model, to see whether a list of exceptions covers a role.
+
+    Raises:
+        UnknownName: a method that no rule here covers.
+    """
+    method = str(quantization.get("quant_method", quantization.get("quant_algo", ""))).lower()
+    found = _from_method(method, quantization)
+    if found is None:
+        known = ["gptq", "awq", "fp8", "compressed-tensors", "bitsandbytes", "mxfp4", "modelopt", "mlx"]
+        raise UnknownName("quantisation method", method, nearest(method, known) or known)
+    ignored = quantization.get("modules_to_not_convert") or quantization.get("ignore")
+    ignored = ignored or quantization.get("ignored_layers") or ()
+    names = [str(name) for name in ignored] if isinstance(ignored, (list, tuple)) else []
+    kept = {role for role in found.narrowed if _covers(names, _MODULES.get(role, "$^"), n_layers)}
+    return replace(found, narrowed=found.narrowed - kept, error_frac=found.error_frac / 2)
+
+
+def _covers(names: Iterable[str], pattern: str, n_layers: int) -> bool:
+    """Tell whether exceptions name a role as a whole: once for all layers, or half of them one by one."""
+    hits = [name for name in names if re.search(pattern, name)]
+    return any(not re.search(r"\.\d+\.", name) for name in hits) or 2 * len(hits) > n_layers
+
+
+def _from_method(method: str, q: Mapping[str, Any]) -> Precision | None:
+    bits, group = _int(q.get("bits", q.get("w_bit", 4)), 4), _int(q.get("group_size", 128), 128)
+    if method in ("gptq", "awq", "auto-round", "autoround", "hqq", "intel/auto-round"):
+        return _grouped(bits, group)
+    if method in ("fp8", "fbgemm_fp8"):
+        return PRECISIONS["fp8-block" if q.get("weight_block_size") else "fp8"]
+    if method == "bitsandbytes":
+        if not q.get("load_in_4bit"):
+            return PRECISIONS["int8"]
+        return PRECISIONS["nf4-dq" if q.get("bnb_4bit_use_double_quant") else "nf4"]
+    if method in ("compressed-tensors", "compressed_tensors"):
+        return _compressed(q)
+    if method.startswith("modelopt") or "nvfp4" in method:
+        algorithm = str(q.get("quant_algo", method)).lower()
+        return PRECISIONS["nvfp4" if "fp4" in algorithm else "fp8"]
+    if method == "mxfp4":
+        return PRECISIONS["mxfp4"]
+    if method in ("mlx", "affine") or (not method and "bits" in q):
+        return PRECISIONS["mlx-8bit" if bits == 8 else "mlx-4bit"]  # noqa: PLR2004
+    return None
+
+
+def _grouped(bits: int, group: int) -> Precision:
+    """Return the GPTQ or AWQ precision of that width; a group of -1 is a whole row."""
+    if bits == 8:  # noqa: PLR2004
+        return PRECISIONS["int8-g128"]
+    if bits == 3:  # noqa: PLR2004
+        return PRECISIONS["int3"]
+    names = {128: "int4", 64: "int4-g64", 32: "int4-g32", -1: "int4-row"}
+    return PRECISIONS[names.get(group, "int4")]
+
+
+def _compressed(q: Mapping[str, Any]) -> Precision | None:
+    """Read the first group of a compressed-tensors config: its width, type and strategy."""
+    groups = q.get("config_groups")
+    first = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    weights = first.get("weights") if isinstance(first, Mapping) else None
+    if not isinstance(weights, Mapping):
+        return None
+    bits, kind = _int(weights.get("num_bits", 8), 8), str(weights.get("type", "int"))
+    if kind == "float":
+        if bits == 4:  # noqa: PLR2004
+            return PRECISIONS["nvfp4"]
+        return PRECISIONS["fp8-block" if weights.get("strategy") == "block" else "fp8"]
+    if bits == 8:  # noqa: PLR2004
+        return PRECISIONS["int8" if weights.get("strategy") != "group" else "int8-g128"]
+    return _grouped(bits, _int(weights.get("group_size"), 128))
+
+
+def _int(value: object, default: int) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else default

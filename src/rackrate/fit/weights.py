@@ -1,0 +1,81 @@
+"""What the weights take: the sum over tensors of elements x bits, and what engines add to it.
+
+The sum is exact for a checkpoint whose rules are known (see `precision`). Engines change it: vLLM
+pads the vocabulary and the experts of MXFP4 checkpoints, llama.cpp leaves the embedding on the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rackrate.catalog.architecture import Architecture, Tensor
+from rackrate.fit.formats import FORMATS
+from rackrate.fit.parallel import ONE_GPU, Layout, share
+from rackrate.fit.precision import Precision
+from rackrate.fit.term import GIB, Term
+
+VOCABULARY_PAD = 64  # vLLM's VocabParallelEmbedding
+MXFP4_PAD = 256  # vLLM rounds hidden and inner widths of MXFP4 experts up to what its kernels take
+
+
+def weight_bytes(
+    arch: Architecture, precision: Precision, layout: Layout = ONE_GPU, engine: str = ""
+) -> float:
+    """Return the bytes of the weights on the fullest GPU.
+
+    Args:
+        arch: the model.
+        precision: how it is stored.
+        layout: how it is spread.
+        engine: whose habits to follow; none by default, which gives the files' own size.
+    """
+    total = 0.0
+    for tensor in arch.tensors:
+        if tensor.is_extra or _is_elsewhere(tensor, arch, engine):
+            continue
+        stored = _as_engine_stores(tensor, precision, layout, engine)
+        total += precision.bytes_of(stored, arch) * share(tensor, arch, layout)
+    return total
+
+
+def _is_elsewhere(tensor: Tensor, arch: Architecture, engine: str) -> bool:
+    """Tell whether the GPU never sees a tensor: llama.cpp looks tokens up on the host."""
+    if engine != "llama.cpp":
+        return False
+    return tensor.role == "embedding" and any(t.role == "head" for t in arch.tensors)
+
+
+def _as_engine_stores(tensor: Tensor, precision: Precision, layout: Layout, engine: str) -> Tensor:
+    if engine != "vllm":
+        return tensor
+    if tensor.split == "vocab":
+        return replace(tensor, rows=_padded(tensor.rows, VOCABULARY_PAD * layout.tensor))
+    if tensor.role == "experts" and precision.matrix == "mxfp4":
+        rows, cols = _padded(tensor.rows, MXFP4_PAD), _padded(tensor.cols, MXFP4_PAD)
+        return replace(tensor, rows=rows, cols=cols)
+    return tensor
+
+
+def _padded(n: int, step: int) -> int:
+    return -(-n // step) * step
+
+
+def weights_term(arch: Architecture, precision: Precision, layout: Layout, engine: str) -> Term:
+    """Return the weights of one GPU with their error."""
+    gib = weight_bytes(arch, precision, layout, engine) / GIB
+    guessed = 0.04 if arch.assumptions else 0.0
+    how = f"{arch.n_params / 1e9:.2f}B parameters, linear layers at {precision.bits:.3g} bits"
+    if layout.tensor * layout.pipeline * layout.expert > 1:
+        how += f", one GPU's share of {layout}"
+    sigma = gib * (precision.error_frac**2 + guessed**2) ** 0.5
+    return Term("weights", gib, sigma, how, "sum over tensors of elements x bits")
+
+
+def largest_matrix_bytes(arch: Architecture, layout: Layout = ONE_GPU) -> float:
+    """Return the bytes of the largest linear matrix in 16 bit: what a dequantisation buffer holds."""
+    sizes = [
+        t.rows * t.cols * share(t, arch, layout) * (t.count if t.role == "experts" else 1)
+        for t in arch.tensors
+        if t.role in ("attention", "mlp")
+    ]
+    return max(sizes, default=0.0) * FORMATS["bf16"].bits / 8
