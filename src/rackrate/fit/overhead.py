@@ -81,10 +81,15 @@ def graphs_term() -> Term:
     return Term("CUDA graphs", GRAPHS_GIB, GRAPHS_SIGMA_GIB, how, "vLLM's start-up logs")
 
 
-def slack_term(engine: Engine, peak_gib: Any) -> Term | None:
-    """Return what the allocator reserves and never hands out at the same moment."""
+def slack_term(engine: Engine, moving_gib: Any) -> Term | None:
+    """Return what the allocator reserves and never hands out at the same moment.
+
+    Args:
+        engine: whose allocator.
+        moving_gib: what comes and goes; weights stay where they are and leave no gaps.
+    """
     if not engine.slack_frac:
         return None
-    gib = engine.slack_frac * peak_gib
-    how = f"{engine.slack_frac:.1%} of what is handed out"
-    return Term("fragmentation", gib, 0.6 * gib, how, "reserved over allocated: 1.00-1.14 on an H100")
+    gib = engine.slack_frac * moving_gib
+    how = f"{engine.slack_frac:.0%} of what comes and goes"
+    return Term("fragmentation", gib, 0.6 * gib, how, "reserved over allocated, measured on an H100")

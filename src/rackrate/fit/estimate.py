@@ -1,0 +1,155 @@
+"""The sum: which terms a task has on which engine, on the fullest GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rackrate.catalog.architecture import Architecture
+from rackrate.fit.activation import forward_activation, llama_cpp_buffer, vllm_activation
+from rackrate.fit.engine import Engine
+from rackrate.fit.kv import PAGE_PADDING, Memory, memory_of
+from rackrate.fit.overhead import Card, context_term, graphs_term, link_term, slack_term
+from rackrate.fit.pipeline import diffusion_terms, speech_terms
+from rackrate.fit.setup import Load, Setup
+from rackrate.fit.term import GIB, Term, Total, larger
+from rackrate.fit.training import (
+    Training,
+    activation_term,
+    dequantised_term,
+    gathered_term,
+    gradient_gib,
+    state_terms,
+)
+from rackrate.fit.weights import weights_term
+
+OUTSIDE = ("CUDA context", "NCCL", "fragmentation")
+"""Terms that torch's own counter of allocated memory does not see."""
+
+RESTING = ("weights", "optimiser", "adapters", "autocast copies", "gradients", "gathered layers", "load peak")
+"""Terms that are handed out once and stay: they leave no gaps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the fullest GPU holds.
+
+    Attributes:
+        terms: its parts.
+        limit_gib: what the engine may use of the card.
+        limit_sigma_gib: one standard deviation of that.
+    """
+
+    terms: tuple[Term, ...]
+    limit_gib: float
+    limit_sigma_gib: float
+
+    @property
+    def total(self) -> Total:
+        """All terms: what nvidia-smi shows at the peak, or vLLM's sum against its budget."""
+        return Total.of(self.terms)
+
+    @property
+    def allocated(self) -> Total:
+        """The terms that torch's counter of allocated memory sees."""
+        return Total.of(term for term in self.terms if term.name not in OUTSIDE)
+
+    def gib(self, name: str) -> Any:
+        """Return the size of the term of that name; 0 where there is none."""
+        return sum(term.gib for term in self.terms if term.name == name)
+
+
+def estimate(arch: Architecture, card: Card, setup: Setup, load: Load) -> Estimate:
+    """Return the terms of one GPU under a load, whether they fit or not."""
+    if setup.is_training:
+        terms = _training(arch, setup, load)
+    elif arch.task == "image":
+        terms = _with_overheads(setup, diffusion_terms(
+            arch, setup.precision, load.pixels, load.concurrency, setup.offload
+        ))  # fmt: skip
+    elif arch.task == "asr":
+        terms = _with_overheads(setup, speech_terms(
+            arch, setup.precision, setup.engine.name, setup.kv, load.concurrency, load.beams
+        ))  # fmt: skip
+    elif setup.engine.name in ("vllm", "sglang"):
+        terms = _serving(arch, card, setup, load)
+    else:
+        terms = _forward(arch, setup, load)
+    fraction = setup.memory_fraction
+    return Estimate(tuple(terms), fraction * card.gib, fraction * card.sigma_gib)
+
+
+def sequence_memory(arch: Architecture, setup: Setup) -> Memory:
+    """Return what one sequence costs one GPU under this set-up."""
+    engine = setup.engine
+    padding = PAGE_PADDING if engine.name == "vllm" and _has_state(arch) else 1.0
+    return memory_of(arch, setup.kv, setup.layout, block=engine.kv_block, padding=padding)
+
+
+def _has_state(arch: Architecture) -> bool:
+    return any(cache.kind == "state" for cache in arch.caches)
+
+
+def kv_term(arch: Architecture, setup: Setup, load: Load) -> Term:
+    """Return the KV cache that the load fills."""
+    gib = load.concurrency * sequence_memory(arch, setup).sequence_bytes(load.context) / GIB
+    how = f"{load.concurrency} sequences of {load.context} tokens in {setup.kv}"
+    sigma = (0.05 if _has_state(arch) else 0.002) * gib
+    return Term("KV cache", gib, sigma, how, "sum over layers of what each kind keeps")
+
+
+def _serving(arch: Architecture, card: Card, setup: Setup, load: Load) -> list[Term]:
+    longest = load.context if isinstance(load.context, int) else int(load.context.max())
+    limits = setup.limits(card, longest)
+    terms = [
+        weights_term(arch, setup.precision, setup.layout, setup.engine.name),
+        vllm_activation(arch, limits, setup.layout),
+        *_outside(setup.engine, setup),
+    ]
+    if limits.counts_graphs:
+        terms.append(graphs_term())
+    if arch.caches:
+        terms.append(kv_term(arch, setup, load))
+    return terms
+
+
+def _forward(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
+    terms = [weights_term(arch, setup.precision, setup.layout, setup.engine.name)]
+    flash = setup.has_flash_attention
+    if arch.caches:
+        terms.append(kv_term(arch, setup, load))
+    if setup.engine.name == "llama.cpp":
+        terms.append(llama_cpp_buffer(arch, load.context, setup.ubatch, has_flash_attention=flash))
+    else:
+        terms.append(
+            forward_activation(
+                arch, setup.precision, load.context, load.concurrency, setup.layout, has_flash_attention=flash
+            )
+        )
+    return _with_overheads(setup, terms)
+
+
+def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
+    how = setup.training or Training(method=setup.task)
+    states = state_terms(arch, setup.precision, how, setup.layout)
+    for extra in (gathered_term(arch, how, setup.layout), dequantised_term(arch, setup.precision, setup.layout)):
+        if extra and not (extra.name == "dequantised layer" and how.method == "full"):
+            states.append(extra)
+    kept = activation_term(arch, how, load.context, load.concurrency, setup.layout)
+    gradients = gradient_gib(arch, how, setup.layout)
+    if how.keeps_gradients:
+        states.append(Term("gradients", gradients, 0.01 * gradients, "all, kept between steps", kept.source))
+        return _with_overheads(setup, [*states, kept])
+    peak = larger(kept.gib, gradients)
+    text = "gradients at the step, or " + kept.formula
+    return _with_overheads(setup, [*states, Term("activations", peak, kept.sigma_gib, text, kept.source)])
+
+
+def _outside(engine: Engine, setup: Setup) -> list[Term]:
+    link = link_term(engine, setup.layout)
+    return [context_term(engine), *([link] if link else [])]
+
+
+def _with_overheads(setup: Setup, terms: list[Term]) -> list[Term]:
+    slack = slack_term(setup.engine, Total.of(term for term in terms if term.name not in RESTING).gib)
+    return [*terms, *([slack] if slack else []), *_outside(setup.engine, setup)]

@@ -1,0 +1,302 @@
+"""What the model says of a measured case: one prediction with its range for each quantity.
+
+A case states what a source measured, and sources measure different things: torch's counter of what
+is handed out, the whole card in nvidia-smi, a file's size. `STYLES` says which, once for each tool.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rackrate.catalog.architecture import Architecture
+from rackrate.errors import RackrateError, UnknownName
+from rackrate.fit.cases import Case
+from rackrate.fit.engine import find_engine
+from rackrate.fit.estimate import Estimate, estimate, sequence_memory
+from rackrate.fit.overhead import Card
+from rackrate.fit.parallel import Layout
+from rackrate.fit.precision import Precision, find_precision
+from rackrate.fit.setup import Load, Setup, default_layout
+from rackrate.fit.solve import probability
+from rackrate.fit.term import GIB, Z90, Total
+from rackrate.fit.training import Training
+from rackrate.fit.weights import weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is expected of a quantity, in its unit.
+
+    Attributes:
+        value: expected; of a verdict the probability that it fits.
+        sigma: one standard deviation; 0 for a verdict.
+    """
+
+    value: float
+    sigma: float
+
+    @property
+    def low(self) -> float:
+        """Lower end of the range that holds the truth in 9 cases of 10."""
+        return max(self.value - Z90 * self.sigma, 0.0)
+
+    @property
+    def high(self) -> float:
+        """Upper end of that range."""
+        return self.value + Z90 * self.sigma
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What a tool does and what its published peaks count.
+
+    Attributes:
+        engine: whose terms apply.
+        footing: `allocated` (torch's counter), `device` (nvidia-smi) or `file`.
+        loss: of training.
+        has_checkpointing: of training, where the case does not say.
+        is_mixed: whether full fine-tuning keeps 32-bit weights.
+        counts_prefill: whether the prompt's activations are in the peak.
+    """
+
+    engine: str
+    footing: str = "allocated"
+    loss: str = "full"
+    has_checkpointing: bool = True
+    is_mixed: bool = False
+    counts_prefill: bool = True
+
+
+STYLES: Mapping[str, Style] = {
+    "vllm": Style("vllm"),
+    "sglang": Style("sglang"),
+    "transformers": Style("transformers"),
+    "llama.cpp": Style("llama.cpp"),
+    "llama-box": Style("llama.cpp"),
+    "litgpt": Style("litgpt", loss="chunked", has_checkpointing=False),
+    "hf trainer": Style("transformers", footing="device", loss="old"),
+    "hf": Style("transformers", footing="device", loss="old"),
+    "torchtune": Style("torch", loss="chunked"),
+    "ms-swift": Style("transformers", footing="device"),
+    "unsloth": Style("transformers", footing="device", loss="fused"),
+    "qlora code": Style("transformers", footing="device", loss="old"),
+    "peft": Style("transformers", footing="device"),
+    "diffusers": Style("diffusers"),
+    "kohya": Style("diffusers", footing="device"),
+    "openai/whisper": Style("openai-whisper", footing="device"),
+    "faster-whisper": Style("faster-whisper", footing="device"),
+    "gguf file": Style("transformers", footing="file"),
+    "mlx": Style("transformers", footing="file"),
+}
+"""By how the name of the tool begins."""
+
+_PLAIN = Style("transformers")
+
+
+def style_of(case: Case) -> Style:
+    """Return the style of the tool that the case names; plain transformers when none is known."""
+    name = case.engine.lower()
+    for known, style in STYLES.items():
+        if name.startswith(known):
+            if "Qwen3 docs" in case.source or "speed_benchmark" in case.source:
+                return replace(style, counts_prefill="Qwen3" not in case.source)
+            return style
+    return _PLAIN
+
+
+def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None = None) -> Prediction:
+    """Return what the model expects of a case.
+
+    Args:
+        case: one measured quantity.
+        arch: the model that it names.
+        card: the memory of one of its GPUs.
+        room_gib: the KV room that the same run had, where it was measured: tokens follow from it.
+
+    Raises:
+        UnknownName: a quantity, engine or precision that nothing here predicts.
+    """
+    style = style_of(case)
+    setup, load = setup_of(case, arch, style)
+    if case.quantity == "weights_gib":
+        return _weights(case, arch, setup, style)
+    found = estimate(arch, card, setup, load)
+    n_gpus = case.gpu_count or 1 if case.per == "total" else 1
+    if case.quantity in ("fits", "oom"):
+        return Prediction(probability(found), 0.0)
+    if case.quantity == "peak_gib":
+        return _times(_peak(found, style), n_gpus)
+    if case.quantity == "non_torch_gib":
+        return _of_terms(found, "CUDA context", "NCCL")
+    if case.quantity == "activation_gib":
+        return _of_terms(found, "activation peak", "compute buffer")
+    if case.quantity == "kv_gib":
+        return _room(found) if style.engine in ("vllm", "sglang") else _of_terms(found, "KV cache")
+    if case.quantity == "kv_tokens":
+        return _tokens(found, arch, setup, room_gib, case.gpu_count or 1)
+    raise UnknownName("quantity", case.quantity, ["weights_gib", "peak_gib", "kv_gib"])
+
+
+def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]:
+    """Return how the case was run and its load; what it does not say is the engine's default."""
+    said = case.settings
+    engine = find_engine(style.engine)
+    task = {"full_ft": "full", "lora": "lora", "qlora": "qlora"}.get(case.workload, "inference")
+    precision = precision_of(case)
+    layout = layout_of(case, arch, task, style)
+    fraction = said.get("gpu_memory_utilization")
+    setup = Setup(
+        engine=engine,
+        version=case.engine,
+        task=task,
+        precision=precision,
+        kv=_kv(said),
+        layout=layout,
+        memory_fraction=float(fraction) if fraction else engine.memory_fraction,
+        max_num_seqs=int(said.get("max_num_seqs", 0)),
+        max_num_batched_tokens=int(said.get("max_num_batched_tokens", said.get("profiled_tokens", 0))),
+        is_eager="enforce_eager" in said,
+        has_flash_attention=said.get("attention", "flash") != "no flash",
+        training=None if task == "inference" else _training(case, said, style, task),
+    )
+    context = case.context or (512 if task == "inference" else 2048)
+    if not style.counts_prefill:
+        setup = replace(setup, max_num_batched_tokens=1)
+    return setup, Load(context, case.batch or 1)
+
+
+def _kv(said: Mapping[str, str]) -> str:
+    name = said.get("kv_cache_dtype", "fp16").lower()
+    return "fp8" if name.startswith("fp8") else {"f16": "fp16"}.get(name, name)
+
+
+def layout_of(case: Case, arch: Architecture, task: str, style: Style) -> Layout:
+    """Return how the case's GPUs shared the model."""
+    said, n_gpus = case.settings, max(case.gpu_count, 1)
+    if "tensor_parallel_size" in said:
+        return Layout(tensor=int(said["tensor_parallel_size"]))
+    if task != "inference" and said.get("sharding") in (None, "ddp") and n_gpus > 1:
+        return Layout(pipeline=n_gpus)
+    return default_layout(arch, find_engine(style.engine), task, n_gpus)
+
+
+_FORMATS = (
+    (r"double[- ]quant|\bdq\b", "nf4-dq"),
+    (r"nf4|bnb 4|bitsandbytes 4", "nf4"),
+    (r"nvfp4", "nvfp4"),
+    (r"mxfp4", "mxfp4"),
+    (r"mlx.*8-?bit", "mlx-8bit"),
+    (r"mlx", "mlx-4bit"),
+    (r"fp8.*block|block.*fp8", "fp8-block"),
+    (r"fp8|e4m3", "fp8"),
+    (r"gptq-?int8|int8.*g128", "int8-g128"),
+    (r"int8|8-?bit", "int8"),
+    (r"int4|4-?bit|awq|gptq", "int4"),
+)
+
+
+def precision_of(case: Case) -> Precision:
+    """Return the precision of a case, from the words of its format or else its precision.
+
+    Raises:
+        UnknownName: neither is known.
+    """
+    words = case.quant_format.lower()
+    bits_per_weight = re.search(r"([\d.]+) bpw", words)
+    if bits_per_weight:
+        return _of_width(float(bits_per_weight[1]))
+    if case.precision == "gguf":
+        found = re.search(r"\b(?:i?q\d\w*|b?f16|f32)\b", words)
+        return find_precision("gguf:" + (found[0] if found else words))
+    for pattern, name in _FORMATS:
+        if re.search(pattern, words):
+            return find_precision(name)
+    return find_precision(case.precision)
+
+
+def _of_width(bits: float) -> Precision:
+    """Return a file that is `bits` wide on average: the recipe next to it stands for its layout."""
+    nearest = min((p for p in _gguf() if p.bits >= 2), key=lambda p: abs(p.bits - bits))  # noqa: PLR2004
+    return replace(nearest, error_frac=0.05)
+
+
+def _gguf() -> list[Precision]:
+    from rackrate.fit.precision import PRECISIONS  # noqa: PLC0415
+
+    return [precision for precision in PRECISIONS.values() if precision.recipe]
+
+
+def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> Training:
+    checkpointing = {"yes": True, "no": False}.get(said.get("checkpointing", ""), style.has_checkpointing)
+    optimiser = {"adamw_8bit": "adamw-8bit"}.get(said.get("optimizer", "adamw"), said.get("optimizer", "adamw"))
+    targets = said.get("lora_targets", "all-linear")
+    is_fp32 = case.precision == "fp32"
+    return Training(
+        method=task,
+        optimiser=optimiser,
+        is_mixed=style.is_mixed and not is_fp32,
+        is_fp32=is_fp32,
+        has_checkpointing=checkpointing,
+        has_step_in_backward="optimizer_in_backward" in said,
+        loss=style.loss,
+        rank=int(said.get("lora_rank", 16)),
+        targets=() if targets == "all-linear" else _target_names(targets),
+    )
+
+
+_TARGETS = {
+    "q": "attn_q", "q_proj": "attn_q", "k": "attn_k", "k_proj": "attn_k", "v": "attn_v", "v_proj": "attn_v",
+    "o": "attn_output", "o_proj": "attn_output", "c_attn": "attn_q,attn_k,attn_v", "c_proj": "attn_output",
+    "w1": "ffn_up", "w2": "ffn_gate", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
+}  # fmt: skip
+
+
+def _target_names(text: str) -> tuple[str, ...]:
+    names = [_TARGETS.get(word.strip(), word.strip()) for word in text.split(",")]
+    return tuple(name for joined in names for name in joined.split(","))
+
+
+def _weights(case: Case, arch: Architecture, setup: Setup, style: Style) -> Prediction:
+    engine = "" if style.footing == "file" else setup.engine.name
+    if engine == "llama.cpp" and "host" not in case.note and case.per == "total":
+        engine = ""  # "model size" in its log is the file's
+    layout = setup.layout if case.per == "gpu" else Layout()
+    gib = weight_bytes(arch, setup.precision, layout, engine) / GIB
+    guessed = 0.04 if arch.assumptions else 0.0
+    return Prediction(gib, gib * (setup.precision.error_frac**2 + guessed**2) ** 0.5)
+
+
+def _peak(found: Estimate, style: Style) -> Total:
+    if not style.counts_prefill:
+        return Total.of(t for t in found.terms if t.name in ("weights", "KV cache"))
+    return found.total if style.footing == "device" else found.allocated
+
+
+def _times(total: Total, n: int) -> Prediction:
+    return Prediction(float(total.gib) * n, float(total.sigma_gib) * n)
+
+
+def _of_terms(found: Estimate, *names: str) -> Prediction:
+    return _times(Total.of(term for term in found.terms if term.name in names), 1)
+
+
+def _room(found: Estimate) -> Prediction:
+    """Return what the engine has left for KV cache on one GPU."""
+    rest = Total.of(term for term in found.terms if term.name != "KV cache")
+    sigma = (rest.sigma_gib**2 + found.limit_sigma_gib**2) ** 0.5
+    return Prediction(max(found.limit_gib - rest.gib, 0.0), sigma)
+
+
+def _tokens(
+    found: Estimate, arch: Architecture, setup: Setup, room_gib: float | None, n_gpus: int
+) -> Prediction:
+    room = _room(found) if room_gib is None else Prediction(room_gib, 0.005)
+    memory = sequence_memory(arch, setup)
+    per_token = memory.token_bytes + sum(size for _, size in memory.windows)
+    if not per_token:
+        raise RackrateError(f"{arch.name} keeps no token", hint="it has no KV cache that grows")
+    tokens = room.value * GIB / per_token
+    whole = int(tokens) // memory.block * memory.block
+    return Prediction(float(whole), whole * (room.sigma / max(room.value, 1e-9) + 0.004))

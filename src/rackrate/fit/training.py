@@ -1,0 +1,244 @@
+"""What training holds: states of every parameter, activations kept for the way back, the loss.
+
+    states       weights + gradients + optimiser (+ a 32-bit master copy), bytes a parameter
+    activations  what each layer keeps of each token, or the checkpoints and one layer
+    loss         logits in several copies: with 128,000 words more than all checkpointed layers
+
+The peak is the larger of two moments: the start of the way back, when activations and loss are whole
+and gradients are not there yet, and the optimiser's step, when all gradients are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rackrate.catalog.architecture import Architecture, Stack, Tensor
+from rackrate.errors import UnknownName, UsageError, nearest
+from rackrate.fit.formats import FORMATS
+from rackrate.fit.parallel import ONE_GPU, Layout, share
+from rackrate.fit.precision import LINEAR, Precision
+from rackrate.fit.term import GIB, Term, larger
+from rackrate.fit.weights import largest_matrix_bytes, weight_bytes
+
+METHODS = ("full", "lora", "qlora")
+
+OPTIMISERS: Mapping[str, tuple[float, float]] = {
+    "adamw": (8.0, 0.0),
+    "adamw-bf16": (4.0, 0.0),
+    "adamw-8bit": (2.03, 0.0),
+    "paged-adamw-8bit": (0.0, 2.03),
+    "lion": (4.0, 0.0),
+    "adafactor": (0.02, 0.0),
+    "sgd": (0.0, 0.0),
+    "sgd-momentum": (4.0, 0.0),
+}
+"""Bytes of states for a trained parameter: on the GPU, and on the host where they are paged out. Two
+moments of 32 bit (AdamW); 8 bit with a 32-bit scale for 256 (bitsandbytes); rows and columns only
+(Adafactor)."""
+
+LOSSES: Mapping[str, float] = {"full": 11.0, "old": 18.0, "chunked": 5.0, "fused": 0.0}
+"""Bytes for each token and word of the vocabulary at the start of the way back: transformers since 4.4x
+(logits in 16 bit, log-probabilities and their gradient in 32), before it (shifted copies in 32 bit
+besides), in chunks (torchtune), and fused with the output matrix (Liger, Unsloth)."""
+
+ATTENTIONS = ("flash", "eager")
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a model is trained.
+
+    Attributes:
+        method: `full`, `lora` or `qlora`.
+        optimiser: one of `OPTIMISERS`.
+        is_mixed: weights, gradients and states in 32 bit and the work in 16 (autocast); else all in the
+            dtype of the weights.
+        is_fp32: 32 bit throughout.
+        has_checkpointing: whether layers are computed again on the way back.
+        keeps_gradients: whether gradients outlive the step (gradient accumulation).
+        has_step_in_backward: whether each gradient is used up as soon as it is there.
+        loss: one of `LOSSES`.
+        attention: `flash` (SDPA and kin) or `eager`.
+        rank: of LoRA.
+        targets: names of the tensors that LoRA adapts; empty for all linear layers.
+        has_offload: whether optimiser states live on the host.
+        label_count: words that the loss is over, where it is not the vocabulary; 0 for the vocabulary.
+    """
+
+    method: str = "full"
+    optimiser: str = "adamw"
+    is_mixed: bool = False
+    is_fp32: bool = False
+    has_checkpointing: bool = True
+    keeps_gradients: bool = False
+    has_step_in_backward: bool = False
+    loss: str = "full"
+    attention: str = "flash"
+    rank: int = 16
+    targets: tuple[str, ...] = ()
+    has_offload: bool = False
+    label_count: int = 0
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("method", self.method, METHODS),
+            ("optimiser", self.optimiser, tuple(OPTIMISERS)),
+            ("loss", self.loss, tuple(LOSSES)),
+            ("attention", self.attention, ATTENTIONS),
+        ):
+            if value not in known:
+                raise UnknownName(what, value, nearest(value, known) or known)
+        if self.rank < 1:
+            raise UsageError(f"LoRA rank {self.rank} is below 1", hint="ranks are usually 8 to 128")
+
+    @property
+    def weight_bytes(self) -> float:
+        """Bytes of a trained weight."""
+        return 4.0 if self.is_mixed or self.is_fp32 else 2.0
+
+
+def adapter_params(arch: Architecture, training: Training) -> int:
+    """Return the parameters of LoRA's matrices: rank x (in + out) for each adapted matrix."""
+    adapted = [tensor for tensor in arch.tensors if _is_adapted(tensor, training)]
+    return sum(training.rank * (tensor.rows + tensor.cols) * tensor.count for tensor in adapted)
+
+
+def _is_adapted(tensor: Tensor, training: Training) -> bool:
+    if not tensor.is_matrix or tensor.is_extra or tensor.part in ("vision", "audio"):
+        return False
+    if training.targets:
+        return tensor.name in training.targets
+    return tensor.role in LINEAR - {"experts"}
+
+
+def state_terms(arch: Architecture, precision: Precision, training: Training, layout: Layout) -> list[Term]:
+    """Return weights, gradients and optimiser states of one GPU."""
+    if training.method != "full":
+        return _adapter_states(arch, precision, training, layout)
+    held = _held_params(arch, layout)
+    size = training.weight_bytes
+    on_gpu, on_host = OPTIMISERS[training.optimiser]
+    if not training.is_mixed and not training.is_fp32 and training.optimiser in ("adamw", "sgd-momentum"):
+        on_gpu /= 2  # states take the dtype of the weights
+    if training.has_offload:
+        on_gpu, on_host = 0.0, on_gpu + on_host
+    states = on_gpu / (layout.data if layout.shard >= 1 else 1)
+    weights = size / (layout.data if layout.shard >= 3 else 1)  # noqa: PLR2004 - a ZeRO stage
+    terms = [_states("weights", held, weights, "32 bit" if size > 2 else "16 bit")]  # noqa: PLR2004
+    if states:
+        terms.append(_states("optimiser", held, states, training.optimiser))
+    if training.is_mixed:
+        terms.append(_states("autocast copies", held, 2.0, "16-bit weights of the way forward"))
+    return terms
+
+
+def gradient_gib(arch: Architecture, training: Training, layout: Layout) -> float:
+    """Return what all gradients take when they are all there, GiB."""
+    if training.method != "full":
+        return 4.0 * adapter_params(arch, training) / GIB
+    if training.has_step_in_backward:
+        return 0.0
+    shards = layout.data if layout.shard >= 2 else 1  # noqa: PLR2004 - a ZeRO stage
+    return _held_params(arch, layout) * training.weight_bytes / shards / GIB
+
+
+def _held_params(arch: Architecture, layout: Layout) -> float:
+    return sum(t.n_params * share(t, arch, layout) for t in arch.tensors if not t.is_extra)
+
+
+def _states(name: str, params: float, size: float, how: str) -> Term:
+    gib = params * size / GIB
+    source = "bytes a parameter; between steps within 0.8 % on an H100"
+    return Term(name, gib, 0.01 * gib, f"{params / 1e9:.3g}B parameters x {size:.3g} B ({how})", source)
+
+
+def _adapter_states(
+    arch: Architecture, precision: Precision, training: Training, layout: Layout
+) -> list[Term]:
+    shards = layout.data if layout.shard >= 3 else 1  # noqa: PLR2004 - a ZeRO stage
+    gib = weight_bytes(arch, precision, layout) / shards / GIB
+    how = f"frozen, {precision.name}" + (f", a share of {layout.data}" if shards > 1 else "")
+    base = Term("weights", gib, precision.error_frac * gib + 0.02, how, "sum over tensors of elements x bits")
+    count = adapter_params(arch, training)
+    on_gpu = 4.0 + OPTIMISERS[training.optimiser][0]
+    return [base, _states("adapters", count, on_gpu, f"LoRA rank {training.rank} in 32 bit, with states")]
+
+
+def saved_bytes_per_token(stack: Stack, training: Training) -> float:
+    """Return what one layer keeps of one token for the way back, bytes.
+
+    With a gate 2 x (11.5 hidden + 2 (q + kv) + 4 ffn), and 3 (q + kv) more where heads are normalised.
+
+    Source: copies measured by the ml-engineering book: Llama-3.1-8B 28 and 28.0, Mistral 7B 28 and 28.0,
+    SmolLM2 24.8 and 24.0, Qwen3-8B 29.8 and 29.8, Qwen3-4B 36.7 and 38, Gemma-1.1-2B 45.8 and 48.
+    BERT on an H100: 44 B x hidden in autocast, 67 B in 32 bit.
+    """
+    heads = 2 * stack.q_size if stack.n_kv_heads == 0 else stack.q_size + stack.kv_size
+    if not stack.is_gated:
+        narrow = 10 * stack.hidden_size + 2 * heads + 2 * stack.ffn_size
+        wide = 4.75 * stack.hidden_size + 2 * heads + 2 * stack.ffn_size
+        return 4.0 * wide if training.is_fp32 else 2.0 * narrow
+    normed = 3 * heads if stack.has_head_norms else 0
+    gathered = 3 * stack.n_experts_per_token * stack.hidden_size
+    kept = 11.5 * stack.hidden_size + 2 * heads + normed + 4 * stack.ffn_size + gathered
+    return (4.0 if training.is_fp32 else 2.0) * kept
+
+
+def activation_term(
+    arch: Architecture, training: Training, length: Any, sequences: Any, layout: Layout
+) -> Term:
+    """Return the activations and the loss at the start of the way back.
+
+    Args:
+        arch: the model.
+        training: how it is trained.
+        length: tokens of a sequence.
+        sequences: how many a GPU works on at once.
+        layout: how the GPUs share the layers.
+    """
+    tokens = length * sequences
+    kept, one_layer = 0.0, 0.0
+    for stack in arch.stacks:
+        if stack.name in ("vision", "audio"):
+            continue
+        layer = tokens * saved_bytes_per_token(stack, training) / layout.tensor
+        if training.attention == "eager":
+            layer = layer + 6.0 * stack.n_heads * length**2 * sequences / layout.tensor
+        if training.has_checkpointing:
+            width = 4.0 if training.is_mixed or training.is_fp32 else 2.0
+            kept = kept + stack.n_layers * tokens * stack.hidden_size * width
+            one_layer = larger(one_layer, layer)
+        else:
+            kept = kept + stack.n_layers * layer
+    words = training.label_count or arch.vocab_size
+    loss = LOSSES[training.loss] * words * (sequences if training.label_count else tokens)
+    gib = (kept + larger(loss, one_layer)) / GIB
+    how = "checkpoints + the larger of loss and one layer" if training.has_checkpointing else "every layer + loss"
+    return Term("activations", gib, 0.08 * gib + 0.05, how, saved_bytes_per_token.__doc__.split("\n")[0])
+
+
+def dequantised_term(arch: Architecture, precision: Precision, layout: Layout) -> Term | None:
+    """Return the buffers in which a 4-bit model's matrices are widened to be used, if it has any."""
+    if FORMATS[precision.matrix].bits >= 16:  # noqa: PLR2004 - bits
+        return None
+    gib = 2 * largest_matrix_bytes(arch, layout) / GIB
+    how = "two of the largest matrices in 16 bit"
+    return Term("dequantised layer", gib, 0.5 * gib, how, "QLoRA widens each matrix where it is used")
+
+
+def gathered_term(arch: Architecture, training: Training, layout: Layout) -> Term | None:
+    """Return the whole layers that ZeRO-3 and FSDP gather while they are used, if sharded."""
+    if layout.shard < 3 or layout.data == 1:  # noqa: PLR2004 - a ZeRO stage
+        return None
+    language = sum(t.n_params for t in arch.tensors if t.role in LINEAR and not t.is_extra)
+    outer = sum(t.n_params for t in arch.tensors if t.role in ("embedding", "head"))
+    gib = (2 * language / max(arch.main.n_layers, 1) + outer) * 2.0 / GIB
+    how = "two layers and the vocabulary, gathered in 16 bit"
+    return Term("gathered layers", gib, 0.4 * gib, how, "FSDP prefetches one layer ahead")
+
+
+def default_layout(n_gpus: int, method: str) -> Layout:
+    """Return how training is spread when nothing is said: FSDP over all GPUs."""
+    return ONE_GPU if n_gpus == 1 else Layout(data=n_gpus, shard=3 if method else 0)
