@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rackrate.catalog import load
+from rackrate.catalog.architecture import count_parameters
 from rackrate.catalog.fact import Fact
 from rackrate.catalog.model import TASKS, Model, load_model
 from rackrate.catalog.names import fold
-from rackrate.catalog.parameters import count_parameters
 from rackrate.catalog.problem import Problem
 from rackrate.catalog.provider import TIERS, Provider, all_providers
 from rackrate.catalog.workload import CAPABILITIES, Workload, all_workloads

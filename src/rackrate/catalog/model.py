@@ -50,7 +50,7 @@ class Model:
         name: display name.
         maker: who published it.
         hf_id: repository on the Hugging Face hub.
-        family: which formulae apply (`rackrate.catalog.parameters`).
+        family: `model_type` of its config: which reader applies (`rackrate.catalog.architecture`).
         architecture: class name in transformers or diffusers.
         task: one of `TASKS`.
         aliases: other names.

@@ -1,0 +1,146 @@
+"""From a `config.json` to an architecture: which reader, which sections, what had to be assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rackrate.catalog.architecture import media
+from rackrate.catalog.architecture.anatomy import Architecture
+from rackrate.catalog.architecture.config import Config
+from rackrate.catalog.architecture.decoder import read_decoder
+from rackrate.catalog.architecture.family import Family, families, family
+from rackrate.catalog.architecture.quirks import in_common_words
+from rackrate.catalog.architecture.sheet import Sheet
+from rackrate.catalog.architecture.vision import PROJECTORS, TOWERS
+from rackrate.errors import BadQuantity, NoAnswer
+
+TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
+DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+GENERIC = "llama"
+"""The family whose traits an unknown model type is read with."""
+
+
+def read_config(config: Mapping[str, Any], name: str = "") -> Architecture:
+    """Return the architecture that a Hugging Face `config.json` describes.
+
+    Args:
+        config: the parsed file.
+        name: of the model, for people and errors; the config's own by default.
+
+    >>> read_config({"model_type": "llama"}).n_params
+    6738415616
+
+    Raises:
+        NoAnswer: a number that is needed is not there.
+        BadQuantity: a value is not what its key needs.
+    """
+    if not isinstance(config, Mapping):
+        raise BadQuantity(f"a config is a table of keys, not {type(config).__name__}")
+    name = name or _text(config.get("_name_or_path")) or _text(config.get("model_type")) or "this model"
+    notes: list[str] = []
+    kind = _family(config, notes)
+    top = Config(config, kind.defaults, name, notes)
+    made = READERS[kind.reader](top, kind)
+    return replace(
+        made,
+        name=name,
+        model_type=_text(config.get("model_type")) or kind.model_type,
+        dtype=_dtype(top),
+        quantization=top.section("quantization_config") or _text_level(top).section("quantization_config"),
+        assumptions=tuple(notes),
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _family(config: Mapping[str, Any], notes: list[str], otherwise: str = "") -> Family:
+    model_type = _text(config.get("model_type")) or otherwise
+    if model_type in families():
+        return family(model_type)
+    notes.append(f"the model type {model_type!r} is not known: read as Llama with what its keys say")
+    return replace(family(GENERIC), model_type=model_type, defaults={})
+
+
+def _text_level(top: Config) -> Config:
+    """Return the level of the config that describes the language model."""
+    for section in TEXT_SECTIONS:
+        inner = top.section(section)
+        if inner:
+            level = Config(inner, {}, f"{top.where}, {section}", top.notes)
+            return _text_level(level)
+    return top
+
+
+def _dtype(top: Config) -> str:
+    for level in (top, _text_level(top)):
+        said = level.text("dtype") or level.text("torch_dtype")
+        if said:
+            return DTYPES.get(said.removeprefix("torch."), "")
+    return ""
+
+
+def _language(top: Config, kind: Family) -> Architecture:
+    """Read a model that only reads text."""
+    return _with_language(top, kind, top, kind)
+
+
+def _with_language(top: Config, kind: Family, level: Config, text_kind: Family) -> Architecture:
+    """Read the language model at one level of a config, of one family."""
+    tied = top.get("tie_word_embeddings", level.get("tie_word_embeddings", text_kind.traits.tied))
+    architectures = top.words("architectures") if top.get("architectures") else []
+    has_head = not (architectures and architectures[0].endswith("Model"))
+    level, traits = in_common_words(level, text_kind.quirk, text_kind.traits)
+    made = read_decoder(level, traits, tied=bool(tied), has_head=has_head)
+    return Architecture(
+        name="",
+        model_type=kind.model_type,
+        task=kind.task,
+        tensors=tuple(made.tensors),
+        caches=made.caches,
+        stacks=(made.stack,),
+        vocab_size=made.vocab_size,
+        max_context=made.max_context,
+    )
+
+
+def _seeing(top: Config, kind: Family) -> Architecture:
+    """Read a language model with a vision tower and what joins the two."""
+    level, text_kind = _text_level(top), family(kind.text)
+    if level is top:  # older configs have the language model's numbers at the top
+        level = Config(top.values, text_kind.defaults, top.where, top.notes)
+    else:
+        text_kind = _family(level.values, top.notes, kind.text)
+        level = Config(level.values, text_kind.defaults, level.where, top.notes)
+    made = _with_language(top, kind, level, text_kind)
+    section = top.section("vision_config")
+    if not section:
+        raise NoAnswer(f"{top.where} cannot be read: `vision_config` is not in the config")
+    tower = _tower(section, kind)
+    vision = Config(section, tower.defaults, f"{top.where}, vision_config", top.notes)
+    sheet = Sheet("vision")
+    n_patches = TOWERS[tower.reader](vision, sheet)
+    if kind.projector:
+        PROJECTORS[kind.projector](vision, sheet, made.main.hidden_size)
+    return replace(made, tensors=made.tensors + tuple(sheet.tensors), vision_tokens=n_patches)
+
+
+def _tower(section: Mapping[str, Any], kind: Family) -> Family:
+    """Return the family of a tower: the one its section names if that is a tower, else the usual one."""
+    named = _text(section.get("model_type"))
+    if named in families() and family(named).reader in TOWERS:
+        return family(named)
+    return family(kind.vision)
+
+
+READERS: Mapping[str, Callable[[Config, Family], Architecture]] = {
+    "decoder": _language,
+    "seeing": _seeing,
+    "bert": media.bert,
+    "whisper": media.whisper,
+    "flux": media.flux,
+}
+"""What reads a family, by the word in its file."""
