@@ -132,9 +132,9 @@ def _forward(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
 def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
     how = setup.training or Training(method=setup.task)
     states = state_terms(arch, setup.precision, how, setup.layout)
-    for extra in (gathered_term(arch, how, setup.layout), dequantised_term(arch, setup.precision, setup.layout)):
-        if extra and not (extra.name == "dequantised layer" and how.method == "full"):
-            states.append(extra)
+    gathered = gathered_term(arch, setup.precision, setup.layout)
+    widened = dequantised_term(arch, setup.precision, setup.layout) if how.method != "full" else None
+    states += [term for term in (gathered, widened) if term]
     kept = activation_term(arch, how, load.context, load.concurrency, setup.layout)
     gradients = gradient_gib(arch, how, setup.layout)
     if how.keeps_gradients:

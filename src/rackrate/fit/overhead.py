@@ -52,7 +52,9 @@ def usable_memory(gpu: Gpu) -> Card:
         how = f"{shown.value:.2f} GiB in nvidia-smi, less {DRIVER_FRAC:.1%} that CUDA does not report"
         return Card(gpu.slug, gib, 0.006 * gib, how, shown.source, is_a100)
     nominal = gpu.memory_gib.value or 0.0
-    has_inline_ecc = gpu.ecc.value == "yes" and "GDDR" in str(gpu.memory_type.value)
+    # Cards for data centres ship with ECC on, workstation cards with it off.
+    is_server = gpu.segment == "datacenter"
+    has_inline_ecc = is_server and gpu.ecc.value == "yes" and "GDDR" in str(gpu.memory_type.value)
     gib = nominal * (1 - DRIVER_FRAC - 0.003) * (1 - (ECC_FRAC if has_inline_ecc else 0))
     how = f"{nominal:g} GiB nominal" + (", a sixteenth for ECC" if has_inline_ecc else "")
     return Card(gpu.slug, gib, 0.012 * gib, how + ", less the driver's share", gpu.memory_gib.source, is_a100)

@@ -16,7 +16,8 @@ from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
 from rackrate.fit.estimate import Estimate, estimate, sequence_memory
 from rackrate.fit.overhead import Card
-from rackrate.fit.parallel import Layout
+from rackrate.fit.parallel import ONE_GPU, Layout
+from rackrate.fit.pipeline import component_bytes
 from rackrate.fit.precision import Precision, find_precision
 from rackrate.fit.setup import Load, Setup, default_layout
 from rackrate.fit.solve import probability
@@ -58,6 +59,9 @@ class Style:
         loss: of training.
         has_checkpointing: of training, where the case does not say.
         is_mixed: whether full fine-tuning keeps 32-bit weights.
+        is_foreach: whether its AdamW takes all parameters at once.
+        offloads_checkpoints: whether layers' checkpoints wait on the host.
+        has_dropout: of LoRA.
         counts_prefill: whether the prompt's activations are in the peak.
     """
 
@@ -66,6 +70,9 @@ class Style:
     loss: str = "full"
     has_checkpointing: bool = True
     is_mixed: bool = False
+    is_foreach: bool = False
+    offloads_checkpoints: bool = False
+    has_dropout: bool = True
     counts_prefill: bool = True
 
 
@@ -75,12 +82,14 @@ STYLES: Mapping[str, Style] = {
     "transformers": Style("transformers"),
     "llama.cpp": Style("llama.cpp"),
     "llama-box": Style("llama.cpp"),
-    "litgpt": Style("litgpt", loss="chunked", has_checkpointing=False),
-    "hf trainer": Style("transformers", footing="device", loss="old"),
+    "litgpt": Style("litgpt", loss="chunked", has_checkpointing=False, has_dropout=False),
+    "hf trainer": Style("transformers", footing="device", loss="old", is_foreach=True),
     "hf": Style("transformers", footing="device", loss="old"),
     "torchtune": Style("torch", loss="chunked"),
-    "ms-swift": Style("transformers", footing="device"),
-    "unsloth": Style("transformers", footing="device", loss="fused"),
+    "ms-swift": Style("transformers", footing="device", is_foreach=True),
+    "unsloth": Style(
+        "transformers", footing="device", loss="fused", offloads_checkpoints=True, has_dropout=False
+    ),
     "qlora code": Style("transformers", footing="device", loss="old"),
     "peft": Style("transformers", footing="device"),
     "diffusers": Style("diffusers"),
@@ -133,7 +142,10 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
     if case.quantity == "activation_gib":
         return _of_terms(found, "activation peak", "compute buffer")
     if case.quantity == "kv_gib":
-        return _room(found) if style.engine in ("vllm", "sglang") else _of_terms(found, "KV cache")
+        if style.engine in ("vllm", "sglang"):
+            return _room(found)
+        whole = replace(setup, layout=ONE_GPU) if case.per == "total" else setup
+        return _of_terms(estimate(arch, card, whole, load), "KV cache")
     if case.quantity == "kv_tokens":
         return _tokens(found, arch, setup, room_gib, case.gpu_count or 1)
     raise UnknownName("quantity", case.quantity, ["weights_gib", "peak_gib", "kv_gib"])
@@ -230,7 +242,9 @@ def _gguf() -> list[Precision]:
 
 def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> Training:
     checkpointing = {"yes": True, "no": False}.get(said.get("checkpointing", ""), style.has_checkpointing)
-    optimiser = {"adamw_8bit": "adamw-8bit"}.get(said.get("optimizer", "adamw"), said.get("optimizer", "adamw"))
+    optimiser = said.get("optimizer", "adamw").replace("_", "-")
+    if optimiser == "adamw-8bit" and "paged" in said:
+        optimiser = "paged-adamw-8bit"
     targets = said.get("lora_targets", "all-linear")
     is_fp32 = case.precision == "fp32"
     return Training(
@@ -240,7 +254,10 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
         is_fp32=is_fp32,
         has_checkpointing=checkpointing,
         has_step_in_backward="optimizer_in_backward" in said,
+        is_foreach=style.is_foreach and optimiser == "adamw",
         loss=style.loss,
+        offloads_checkpoints=style.offloads_checkpoints,
+        has_dropout=style.has_dropout,
         rank=int(said.get("lora_rank", 16)),
         targets=() if targets == "all-linear" else _target_names(targets),
     )
@@ -262,8 +279,11 @@ def _weights(case: Case, arch: Architecture, setup: Setup, style: Style) -> Pred
     engine = "" if style.footing == "file" else setup.engine.name
     if engine == "llama.cpp" and "host" not in case.note and case.per == "total":
         engine = ""  # "model size" in its log is the file's
-    layout = setup.layout if case.per == "gpu" else Layout()
-    gib = weight_bytes(arch, setup.precision, layout, engine) / GIB
+    layout = setup.layout if case.per == "gpu" else ONE_GPU
+    if arch.task == "image":
+        gib = sum(component_bytes(arch, setup.precision).values()) / GIB
+    else:
+        gib = weight_bytes(arch, setup.precision, layout, engine) / GIB
     guessed = 0.04 if arch.assumptions else 0.0
     return Prediction(gib, gib * (setup.precision.error_frac**2 + guessed**2) ** 0.5)
 

@@ -17,7 +17,7 @@ from typing import Any
 from rackrate.catalog.architecture import Architecture, Stack, Tensor
 from rackrate.errors import UnknownName, UsageError, nearest
 from rackrate.fit.formats import FORMATS
-from rackrate.fit.parallel import ONE_GPU, Layout, share
+from rackrate.fit.parallel import Layout, share
 from rackrate.fit.precision import LINEAR, Precision
 from rackrate.fit.term import GIB, Term, larger
 from rackrate.fit.weights import largest_matrix_bytes, weight_bytes
@@ -38,10 +38,11 @@ OPTIMISERS: Mapping[str, tuple[float, float]] = {
 moments of 32 bit (AdamW); 8 bit with a 32-bit scale for 256 (bitsandbytes); rows and columns only
 (Adafactor)."""
 
-LOSSES: Mapping[str, float] = {"full": 11.0, "old": 18.0, "chunked": 5.0, "fused": 0.0}
+LOSSES: Mapping[str, float] = {"full": 11.0, "old": 18.0, "chunked": 2.0, "fused": 0.0}
 """Bytes for each token and word of the vocabulary at the start of the way back: transformers since 4.4x
 (logits in 16 bit, log-probabilities and their gradient in 32), before it (shifted copies in 32 bit
-besides), in chunks (torchtune), and fused with the output matrix (Liger, Unsloth)."""
+besides), in chunks (16-bit logits alone are whole: torchtune), and fused with the output matrix (Liger,
+Unsloth)."""
 
 ATTENTIONS = ("flash", "eager")
 
@@ -59,11 +60,14 @@ class Training:
         has_checkpointing: whether layers are computed again on the way back.
         keeps_gradients: whether gradients outlive the step (gradient accumulation).
         has_step_in_backward: whether each gradient is used up as soon as it is there.
+        is_foreach: whether the optimiser's step works on all parameters at once, with a temporary copy.
         loss: one of `LOSSES`.
         attention: `flash` (SDPA and kin) or `eager`.
+        has_dropout: whether LoRA drops a part of its inputs.
         rank: of LoRA.
         targets: names of the tensors that LoRA adapts; empty for all linear layers.
         has_offload: whether optimiser states live on the host.
+        offloads_checkpoints: whether the layers' checkpoints do.
         label_count: words that the loss is over, where it is not the vocabulary; 0 for the vocabulary.
     """
 
@@ -74,11 +78,14 @@ class Training:
     has_checkpointing: bool = True
     keeps_gradients: bool = False
     has_step_in_backward: bool = False
+    is_foreach: bool = False
     loss: str = "full"
     attention: str = "flash"
+    has_dropout: bool = True
     rank: int = 16
     targets: tuple[str, ...] = ()
     has_offload: bool = False
+    offloads_checkpoints: bool = False
     label_count: int = 0
 
     def __post_init__(self) -> None:
@@ -141,7 +148,8 @@ def gradient_gib(arch: Architecture, training: Training, layout: Layout) -> floa
     if training.has_step_in_backward:
         return 0.0
     shards = layout.data if layout.shard >= 2 else 1  # noqa: PLR2004 - a ZeRO stage
-    return _held_params(arch, layout) * training.weight_bytes / shards / GIB
+    copies = 2 if training.is_foreach else 1  # the root of the second moment, for all at once
+    return _held_params(arch, layout) * training.weight_bytes * copies / shards / GIB
 
 
 def _held_params(arch: Architecture, layout: Layout) -> float:
@@ -166,6 +174,9 @@ def _adapter_states(
     return [base, _states("adapters", count, on_gpu, f"LoRA rank {training.rank} in 32 bit, with states")]
 
 
+DROPOUT_BYTES = 2.2  # LoRA keeps a dropped copy of each adapted input and a mask (Llama 8B, H100)
+
+
 def saved_bytes_per_token(stack: Stack, training: Training) -> float:
     """Return what one layer keeps of one token for the way back, bytes.
 
@@ -183,7 +194,24 @@ def saved_bytes_per_token(stack: Stack, training: Training) -> float:
     normed = 3 * heads if stack.has_head_norms else 0
     gathered = 3 * stack.n_experts_per_token * stack.hidden_size
     kept = 11.5 * stack.hidden_size + 2 * heads + normed + 4 * stack.ffn_size + gathered
-    return (4.0 if training.is_fp32 else 2.0) * kept
+    return (4.0 if training.is_fp32 else 2.0) * kept + _adapted_bytes(stack, training)
+
+
+def _adapted_bytes(stack: Stack, training: Training) -> float:
+    """Return what frozen matrices save and adapters cost: a frozen matrix need not keep its input."""
+    if training.method == "full":
+        return 0.0
+    inputs = {
+        "attn_q": stack.hidden_size, "attn_output": stack.q_size, "ffn_up": stack.hidden_size,
+        "ffn_down": stack.ffn_size,
+    }  # fmt: skip
+    names = set(training.targets or (*inputs, "attn_k", "attn_v", "ffn_gate"))
+    if not training.has_dropout:
+        shared = {"attn_q": {"attn_k", "attn_v"}, "ffn_up": {"ffn_gate"}}
+        return -2.0 * sum(size for name, size in inputs.items() if not names & ({name} | shared.get(name, set())))
+    widths = inputs | {"attn_k": stack.hidden_size, "attn_v": stack.hidden_size, "ffn_gate": stack.hidden_size}
+    dropped = DROPOUT_BYTES * sum(size for name, size in widths.items() if name in names)
+    return dropped - 2.0 * sum(inputs.values())
 
 
 def activation_term(
@@ -208,7 +236,8 @@ def activation_term(
             layer = layer + 6.0 * stack.n_heads * length**2 * sequences / layout.tensor
         if training.has_checkpointing:
             width = 4.0 if training.is_mixed or training.is_fp32 else 2.0
-            kept = kept + stack.n_layers * tokens * stack.hidden_size * width
+            if not training.offloads_checkpoints:
+                kept = kept + stack.n_layers * tokens * stack.hidden_size * width
             one_layer = larger(one_layer, layer)
         else:
             kept = kept + stack.n_layers * layer
@@ -223,22 +252,18 @@ def dequantised_term(arch: Architecture, precision: Precision, layout: Layout) -
     """Return the buffers in which a 4-bit model's matrices are widened to be used, if it has any."""
     if FORMATS[precision.matrix].bits >= 16:  # noqa: PLR2004 - bits
         return None
-    gib = 2 * largest_matrix_bytes(arch, layout) / GIB
-    how = "two of the largest matrices in 16 bit"
+    gib = largest_matrix_bytes(arch, layout) / GIB
+    how = "the largest matrix in 16 bit"
     return Term("dequantised layer", gib, 0.5 * gib, how, "QLoRA widens each matrix where it is used")
 
 
-def gathered_term(arch: Architecture, training: Training, layout: Layout) -> Term | None:
+def gathered_term(arch: Architecture, precision: Precision, layout: Layout) -> Term | None:
     """Return the whole layers that ZeRO-3 and FSDP gather while they are used, if sharded."""
     if layout.shard < 3 or layout.data == 1:  # noqa: PLR2004 - a ZeRO stage
         return None
     language = sum(t.n_params for t in arch.tensors if t.role in LINEAR and not t.is_extra)
     outer = sum(t.n_params for t in arch.tensors if t.role in ("embedding", "head"))
-    gib = (2 * language / max(arch.main.n_layers, 1) + outer) * 2.0 / GIB
-    how = "two layers and the vocabulary, gathered in 16 bit"
+    narrow = min(precision.bits, 16.0) / 8
+    gib = (2 * language * narrow / max(arch.main.n_layers, 1) + outer) / GIB
+    how = "two layers and one of the vocabulary's matrices, gathered"
     return Term("gathered layers", gib, 0.4 * gib, how, "FSDP prefetches one layer ahead")
-
-
-def default_layout(n_gpus: int, method: str) -> Layout:
-    """Return how training is spread when nothing is said: FSDP over all GPUs."""
-    return ONE_GPU if n_gpus == 1 else Layout(data=n_gpus, shard=3 if method else 0)

@@ -15,7 +15,7 @@ from rackrate.fit.precision import Precision
 from rackrate.fit.term import GIB, Term
 
 VOCABULARY_PAD = 64  # vLLM's VocabParallelEmbedding
-MXFP4_PAD = 256  # vLLM rounds hidden and inner widths of MXFP4 experts up to what its kernels take
+MXFP4_PAD = 256  # vLLM rounds the inner width of MXFP4 experts up to what its kernels take
 
 
 def weight_bytes(
@@ -51,8 +51,9 @@ def _as_engine_stores(tensor: Tensor, precision: Precision, layout: Layout, engi
     if tensor.split == "vocab":
         return replace(tensor, rows=_padded(tensor.rows, VOCABULARY_PAD * layout.tensor))
     if tensor.role == "experts" and precision.matrix == "mxfp4":
-        rows, cols = _padded(tensor.rows, MXFP4_PAD), _padded(tensor.cols, MXFP4_PAD)
-        return replace(tensor, rows=rows, cols=cols)
+        if tensor.name.startswith("ffn_down"):
+            return replace(tensor, cols=_padded(tensor.cols, MXFP4_PAD))
+        return replace(tensor, rows=_padded(tensor.rows, MXFP4_PAD))
     return tensor
 
 
