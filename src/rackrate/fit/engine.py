@@ -104,7 +104,9 @@ def find_engine(name: str) -> Engine:
         UnknownName: no such engine, with the nearest.
     """
     key = re.sub(r"[\s_]+", "-", name.strip().lower())
-    key = {"hf": "transformers", "llamacpp": "llama.cpp", "ollama": "llama.cpp", "pytorch": "torch"}.get(key, key)
+    key = {"hf": "transformers", "llamacpp": "llama.cpp", "ollama": "llama.cpp", "pytorch": "torch"}.get(
+        key, key
+    )
     if key in ENGINES:
         return ENGINES[key]
     raise UnknownName("engine", name, nearest(key, ENGINES) or list(ENGINES))

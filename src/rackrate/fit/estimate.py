@@ -98,11 +98,15 @@ def kv_term(arch: Architecture, setup: Setup, load: Load) -> Term:
     return Term("KV cache", gib, sigma, how, "sum over layers of what each kind keeps")
 
 
+def _weights(arch: Architecture, setup: Setup) -> Term:
+    return weights_term(arch, setup.precision, setup.layout, setup.engine.name, setup.stored_bytes)
+
+
 def _serving(arch: Architecture, card: Card, setup: Setup, load: Load) -> list[Term]:
     longest = load.context if isinstance(load.context, int) else int(load.context.max())
     limits = setup.limits(card, longest)
     terms = [
-        weights_term(arch, setup.precision, setup.layout, setup.engine.name),
+        _weights(arch, setup),
         vllm_activation(arch, limits, setup.layout),
         *_outside(setup.engine, setup),
     ]
@@ -114,7 +118,7 @@ def _serving(arch: Architecture, card: Card, setup: Setup, load: Load) -> list[T
 
 
 def _forward(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
-    terms = [weights_term(arch, setup.precision, setup.layout, setup.engine.name)]
+    terms = [_weights(arch, setup)]
     flash = setup.has_flash_attention
     if arch.caches:
         terms.append(kv_term(arch, setup, load))

@@ -114,11 +114,16 @@ def speech_terms(
     if engine == "openai-whisper":
         load = LOADED_TWICE_BYTES * arch.n_params / GIB - gib
         text = "the 32-bit model beside the checkpoint while it loads"
-        return [*terms, Term("load peak", max(load, 0.0), 0.08 * gib + 0.1, text, "openai/whisper's load_model")]
+        return [
+            *terms,
+            Term("load peak", max(load, 0.0), 0.08 * gib + 0.1, text, "openai/whisper's load_model"),
+        ]
     crossed = sum(memory_of(arch, kv).fixed_bytes for _ in range(1)) * batch / GIB
     spoken = batch * beams * memory_of(arch, kv).sequence_bytes(_answer_tokens(arch)) / GIB
     held = crossed + max(spoken - beams * crossed, 0.0)
-    terms.append(Term("KV cache", held, 0.02 * held, f"{batch} windows, {beams} beams", "2 x layers x tokens x width"))
+    terms.append(
+        Term("KV cache", held, 0.02 * held, f"{batch} windows, {beams} beams", "2 x layers x tokens x width")
+    )
     terms.append(_speech_peak(arch, engine, batch))
     return terms
 
@@ -134,4 +139,6 @@ def _speech_peak(arch: Architecture, engine: str, batch: int) -> Term:
     encoder = stacks.get("encoder", arch.main)
     window = next((cache.window for cache in arch.caches if cache.kind == "cross"), 1500)
     gib = batch * window * block_bytes_per_token(encoder) / GIB + 0.03
-    return Term("activation peak", gib, 0.15 * gib + 0.05, f"encoder of {batch} windows", "measured on an H100")
+    return Term(
+        "activation peak", gib, 0.15 * gib + 0.05, f"encoder of {batch} windows", "measured on an H100"
+    )

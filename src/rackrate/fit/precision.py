@@ -226,7 +226,7 @@ def _grouped(bits: int, group: int) -> Precision:
 def _compressed(q: Mapping[str, Any]) -> Precision | None:
     """Read the first group of a compressed-tensors config: its width, type and strategy."""
     groups = q.get("config_groups")
-    first = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    first: object = next(iter(groups.values()), None) if isinstance(groups, Mapping) else None
     weights = first.get("weights") if isinstance(first, Mapping) else None
     if not isinstance(weights, Mapping):
         return None

@@ -7,8 +7,14 @@ from typing import Any
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import UnknownName, UsageError, nearest
-from rackrate.fit.engine import DEFAULT_ENGINE, ENGINES, Engine, find_engine, vllm_limits
-from rackrate.fit.engine import VllmLimits as VllmLimits
+from rackrate.fit.engine import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    Engine,
+    VllmLimits,
+    find_engine,
+    vllm_limits,
+)
 from rackrate.fit.overhead import Card
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.precision import PRECISIONS, Precision
@@ -58,6 +64,8 @@ class Setup:
         ubatch: llama.cpp's micro-batch, tokens.
         offload: of a pipeline's parts.
         training: how it is trained, for the tasks that train.
+        stored_bytes: of the tensors in the model's files, where they were read; 0 where the precision's
+            rules must do.
     """
 
     engine: Engine = field(default_factory=lambda: ENGINES["vllm"])
@@ -74,13 +82,16 @@ class Setup:
     ubatch: int = 512
     offload: str = "none"
     training: Training | None = None
+    stored_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise UnknownName("task", self.task, nearest(self.task, TASKS) or TASKS)
         if not 0 < self.memory_fraction <= 1:
             hint = "vLLM's default is 0.9"
-            raise UsageError(f"memory fraction {self.memory_fraction} is not above 0 and at most 1", hint=hint)
+            raise UsageError(
+                f"memory fraction {self.memory_fraction} is not above 0 and at most 1", hint=hint
+            )
 
     @property
     def is_training(self) -> bool:
@@ -89,7 +100,9 @@ class Setup:
 
     def limits(self, card: Card, context: int) -> VllmLimits:
         """Return what vLLM tries out at start-up on this card, with what was asked for in place."""
-        found = vllm_limits(self.version or self.engine.version, card.gib, is_a100=card.is_a100, context=context)
+        found = vllm_limits(
+            self.version or self.engine.version, card.gib, is_a100=card.is_a100, context=context
+        )
         return VllmLimits(
             self.max_num_seqs or found.max_num_seqs,
             self.max_num_batched_tokens or found.max_num_batched_tokens,

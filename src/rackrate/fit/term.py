@@ -33,7 +33,7 @@ class Term:
     @property
     def low_gib(self) -> float:
         """Lower end of the range that holds the truth in 9 cases of 10."""
-        return max(self.gib - Z90 * self.sigma_gib, 0.0)
+        return max(float(self.gib - Z90 * self.sigma_gib), 0.0)
 
     @property
     def high_gib(self) -> float:
@@ -76,7 +76,7 @@ class Total:
     @property
     def low_gib(self) -> float:
         """Lower end of the range that holds the truth in 9 cases of 10."""
-        return max(self.gib - Z90 * self.sigma_gib, 0.0)
+        return max(float(self.gib - Z90 * self.sigma_gib), 0.0)
 
     @property
     def high_gib(self) -> float:

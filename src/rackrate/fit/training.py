@@ -208,8 +208,14 @@ def _adapted_bytes(stack: Stack, training: Training) -> float:
     names = set(training.targets or (*inputs, "attn_k", "attn_v", "ffn_gate"))
     if not training.has_dropout:
         shared = {"attn_q": {"attn_k", "attn_v"}, "ffn_up": {"ffn_gate"}}
-        return -2.0 * sum(size for name, size in inputs.items() if not names & ({name} | shared.get(name, set())))
-    widths = inputs | {"attn_k": stack.hidden_size, "attn_v": stack.hidden_size, "ffn_gate": stack.hidden_size}
+        return -2.0 * sum(
+            size for name, size in inputs.items() if not names & ({name} | shared.get(name, set()))
+        )
+    widths = inputs | {
+        "attn_k": stack.hidden_size,
+        "attn_v": stack.hidden_size,
+        "ffn_gate": stack.hidden_size,
+    }
     dropped = DROPOUT_BYTES * sum(size for name, size in widths.items() if name in names)
     return dropped - 2.0 * sum(inputs.values())
 
@@ -244,8 +250,12 @@ def activation_term(
     words = training.label_count or arch.vocab_size
     loss = LOSSES[training.loss] * words * (sequences if training.label_count else tokens)
     gib = (kept + larger(loss, one_layer)) / GIB
-    how = "checkpoints + the larger of loss and one layer" if training.has_checkpointing else "every layer + loss"
-    return Term("activations", gib, 0.08 * gib + 0.05, how, saved_bytes_per_token.__doc__.split("\n")[0])
+    how = (
+        "checkpoints + the larger of loss and one layer"
+        if training.has_checkpointing
+        else "every layer + loss"
+    )
+    return Term("activations", gib, 0.08 * gib + 0.05, how, "copies that each layer keeps, measured")
 
 
 def dequantised_term(arch: Architecture, precision: Precision, layout: Layout) -> Term | None:

@@ -7,6 +7,7 @@ pads the vocabulary and the experts of MXFP4 checkpoints, llama.cpp leaves the e
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from rackrate.catalog.architecture import Architecture, Tensor
 from rackrate.fit.formats import FORMATS
@@ -18,6 +19,7 @@ VOCABULARY_PAD = 64  # vLLM's VocabParallelEmbedding
 MXFP4_PAD = 256  # vLLM rounds the inner width of MXFP4 experts up to what its kernels take
 
 
+@lru_cache(maxsize=4096)
 def weight_bytes(
     arch: Architecture, precision: Precision, layout: Layout = ONE_GPU, engine: str = ""
 ) -> float:
@@ -61,9 +63,23 @@ def _padded(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
-def weights_term(arch: Architecture, precision: Precision, layout: Layout, engine: str) -> Term:
-    """Return the weights of one GPU with their error."""
+def weights_term(
+    arch: Architecture, precision: Precision, layout: Layout, engine: str, stored_bytes: int = 0
+) -> Term:
+    """Return the weights of one GPU with their error.
+
+    Args:
+        arch: the model.
+        precision: how it is stored.
+        layout: how it is spread.
+        engine: whose habits to follow.
+        stored_bytes: of the tensors in the files, where these were read: then the rules only tell how
+            they are shared out.
+    """
     gib = weight_bytes(arch, precision, layout, engine) / GIB
+    if stored_bytes:
+        gib *= stored_bytes / weight_bytes(arch, precision)
+        return Term("weights", gib, 0.003 * gib, "as the files hold them", "the files' headers")
     guessed = 0.04 if arch.assumptions else 0.0
     how = f"{arch.n_params / 1e9:.2f}B parameters, linear layers at {precision.bits:.3g} bits"
     if layout.tensor * layout.pipeline * layout.expert > 1:
@@ -72,6 +88,7 @@ def weights_term(arch: Architecture, precision: Precision, layout: Layout, engin
     return Term("weights", gib, sigma, how, "sum over tensors of elements x bits")
 
 
+@lru_cache(maxsize=4096)
 def largest_matrix_bytes(arch: Architecture, layout: Layout = ONE_GPU) -> float:
     """Return the bytes of the largest linear matrix in 16 bit: what a dequantisation buffer holds."""
     sizes = [

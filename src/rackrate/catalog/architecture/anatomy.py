@@ -140,9 +140,9 @@ class Stack:
         return self.n_kv_heads * self.head_dim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Architecture:
-    """A model as memory sees it.
+    """A model as memory sees it. Two are the same only if they are one object, so that sums can be kept.
 
     Attributes:
         name: of the model, for people.

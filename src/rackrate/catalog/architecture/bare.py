@@ -1,0 +1,62 @@
+"""An architecture from a parameter count alone: a dense model of the usual shape, and it says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rackrate.catalog.architecture.anatomy import Architecture
+from rackrate.catalog.architecture.reading import read_config
+from rackrate.errors import UsageError
+
+# (parameters, layers, hidden, inner, query heads, key heads) of models that others are built like:
+# Qwen2.5 0.5B, Llama 3.2 1B and 3B, Llama 3.1 8B, Qwen2.5 14B and 32B, Llama 3.1 70B and 405B.
+_SHAPES = (
+    (0.494e9, 24, 896, 4864, 14, 2),
+    (1.236e9, 16, 2048, 8192, 32, 8),
+    (3.213e9, 28, 3072, 8192, 24, 8),
+    (8.030e9, 32, 4096, 14336, 32, 8),
+    (14.77e9, 48, 5120, 13824, 40, 8),
+    (32.76e9, 64, 5120, 27648, 40, 8),
+    (70.55e9, 80, 8192, 28672, 64, 8),
+    (405.9e9, 126, 16384, 53248, 128, 8),
+)
+_TIED_BELOW = 4e9  # small models share embedding and output matrix
+_SMALLEST, _LARGEST = 1e7, 1e13
+
+
+def architecture_of_count(n_params: float, name: str = "") -> Architecture:
+    """Return a dense decoder of about `n_params` parameters.
+
+    The nearest known shape, with the inner width set so that the count is met.
+
+    Raises:
+        UsageError: a count that no model has.
+    """
+    if not _SMALLEST <= n_params <= _LARGEST:
+        raise UsageError(f"{n_params:.3g} parameters are no model's", hint="write it like 8B or 70B")
+    count, layers, hidden, _, heads, kv_heads = min(_SHAPES, key=lambda s: abs(s[0] - n_params) / s[0])
+    layers = max(2, round(layers * (n_params / count) ** (1 / 3)))
+    vocab = 128_256 if n_params > 1e9 else 50_257  # noqa: PLR2004 - parameters
+    is_tied = n_params < _TIED_BELOW
+    outer = vocab * hidden * (1 if is_tied else 2)
+    if outer > n_params / 2:
+        vocab = max(1000, int(n_params / 4 / hidden))
+        outer = vocab * hidden * (1 if is_tied else 2)
+    head_dim = hidden // heads
+    attention = hidden * head_dim * (2 * heads + 2 * kv_heads)
+    inner = max(64, round(((n_params - outer) / layers - attention) / (3 * hidden)))
+    config = {
+        "model_type": "llama",
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": head_dim,
+        "vocab_size": vocab,
+        "tie_word_embeddings": is_tied,
+        "max_position_embeddings": 131_072,
+    }
+    read = read_config(config, name or f"{n_params / 1e9:g}B")
+    said = f"only a count was given: a dense model like Llama is assumed, {layers} layers of {hidden}"
+    return replace(read, assumptions=(*read.assumptions, said))
