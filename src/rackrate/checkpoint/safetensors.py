@@ -64,8 +64,6 @@ def read_tensors(source: Source, component: str = "") -> tuple[StoredTensor, ...
     if not 2 <= length <= HEADER_LIMIT_BYTES:  # noqa: PLR2004 - `{}`
         raise _bad(source, f"its header would have {length} bytes, of {HEADER_LIMIT_BYTES} allowed")
     raw = exactly(source, _LENGTH.size, length, "header")
-    if not raw.startswith(b"{"):
-        raise _bad(source, "its header does not begin with `{`")
     entries = parse_json(raw, f"the header of {clip(source.name)}")
     placed = [
         _tensor(source, name, entry, component) for name, entry in entries.items() if name != "__metadata__"
@@ -134,7 +132,8 @@ def _recognise(source: Source, head: bytes) -> None:
         raise ImportRejected(
             f"{clip(source.name)} is a pointer of git-lfs, not the file itself", hint="run git lfs pull"
         )
-    if head.lstrip()[:1] == b"<":
+    # 60, a header's length, is `<` and zeros
+    if head.lstrip()[:1] == b"<" and any(head[4:]):
         raise ImportRejected(
             f"{clip(source.name)} is a web page, not the file itself",
             hint="take the address of the download; on a hub it has /resolve/, not /blob/",
