@@ -21,7 +21,7 @@ TIMEOUT_S = 20.0
 """Longest silence of a server, seconds."""
 
 SLOWEST_BYTES_PER_S = 20_000
-"""An answer may take the time-out and as long again as it would at this rate: a dribble ends."""
+"""An answer may take the time-out, and what came of it as long again as at this rate: a dribble ends."""
 
 _PROBE_BYTES = 8  # what `open` asks for: a safetensors header begins with them
 _CHUNK_BYTES = 2**16
@@ -75,10 +75,9 @@ class Session:
                 it wants other rights.
             ImportRejected: the answer contradicts itself.
         """
-        deadline = time.monotonic() + self.timeout_s + (offset + n_bytes) / SLOWEST_BYTES_PER_S
         try:
             with self._open(url, offset, n_bytes) as response:
-                return _answer(response, url, offset, n_bytes, deadline)
+                return _answer(response, url, offset, n_bytes, self.timeout_s)
         except urllib.error.HTTPError as error:
             error.close()
             return self._refused(url, error)
@@ -294,7 +293,7 @@ def _headers(offset: int, n_bytes: int) -> dict[str, str]:
 
 
 def _answer(
-    response: http.client.HTTPResponse, url: str, offset: int, n_bytes: int, deadline: float
+    response: http.client.HTTPResponse, url: str, offset: int, n_bytes: int, timeout_s: float
 ) -> Answer:
     """Read an answer with status 200 (the whole file) or 206 (the range)."""
     if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -313,21 +312,22 @@ def _answer(
         raise _network(url, "it sends whole files only, and what is needed lies too deep")
     elif size is not None:
         n_bytes = max(0, min(n_bytes, size - offset))
-    data = _read(response, url, skip + n_bytes, deadline)[skip:]
+    data = _read(response, url, skip + n_bytes, timeout_s)[skip:]
     if len(data) < n_bytes and (size is not None or response.status == _PARTIAL):
         raise _network(url, f"it broke off after {len(data)} of {n_bytes} bytes", "try again")
     return Answer(data, size)
 
 
-def _read(response: http.client.HTTPResponse, url: str, n_bytes: int, deadline: float) -> bytes:
+def _read(response: http.client.HTTPResponse, url: str, n_bytes: int, timeout_s: float) -> bytes:
     """Return the first `n_bytes` of an answer, as they come; never more than arrive are held."""
     held = bytearray()
+    began_s = time.monotonic()
     while len(held) < n_bytes:
         piece = response.read1(min(_CHUNK_BYTES, n_bytes - len(held)))
         if not piece:
             break
         held += piece
-        if time.monotonic() > deadline:
+        if time.monotonic() - began_s > timeout_s + len(held) / SLOWEST_BYTES_PER_S:
             raise _network(url, f"only {len(held)} of {n_bytes} bytes came in time", "try again")
     return bytes(held)
 
