@@ -11,7 +11,7 @@ why; `hint` says what to do next, so that a face may set it apart.
       NoAnswer             3 / 404   a good question without an answer, with the nearest miss
       DataError            4 / 503   data missing, too old, broken or not to be trusted
         CatalogInvalid     4 / 503   a bundled fact contradicts itself
-        ImportRejected     4 / 422   a price list that cannot be taken at all
+        ImportRejected     4 / 422   a price list or a model's file that cannot be taken at all
         StoreBroken        4 / 503   a file of the market store cannot be read
         StaleData          4 / 503   older than --max-age
       Refused              6 / 403   nothing was changed
@@ -135,7 +135,7 @@ class CatalogInvalid(DataError):
 
 
 class ImportRejected(DataError):
-    """A price list that cannot be taken at all: not one row of it was stored."""
+    """A price list or a model's file that cannot be taken at all: nothing of it was stored."""
 
     code = "import-rejected"
     http_status = 422

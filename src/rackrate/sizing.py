@@ -7,12 +7,12 @@ A model is a slug or name of the catalog, a `config.json`, a safetensors or GGUF
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
 from rackrate.catalog.architecture import Architecture, architecture_of, read_config
@@ -21,7 +21,6 @@ from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import find_model
 from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError
-from rackrate.fit.estimate import sequence_memory
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
@@ -30,6 +29,9 @@ from rackrate.fit.setup import Load, Setup, choose_engine, default_layout
 from rackrate.fit.solve import SURE, Fit, solve
 from rackrate.fit.training import Training
 from rackrate.units import parse_number
+
+if TYPE_CHECKING:
+    from rackrate.checkpoint import Header
 
 LARGEST_COUNT = 1024
 
@@ -74,16 +76,34 @@ def _from_files(text: str) -> Weights:
 
     path = Path(text)
     if path.is_file() and path.suffix == ".json" and not path.name.endswith(".index.json"):
-        return Weights(read_config(checkpoint.read_config_file(path), path.parent.name or path.stem))
-    header = checkpoint.read(text)
-    return Weights(read_config(checkpoint.hf_config(header), header.name), header.n_bytes)
+        return Weights(read_config(_config_file(path), path.parent.name if path.stem == "config" else path.stem))
+    return _of_header(checkpoint.read(text))
+
+
+def _config_file(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImportRejected(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ImportRejected(f"{path} is no config: it holds {type(config).__name__}", hint="give a config.json")
+    return config
 
 
 def _from_hub(repository: str) -> Weights:
-    from rackrate import checkpoint  # noqa: PLC0415 - the network only when it is asked for
+    from rackrate.checkpoint import hub  # noqa: PLC0415 - the network only when it is asked for
 
-    header = checkpoint.read_hub(repository)
-    return Weights(read_config(checkpoint.hf_config(header), header.name), header.n_bytes)
+    return _of_header(hub.read(repository))
+
+
+def _of_header(header: Header) -> Weights:
+    from rackrate.checkpoint import hf_config  # noqa: PLC0415 - loaded by whoever made the header
+
+    config = hf_config(header) if header.format == "gguf" else header.config
+    if not config:
+        hint = "put the model's config.json beside it"
+        raise ImportRejected(f"{header.name} holds weights and no config", hint=hint)
+    return Weights(read_config(config, header.name), header.n_bytes)
 
 
 def find_card(text: str) -> tuple[Card, int]:
@@ -330,12 +350,3 @@ def _precisions(arch: Architecture, task: str) -> Iterable[str]:
     if task != "inference" or arch.task in ("encoder", "asr"):
         return ("bf16",)
     return ("bf16", "int8", "nf4") if arch.task == "image" else WIDEST_FIRST
-
-
-@lru_cache(maxsize=4096)
-def tokens_in(model: str, gib: float, kv: str = "fp16") -> int:
-    """Return the tokens of KV cache that `gib` of memory hold for a model of the catalog."""
-    weights = find_weights(model)
-    setup = setup_for(weights, 1, Wish(kv=kv))
-    memory = sequence_memory(weights.arch, setup)
-    return memory.longest(gib * 2**30, 1 << 40)
