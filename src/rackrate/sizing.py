@@ -76,7 +76,9 @@ def _from_files(text: str) -> Weights:
 
     path = Path(text)
     if path.is_file() and path.suffix == ".json" and not path.name.endswith(".index.json"):
-        return Weights(read_config(_config_file(path), path.parent.name if path.stem == "config" else path.stem))
+        return Weights(
+            read_config(_config_file(path), path.parent.name if path.stem == "config" else path.stem)
+        )
     return _of_header(checkpoint.read(text))
 
 
@@ -86,7 +88,9 @@ def _config_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ImportRejected(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ImportRejected(f"{path} is no config: it holds {type(config).__name__}", hint="give a config.json")
+        raise ImportRejected(
+            f"{path} is no config: it holds {type(config).__name__}", hint="give a config.json"
+        )
     return config
 
 

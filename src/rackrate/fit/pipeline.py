@@ -26,6 +26,7 @@ DECODER_BYTES = 15  # for each pixel and channel of the VAE's first block: 1.88 
 DENOISER_BYTES = 2.0  # on the block formula: 0.46 GiB for 4,608 tokens of FLUX on an H100
 _NOT_NARROWED = ("text_encoder", "vae")  # small parts that nobody quantises
 
+SPOKEN_TOKENS = 448  # what a decoder of Whisper holds at most
 CT2_WORKSPACE_GIB = 1.2  # CTranslate2's buffers while it decodes (one 8 GB card)
 LOADED_TWICE_BYTES = 6.0  # openai/whisper builds the model in 32 bit beside its 16-bit checkpoint
 
@@ -118,18 +119,14 @@ def speech_terms(
             *terms,
             Term("load peak", max(load, 0.0), 0.08 * gib + 0.1, text, "openai/whisper's load_model"),
         ]
-    crossed = sum(memory_of(arch, kv).fixed_bytes for _ in range(1)) * batch / GIB
-    spoken = batch * beams * memory_of(arch, kv).sequence_bytes(_answer_tokens(arch)) / GIB
-    held = crossed + max(spoken - beams * crossed, 0.0)
+    memory = memory_of(arch, kv)
+    spoken = memory.sequence_bytes(arch.max_context or SPOKEN_TOKENS) - memory.fixed_bytes
+    held = batch * (memory.fixed_bytes + beams * spoken) / GIB
+    how = f"{batch} windows of 30 s, {beams} beams of {arch.max_context or SPOKEN_TOKENS} tokens"
     terms.append(
-        Term("KV cache", held, 0.02 * held, f"{batch} windows, {beams} beams", "2 x layers x tokens x width")
+        Term("KV cache", held, 0.02 * held, how, "2 x layers x tokens x width, crossed once a window")
     )
-    terms.append(_speech_peak(arch, engine, batch))
-    return terms
-
-
-def _answer_tokens(arch: Architecture) -> int:
-    return arch.max_context or 448
+    return [*terms, _speech_peak(arch, engine, batch)]
 
 
 def _speech_peak(arch: Architecture, engine: str, batch: int) -> Term:

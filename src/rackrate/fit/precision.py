@@ -8,7 +8,7 @@ that is a tenth of a 4-bit file. What each family of files keeps stands in one t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -192,25 +192,33 @@ def _covers(names: Iterable[str], pattern: str, n_layers: int) -> bool:
 
 
 def _from_method(method: str, q: Mapping[str, Any]) -> Precision | None:
-    bits, group = _int(q.get("bits", q.get("w_bit", 4)), 4), _int(q.get("group_size", 128), 128)
-    if method in ("gptq", "awq", "auto-round", "autoround", "hqq", "intel/auto-round"):
-        return _grouped(bits, group)
-    if method in ("fp8", "fbgemm_fp8"):
-        return PRECISIONS["fp8-block" if q.get("weight_block_size") else "fp8"]
-    if method == "bitsandbytes":
-        if not q.get("load_in_4bit"):
-            return PRECISIONS["int8"]
-        return PRECISIONS["nf4-dq" if q.get("bnb_4bit_use_double_quant") else "nf4"]
-    if method in ("compressed-tensors", "compressed_tensors"):
-        return _compressed(q)
-    if method.startswith("modelopt") or "nvfp4" in method:
-        algorithm = str(q.get("quant_algo", method)).lower()
-        return PRECISIONS["nvfp4" if "fp4" in algorithm else "fp8"]
-    if method == "mxfp4":
-        return PRECISIONS["mxfp4"]
-    if method in ("mlx", "affine") or (not method and "bits" in q):
-        return PRECISIONS["mlx-8bit" if bits == 8 else "mlx-4bit"]  # noqa: PLR2004
+    for names, read in _METHODS.items():
+        if method in names:
+            return read(q)
     return None
+
+
+def _packed(q: Mapping[str, Any]) -> Precision:
+    return _grouped(_int(q.get("bits", q.get("w_bit")), 4), _int(q.get("group_size"), 128))
+
+
+def _fp8(q: Mapping[str, Any]) -> Precision:
+    return PRECISIONS["fp8-block" if q.get("weight_block_size") else "fp8"]
+
+
+def _bitsandbytes(q: Mapping[str, Any]) -> Precision:
+    if not q.get("load_in_4bit"):
+        return PRECISIONS["int8"]
+    return PRECISIONS["nf4-dq" if q.get("bnb_4bit_use_double_quant") else "nf4"]
+
+
+def _modelopt(q: Mapping[str, Any]) -> Precision:
+    algorithm = str(q.get("quant_algo") or q.get("quant_method")).lower()
+    return PRECISIONS["nvfp4" if "fp4" in algorithm else "fp8"]
+
+
+def _mlx(q: Mapping[str, Any]) -> Precision:
+    return PRECISIONS["mlx-8bit" if _int(q.get("bits"), 4) == 8 else "mlx-4bit"]  # noqa: PLR2004 - bits
 
 
 def _grouped(bits: int, group: int) -> Precision:
@@ -238,6 +246,17 @@ def _compressed(q: Mapping[str, Any]) -> Precision | None:
     if bits == 8:  # noqa: PLR2004
         return PRECISIONS["int8" if weights.get("strategy") != "group" else "int8-g128"]
     return _grouped(bits, _int(weights.get("group_size"), 128))
+
+
+_METHODS: Mapping[tuple[str, ...], Callable[[Mapping[str, Any]], Precision | None]] = {
+    ("gptq", "awq", "auto-round", "autoround", "hqq", "intel/auto-round"): _packed,
+    ("fp8", "fbgemm_fp8"): _fp8,
+    ("bitsandbytes",): _bitsandbytes,
+    ("compressed-tensors", "compressed_tensors"): _compressed,
+    ("modelopt", "modelopt_fp4", "nvfp4", "fp4"): _modelopt,
+    ("mxfp4",): lambda _: PRECISIONS["mxfp4"],
+    ("mlx", "affine", ""): _mlx,  # MLX writes bits and group size and no method
+}
 
 
 def _int(value: object, default: int) -> int:

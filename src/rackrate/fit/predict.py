@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rackrate.catalog.architecture import Architecture
-from rackrate.errors import RackrateError, UnknownName
+from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
 from rackrate.fit.estimate import Estimate, estimate, sequence_memory
@@ -132,23 +132,31 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
     if case.quantity == "weights_gib":
         return _weights(case, arch, setup, style)
     found = estimate(arch, card, setup, load)
-    n_gpus = case.gpu_count or 1 if case.per == "total" else 1
     if case.quantity in ("fits", "oom"):
         return Prediction(probability(found), 0.0)
     if case.quantity == "peak_gib":
-        return _times(_peak(found, style), n_gpus)
-    if case.quantity == "non_torch_gib":
-        return _of_terms(found, "CUDA context", "NCCL")
-    if case.quantity == "activation_gib":
-        return _of_terms(found, "activation peak", "compute buffer")
-    if case.quantity == "kv_gib":
-        if style.engine in ("vllm", "sglang"):
-            return _room(found)
-        whole = replace(setup, layout=ONE_GPU) if case.per == "total" else setup
-        return _of_terms(estimate(arch, card, whole, load), "KV cache")
+        return _times(_peak(found, style), (case.gpu_count or 1) if case.per == "total" else 1)
+    if case.quantity == "kv_gib" and style.engine not in _RESERVING and case.per == "total":
+        return _of_terms(estimate(arch, card, replace(setup, layout=ONE_GPU), load), "KV cache")
+    if case.quantity == "kv_gib" and style.engine in _RESERVING:
+        return _room(found)
     if case.quantity == "kv_tokens":
-        return _tokens(found, arch, setup, room_gib, case.gpu_count or 1)
-    raise UnknownName("quantity", case.quantity, ["weights_gib", "peak_gib", "kv_gib"])
+        return _tokens(found, arch, setup, room_gib)
+    if case.quantity in _TERMS:
+        return _of_terms(found, *_TERMS[case.quantity])
+    raise UnknownName("quantity", case.quantity, nearest(case.quantity, QUANTITIES) or QUANTITIES)
+
+
+_RESERVING = ("vllm", "sglang")  # engines that take all that is left for KV cache
+_TERMS = {
+    "kv_gib": ("KV cache",),
+    "non_torch_gib": ("CUDA context", "NCCL"),
+    "activation_gib": ("activation peak", "compute buffer"),
+    "compute_gib": ("compute buffer",),
+    "cuda_graph_gib": ("CUDA graphs",),
+}
+QUANTITIES = ("weights_gib", "peak_gib", "kv_tokens", "fits", "oom", *_TERMS)
+"""What can be predicted of a case."""
 
 
 def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]:
@@ -309,14 +317,12 @@ def _room(found: Estimate) -> Prediction:
     return Prediction(max(found.limit_gib - rest.gib, 0.0), sigma)
 
 
-def _tokens(
-    found: Estimate, arch: Architecture, setup: Setup, room_gib: float | None, n_gpus: int
-) -> Prediction:
+def _tokens(found: Estimate, arch: Architecture, setup: Setup, room_gib: float | None) -> Prediction:
     room = _room(found) if room_gib is None else Prediction(room_gib, 0.005)
     memory = sequence_memory(arch, setup)
     per_token = memory.token_bytes + sum(size for _, size in memory.windows)
     if not per_token:
-        raise RackrateError(f"{arch.name} keeps no token", hint="it has no KV cache that grows")
+        raise NoAnswer(f"{arch.name} has no KV cache that grows")
     tokens = room.value * GIB / per_token
     whole = int(tokens) // memory.block * memory.block
     return Prediction(float(whole), whole * (room.sigma / max(room.value, 1e-9) + 0.004))
