@@ -136,10 +136,8 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
         return Prediction(probability(found), 0.0)
     if case.quantity == "peak_gib":
         return _times(_peak(found, style), (case.gpu_count or 1) if case.per == "total" else 1)
-    if case.quantity == "kv_gib" and style.engine not in _RESERVING and case.per == "total":
-        return _of_terms(estimate(arch, card, replace(setup, layout=ONE_GPU), load), "KV cache")
-    if case.quantity == "kv_gib" and style.engine in _RESERVING:
-        return _room(found)
+    if case.quantity == "kv_gib":
+        return _cache(case, arch, card, found, style)
     if case.quantity == "kv_tokens":
         return _tokens(found, arch, setup, room_gib)
     if case.quantity in _TERMS:
@@ -149,14 +147,23 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
 
 _RESERVING = ("vllm", "sglang")  # engines that take all that is left for KV cache
 _TERMS = {
-    "kv_gib": ("KV cache",),
     "non_torch_gib": ("CUDA context", "NCCL"),
     "activation_gib": ("activation peak", "compute buffer"),
     "compute_gib": ("compute buffer",),
     "cuda_graph_gib": ("CUDA graphs",),
 }
-QUANTITIES = ("weights_gib", "peak_gib", "kv_tokens", "fits", "oom", *_TERMS)
+QUANTITIES = ("weights_gib", "peak_gib", "kv_gib", "kv_tokens", "fits", "oom", *_TERMS)
 """What can be predicted of a case."""
+
+
+def _cache(case: Case, arch: Architecture, card: Card, found: Estimate, style: Style) -> Prediction:
+    """Return the room of an engine that takes all that is left, or the cache of the load."""
+    if style.engine in _RESERVING:
+        return _room(found)
+    if case.per == "gpu":
+        return _of_terms(found, "KV cache")
+    setup, load = setup_of(case, arch, style)
+    return _of_terms(estimate(arch, card, replace(setup, layout=ONE_GPU), load), "KV cache")
 
 
 def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]:
