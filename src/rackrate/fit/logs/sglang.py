@@ -61,6 +61,8 @@ _SETTINGS = {
 }
 _FIGURES = (
     figures("Init torch dist", r"Init torch distributed ends\..*?mem usage=# GB", "distributed_gib"),
+    # The sum of the pools of a sliding window, told after each of them.
+    figures("SWAKVPool", r"SWAKVPool mem usage: # GB", "kv_gib", is_coarse=True),
     figures("Load weight begin", r"Load weight begin\. avail mem=# GB", "begin_gib"),
 )
 _RANK = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d((?: [A-Z_]+\d+)+)\]")

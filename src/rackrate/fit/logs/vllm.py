@@ -47,7 +47,7 @@ _FIGURES = (
     figures(
         "Free memory on", r"Free memory on device (?:\S+ )?\(#/# GiB\) on startup", "free_gib", "total_gib"
     ),
-    figures("non_torch_memory", r"non_torch_memory(?: takes|=)? ?#GiB", "non_torch_gib"),
+    figures("non_torch_memory", r"non_torch_memory(?: takes|=)?\s*#GiB", "non_torch_gib"),
     figures("non-torch memory", r"# GiB for non-torch memory", "non_torch_gib"),
     figures("non-torch forward", r"non-torch forward increase memory: #GiB", "non_torch_gib"),
     figures("consumed memory", r"# GiB for consumed memory", "consumed_gib"),
@@ -120,7 +120,7 @@ _STARTING = re.compile(r"Starting to load model (\S+?)\.\.\.")
 # `(VllmWorkerProcess pid=7)`; an EngineCore is the worker itself where there is one GPU an engine.
 _PROCESS = re.compile(
     r"\((?P<kind>Vllm\w*?Worker(?:Process)?|Worker(?:Proc)?|RayWorker\w*?|(?:DP)?EngineCore(?:Actor)?)"
-    r"(?P<name>[_ ][\w=]*?)?(?: pid=(?P<pid>\d+))?(?:, ip=(?P<ip>[\d.]+))?\)"
+    r"(?P<name>[_ ](?!pid=)[\w=]+?)?(?: pid=(?P<pid>\d+))?(?:, ip=(?P<ip>[\d.]+))?\)"
 )
 _TOKENS = re.compile(rf"(?<!CPU )KV cache size: {COUNT} tokens")
 _BLOCKS = re.compile(rf"# (?!CPU)\w+ blocks: {COUNT}")
@@ -166,7 +166,7 @@ class Reader:
         if engine:
             who = _rank(line)
             # Data-parallel engines each announce themselves; the same one twice is a restart.
-            if start.has_body and (not start.who or who in start.who):
+            if start.has_body and (not start.who or who in start.who or start.failure):
                 start = self._open()
             start.who.add(who)
             start.version = engine[2] if engine[2] != "dev" else ""
@@ -225,7 +225,9 @@ def _rank(line: str) -> str:
     rank = "0"
     for match in _PROCESS.finditer(line):
         name = (match["name"] or "").strip("_ ").replace("_", " ").replace("rank=", "rank ")
-        if "EngineCore" in match["kind"]:
+        if match["kind"].endswith("Actor"):  # data-parallel engines under Ray bear no number
+            rank = f"DP pid {match['pid']}"
+        elif "EngineCore" in match["kind"]:
             rank = name if name.startswith("DP") and name != "DP0" else "0"
         else:
             rank = name or f"pid {match['pid']}" + (f" of {match['ip']}" if match["ip"] else "")
