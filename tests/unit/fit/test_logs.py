@@ -266,9 +266,7 @@ def test_sglang_0_5_hybrid_and_latent_caches_and_a_draft() -> None:
 
 def test_sglang_0_5_sliding_window_pools_are_counted_once() -> None:
     end = "Load weight end. elapsed=2.46 s, type=Gemma, avail mem=97.30 GB, mem usage=15.56 GB.\n"
-    pools = (
-        2 * "KV Cache is allocated. dtype: torch.bfloat16, #tokens: 9, K size: 10.0 GB, V size: 10.0 GB\n"
-    )
+    pools = 2 * "KV Cache is allocated. dtype: torch.bfloat16, #tokens: 9, K size: 10.0 GB, V size: 10.0 GB\n"
     summary = "SWAKVPool mem usage: 40.00 GB, swa size: 798276, full size: 997846\n"
     assert parse_log(end + pools + summary).measured["kv_gib"] == 40.0
     assert parse_log(end + summary).measured["kv_gib"] == 40.0
