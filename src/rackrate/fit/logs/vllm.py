@@ -2,18 +2,19 @@
 
 All its memory is GiB. The lines that say GB (`Loading model weights took 14.99 GB`, until 0.7) divide
 by `float(2**30)` in `model_runner.py` of 0.5 to 0.7; from 0.8 the same figure is printed as GiB and
-divided by `GiB_bytes`. Wordings, from the worker's and the runner's sources and from issues:
+divided by `GiB_bytes`. Wordings, from the worker's and the runner's sources and from issues; where
+the log that shows one names no version, the version is the release of its date:
 
-| wording | versions |
+| wording | seen in |
 | --- | --- |
 | `Loading model weights took N GB`, `# GPU blocks: N` | 0.5 to 0.6.2 (all that V0 said then), V1 to 0.7 |
 | `Memory profiling results: total_gpu_memory=NGiB ... peak_torch_memory= ... kv_cache_size=` | 0.6.3, 0.6.4 |
 | the same as a table, one figure a line: `non_torch_memory  NGiB` | 0.6.5 |
 | `model weights take NGiB; non_torch_memory takes ...; the rest of the memory reserved for ...` | 0.6.6 on |
-| `Model loading took N GB and ...`, then `GiB and`, then `GiB memory and` | 0.7.3, 0.8, 0.12 on |
+| `Model loading took N GB and ...`, then `GiB and`, then `GiB memory and` | 0.7.3, 0.8 to 0.11, 2026 |
 | `Available KV cache memory: N GiB`, `GPU KV cache size: N tokens` | V1 0.8 on |
-| `Actual usage is N GiB for weight, ...` | 0.10.2 to about 0.20 |
-| `Actual usage is N GiB for consumed memory (weights + non-torch), ...` | about 0.21 on |
+| `Actual usage is N GiB for weight, ...` | 0.11 |
+| `Actual usage is N GiB for consumed memory (weights + non-torch), ...` | 0.27, 0.28 |
 
 The peak of 0.6.3 and 0.6.4 is `allocated_bytes.all.peak`, weights and all: the activation is what is
 left when the weights are taken off.
