@@ -6,10 +6,10 @@ prints no version, so most stand under the month of the log that shows them:
 
 | wording | seen in |
 | --- | --- |
-| `Load weight end. type=..., dtype=..., avail mem=N GB` (weights: begin less end) | 0.4.1, 2025-01 to 2025-02 |
+| `Load weight end. type=..., dtype=..., avail mem=N GB` (weights: begin less end) | 0.4.1, early 2025 |
 | the same with `mem usage=N GB` | later in 2025 |
 | `Load weight end. elapsed=N s, type=...` | 2026 |
-| `KV Cache is allocated. K size: N GB, V size: N GB.` | 0.4.1, 2025-01 to 2025-02 |
+| `KV Cache is allocated. K size: N GB, V size: N GB.` | 0.4.1, early 2025 |
 | the same with `#tokens: N,`; `KV size: N GB` for latent attention | 2025-07 on |
 | `Capture cuda graph end. ... mem usage=N GB` | 2025-11, 2026-02 |
 | `Capture target verify CUDA graph end. elapsed=..., mem usage=N GB` | 2026-08 on |
