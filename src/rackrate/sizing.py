@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
-from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count
+from rackrate.catalog.architecture import Architecture, read_config
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import find_model
@@ -68,7 +68,7 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(architecture_of(find_model(text)))
+    return Weights(best_architecture(find_model(text)))
 
 
 def _from_files(text: str) -> Weights:
@@ -328,7 +328,7 @@ def best_choice(
     """
     found = find_model(model)
     try:
-        weights = Weights(architecture_of(found))
+        weights = Weights(best_architecture(found))
     except NoAnswer as error:
         return Choice(found.slug, found.name, None, why_not=error.message)
     load = _fair_load(weights.arch, context, concurrency)
