@@ -285,7 +285,9 @@ def fits(
     if not 1 <= concurrency <= 65536:  # noqa: PLR2004 - beyond any engine
         raise BadQuantity(f"concurrency {concurrency} is not 1 to 65,536", hint="give sequences at once")
     setup = setup_for(weights, n_gpus, wish or _wish(options))
-    return solve(weights.arch, card, setup, Load(parse_tokens(context), concurrency, pixels, beams))
+    return solve(
+        weights.arch, card, setup, Load(parse_tokens(context), concurrency, pixels=pixels, beams=beams)
+    )
 
 
 def _wish(options: Mapping[str, Any]) -> Wish:

@@ -104,7 +104,9 @@ def best_architecture(model: Model) -> Architecture:
     try:
         return architecture_of(model)
     except NoAnswer:
-        counts = {part: facts["params"].value for part, facts in model.parts.items() if "params" in facts}
+        counts = {
+            part: int(facts["params"].value or 0) for part, facts in model.parts.items() if "params" in facts
+        }
         if counts:
             return architecture_of_parts(model.slug, counts, model.task)
         published = model.params_published.value or model.params_total.value
