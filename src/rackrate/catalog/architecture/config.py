@@ -46,6 +46,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "shared_intermediate_size",
         "moe_shared_expert_intermediate_size",
     ),
+    "sliding_window_pattern": ("global_attn_every_n_layers",),
     "layer_types": ("layers_block_type", "block_types"),
     "first_k_dense_replace": ("num_dense_layers", "moe_layer_start_index"),
     "decoder_sparse_step": ("moe_layer_interval",),

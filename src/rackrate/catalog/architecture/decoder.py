@@ -23,6 +23,7 @@ from rackrate.catalog.architecture.mixing import read_mixers
 from rackrate.catalog.architecture.sheet import Sheet
 
 LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+"""Norms of a layer in the order in which families have them: those of two have the first two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ def _blocks(config: Config, traits: Traits, n_layers: int, width: int) -> list[F
 
 def _experts(config: Config, traits: Traits, n_experts: int) -> Experts:
     is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
-    size = config.count(traits.expert_size)
+    size = config.count(traits.expert_size, config.count("intermediate_size", 0) or None)
     shared = config.count("shared_expert_intermediate_size", 0)
     shared = shared or size * config.count("n_shared_experts", 0)
     return Experts(
