@@ -83,6 +83,8 @@ _ALL = (
     _ggml("Q4_K", 144, 256, "Q5_0"),
     _ggml("Q5_K", 176, 256, "Q5_1"),
     _ggml("Q6_K", 210, 256, "Q8_0"),
+    _ggml("IQ1_S", 50, 256, "IQ4_NL"),
+    _ggml("IQ1_M", 56, 256, "IQ4_NL"),
     _ggml("IQ2_XXS", 66, 256, "IQ4_NL"),
     _ggml("IQ2_XS", 74, 256, "IQ4_NL"),
     _ggml("IQ2_S", 82, 256, "IQ4_NL"),

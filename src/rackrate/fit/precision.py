@@ -16,7 +16,7 @@ from typing import Any
 from rackrate.catalog.architecture import Architecture, Tensor
 from rackrate.errors import UnknownName, nearest
 from rackrate.fit.formats import FORMATS
-from rackrate.fit.gguf_mix import RECIPES, types_of
+from rackrate.fit.gguf_mix import FUSED, RECIPES, Recipe, Shape, types_of
 
 LINEAR = frozenset({"attention", "mlp", "experts", "recurrent"})
 """Roles of the linear layers: what weight quantisation narrows."""
@@ -75,25 +75,52 @@ class Precision:
 
 
 def _gguf_bytes(tensor: Tensor, arch: Architecture, name: str) -> float:
-    """Return the bytes in a GGUF file: vectors and routers in 32 bit, the rest by the recipe."""
+    """Return the bytes in a GGUF file: vectors, places and routers in 32 bit, the rest by the recipe."""
     recipe = RECIPES[name]
     if tensor.part in ("vision", "audio"):
         return FORMATS["fp16"].bytes_of(tensor.rows, tensor.cols) * tensor.count  # a file of its own
-    if not tensor.is_matrix or tensor.role == "router":
+    if not tensor.is_matrix or tensor.role == "router" or tensor.name in _NEVER_NARROWED:
         return FORMATS["fp32"].bytes_of(tensor.rows, tensor.cols) * tensor.count
+    shape = _shape_of(arch)
     if tensor.role in ("embedding", "head"):
-        is_output = tensor.role == "head" or not any(t.role == "head" for t in arch.tensors)
-        kind = recipe.output if is_output else recipe.base
-        return FORMATS[kind].bytes_of(tensor.rows, tensor.cols) * tensor.count
+        return sum(
+            FORMATS[kind].bytes_of(tensor.rows, tensor.cols) * tensor.count
+            for kind in _outer_types(tensor, arch, recipe, shape)
+        )
     if tensor.role == "experts" and name == "mxfp4":
         return FORMATS["mxfp4"].bytes_of(tensor.rows, tensor.cols) * tensor.count
     n_layers = min(tensor.count, arch.main.n_layers)
-    queries = arch.main.n_heads / max(arch.main.n_kv_heads, 1)
-    types = types_of(recipe, tensor.name, n_layers, queries)
+    is_fused = arch.model_type in _FUSED and tensor.name in ("attn_q", "attn_k", "attn_v")
+    types = types_of(recipe, FUSED if is_fused else tensor.name, n_layers, shape)
     a_layer = tensor.count / max(n_layers, 1)
     return sum(
         FORMATS[kind].bytes_of(tensor.rows, tensor.cols) * layers * a_layer for kind, layers in types.items()
     )
+
+
+_FUSED = frozenset({"falcon", "phi3", "phi", "phimoe", "gpt2", "gpt_neox", "bloom", "mpt", "dbrx", "gpt_bigcode"})
+"""Families whose files hold query, key and value projections as one matrix."""
+
+_NEVER_NARROWED = ("position_embd", "token_types", "attn_rel_b")
+
+
+def _shape_of(arch: Architecture) -> Shape:
+    main = arch.main
+    queries = main.n_heads / max(main.n_kv_heads, 1)
+    return Shape(main.n_layers, queries, main.n_experts, arch.model_type == "falcon")
+
+
+def _outer_types(tensor: Tensor, arch: Architecture, recipe: Recipe, shape: Shape) -> tuple[str, ...]:
+    """Return the types of an embedding or output matrix: two where one matrix is written twice."""
+    output = recipe.output
+    if tensor.cols % FORMATS[recipe.base].multiple or (shape.is_falcon and recipe.output == "Q6_K"):
+        output = "Q8_0"
+    if tensor.role == "head":
+        return (output,)
+    narrow = recipe.embedding or recipe.base
+    if any(t.role == "head" for t in arch.tensors):
+        return (narrow,)
+    return (narrow, output) if shape.is_falcon else (output,)  # Falcon's files carry both
 
 
 _NONE: frozenset[str] = frozenset()
