@@ -248,7 +248,7 @@ def _precision(arch: Architecture, wish: Wish) -> Precision:
     if wish.task == "qlora":
         return PRECISIONS["nf4-dq"]
     if arch.quantization:
-        return from_config(arch.quantization, arch.main.n_layers)
+        return from_config(arch.quantization, arch)
     return PRECISIONS["fp16" if arch.dtype == "fp16" else "bf16"]
 
 

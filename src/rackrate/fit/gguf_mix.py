@@ -208,9 +208,7 @@ RECIPES: Mapping[str, Recipe] = {
         "IQ3_S", value=(("Q4_K", _every),), down=(("Q4_K", _early_or_eight),), out="Q4_K", fused="Q4_K"
     ),
     "iq3_s": Recipe("IQ3_S", value=(("Q4_K", _many_queries),)),
-    "iq3_xs": Recipe(
-        "IQ3_S", value=(("Q4_K", _many_queries),), wide=(("IQ3_XXS", _middle),), keys="IQ3_XXS"
-    ),
+    "iq3_xs": Recipe("IQ3_S", value=(("Q4_K", _many_queries),), wide=(("IQ3_XXS", _middle),), keys="IQ3_XXS"),
     "iq3_xxs": Recipe(
         "IQ3_XXS",
         output="Q5_K",
@@ -254,30 +252,37 @@ def types_of(recipe: Recipe, name: str, n_layers: int, shape: Shape) -> dict[str
 
 def _type(recipe: Recipe, name: str, layer: int, shape: Shape) -> str:
     """Return the type of one layer's tensor."""
-    has_eight = shape.n_experts == EIGHT_EXPERTS
+    kind = ""
     if name == FUSED:
-        return recipe.fused or recipe.base
-    if name in _VALUES:
-        kind = _first(recipe.value, layer, shape) or recipe.base
-        if recipe.is_deepened and shape.n_layers == DEEP and shape.queries_per_key > 1:
-            kind = "Q5_K" if kind in _RAISED_WHEN_DEEP else kind
-        return recipe.eight_values if has_eight and recipe.eight_values else kind
-    if name == "attn_k" and has_eight and recipe.eight_values:
-        return recipe.eight_values
-    if name in ("attn_q", "attn_k"):
-        return recipe.keys or recipe.base
-    if name == "attn_output" and has_eight:
-        return recipe.eight_out or recipe.base
-    if name == "attn_output" and shape.is_falcon:
-        return "Q4_K" if recipe is RECIPES["q3_k_l"] else recipe.base
-    if name == "attn_output":
-        return recipe.out or recipe.base
-    choices: Choices = ()
-    if name.startswith("ffn_down"):
-        choices = recipe.down
+        kind = recipe.fused
+    elif name in _VALUES:
+        kind = _value_type(recipe, layer, shape)
+    elif name in ("attn_q", "attn_k"):
+        kind = recipe.keys
+        if name == "attn_k" and shape.n_experts == EIGHT_EXPERTS and recipe.eight_values:
+            kind = recipe.eight_values
+    elif name == "attn_output":
+        kind = _output_type(recipe, shape)
+    elif name.startswith("ffn_down"):
+        kind = _first(recipe.down, layer, shape)
     elif name.startswith(("ffn_gate", "ffn_up")):
-        choices = recipe.wide
-    return _first(choices, layer, shape) or recipe.base
+        kind = _first(recipe.wide, layer, shape)
+    return kind or recipe.base
+
+
+def _value_type(recipe: Recipe, layer: int, shape: Shape) -> str:
+    if shape.n_experts == EIGHT_EXPERTS and recipe.eight_values:
+        return recipe.eight_values
+    kind = _first(recipe.value, layer, shape) or recipe.base
+    is_deep = recipe.is_deepened and shape.n_layers == DEEP and shape.queries_per_key > 1
+    return "Q5_K" if is_deep and kind in _RAISED_WHEN_DEEP else kind
+
+
+def _output_type(recipe: Recipe, shape: Shape) -> str:
+    """Return the type of the attention's output projection; Falcon raises it in one recipe only."""
+    if shape.is_falcon:
+        return "Q4_K" if recipe is RECIPES["q3_k_l"] else ""
+    return recipe.eight_out if shape.n_experts == EIGHT_EXPERTS else recipe.out
 
 
 def _first(choices: Choices, layer: int, shape: Shape) -> str:
