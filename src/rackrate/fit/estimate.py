@@ -154,7 +154,9 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
 
 
 def _outside(engine: Engine, setup: Setup) -> list[Term]:
-    link = link_term(engine, setup.layout)
+    layout = setup.layout
+    is_shared = setup.is_training or max(layout.tensor, layout.pipeline, layout.expert) > 1
+    link = link_term(engine, layout) if is_shared else None  # copies of a model never speak to each other
     return [context_term(engine), *([link] if link else [])]
 
 
