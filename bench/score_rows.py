@@ -95,7 +95,7 @@ _QUANTITIES = (
     (r"(?:weights_bytes|weights_alloc_gib)", "weights_gib"),
     (r"kv_cache_bytes(?:_after)?", "kv_gib"),
     (r"train_between_steps_alloc_gib", "between_steps_gib"),
-    (r"(?:prefill_|decode_|train_|encoder_)?(?:peak_alloc|nvml_used)_gib", "peak_gib"),
+    (r"(?:prefill_|decode_|train_)?(?:peak_alloc|nvml_used)_gib", "peak_gib"),
 )
 _WORKLOADS = {"image-diffusion": "diffusion", "speech-to-text": "asr", "embedding": "inference"}
 _TYPES = {
@@ -104,10 +104,6 @@ _TYPES = {
     "BertConfig": "bert", "DistilBertConfig": "distilbert", "WhisperConfig": "whisper",
     "FluxTransformer2DModel": "flux",
 }  # fmt: skip
-_SKIPPED = {
-    "reserved": "what torch reserved is no footing of the model",
-    "full_logits": "logits of every position are no way to serve",
-}
 
 
 def _measurements(text: str, name: str) -> tuple[list[Row], list[str]]:
@@ -117,9 +113,10 @@ def _measurements(text: str, name: str) -> tuple[list[Row], list[str]]:
     for row in rows:
         quantity = row["quantity"]
         kind = next((to for pattern, to in _QUANTITIES if re.fullmatch(pattern, quantity)), None)
-        if kind is None:
+        if kind is None or "without VAE" in row["notes"] or "each block through" in row["notes"]:
             if quantity.endswith(("_gib", "_bytes")):
-                left_out[quantity] = left_out.get(quantity, 0) + 1
+                what = f"{quantity} of a transformer alone" if kind else quantity
+                left_out[what] = left_out.get(what, 0) + 1
             continue
         found.append(_measured(row, kind, configs, name))
     return found, [f"{name}: {count} rows of {what}" for what, count in left_out.items()]

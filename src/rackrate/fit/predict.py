@@ -14,7 +14,7 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
-from rackrate.fit.estimate import Estimate, estimate, sequence_memory
+from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.overhead import Card
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.pipeline import component_bytes
@@ -225,7 +225,9 @@ def layout_of(case: Case, arch: Architecture, task: str, style: Style) -> Layout
     said, n_gpus = case.settings, max(case.gpu_count, 1)
     if "tensor_parallel_size" in said:
         return Layout(tensor=int(said["tensor_parallel_size"]))
-    if task != "inference" and said.get("sharding") in (None, "ddp") and n_gpus > 1:
+    if task != "inference" and n_gpus > 1 and said.get("sharding") == "ddp":
+        return Layout(data=n_gpus)
+    if task != "inference" and n_gpus > 1 and "sharding" not in said:
         return Layout(pipeline=n_gpus)
     return default_layout(arch, find_engine(style.engine), task, n_gpus)
 
@@ -327,7 +329,8 @@ def _weights(case: Case, arch: Architecture, setup: Setup, style: Style) -> Pred
 
 def _peak(found: Estimate, style: Style) -> Total:
     if not style.counts_prefill:
-        return Total.of(t for t in found.terms if t.name in ("weights", "KV cache"))
+        held = ("weights", "KV cache", *(OUTSIDE[:2] if style.footing == "device" else ()))
+        return Total.of(term for term in found.terms if term.name in held)
     return found.total if style.footing == "device" else found.allocated
 
 
