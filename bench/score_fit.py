@@ -1,7 +1,7 @@
 """How right is the memory model? Predicts every row of files of measured cases, and scores itself and others.
 
     python bench/score_fit.py CASES.csv [CASES2.csv ...] [--json] [--worst N] [--no-peers]
-                              [--cross-validate] [--z] [--docs]
+                              [--cross-validate] [--z]
 
 See `score_rows` for what files may hold, `score_table` for what an error is, `score_peers` for the others.
 """
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from score_cross import Crossed, cross_validate
 from score_peers import Refused, peers
 from score_rows import Row, read_rows
 from score_table import Answer, Scored, class_of, scores
@@ -66,12 +67,14 @@ class Outcome:
         left_out: rows that are none, with the reason.
         by_name: the scored rows of us and of each other; None of one that is not installed.
         n_bare: rows whose model is known by its parameter count alone.
+        crossed: how we do on sources and models that the constants have not seen, where it was asked for.
     """
 
     files: list[str]
     left_out: list[str]
     by_name: dict[str, list[Scored] | None] = field(default_factory=dict)
     n_bare: int = 0
+    crossed: list[Crossed] = field(default_factory=list)
 
 
 def prepare(rows: Sequence[Row]) -> list[Prepared]:
@@ -165,13 +168,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument("--worst", type=int, default=5, metavar="N", help="worst rows of each class to list")
     parser.add_argument("--no-peers", action="store_true", help="score Rackrate alone")
+    parser.add_argument("--cross-validate", action="store_true", help="score groups that were held out")
     parser.add_argument("--z", action="store_true", help="list the rows outside their range")
     args = parser.parse_args(argv)
     try:
-        outcome, _ = run(args.cases, with_peers=not args.no_peers)
+        outcome, prepared = run(args.cases, with_peers=not args.no_peers)
     except (RackrateError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    if args.cross_validate:
+        outcome.crossed = [cross_validate(prepared, ours, by) for by in ("source", "model")]
     by_name = {name: rows and scores(rows) for name, rows in outcome.by_name.items()}
     if args.json:
         print(json.dumps(as_json(outcome, by_name), indent=1))

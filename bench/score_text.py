@@ -16,6 +16,7 @@ from score_table import (
     Score,
     Scored,
     ranges,
+    scores,
 )
 
 Scores = Mapping[str, Sequence[Score] | None]
@@ -135,6 +136,31 @@ def z_table(rows: Sequence[Scored]) -> str:
     return table(header, lines)
 
 
+def crossed_table(in_sample: Sequence[Score], crossed: Sequence[Any]) -> str:
+    """Return the errors on groups that were held out, beside those of the constants as they stand."""
+    columns = [{score.kind: score for score in scores(found.rows)} for found in crossed]
+    names = [f"{found.by}s held out" for found in crossed]
+    header = ["class", "n", "as it stands", *names]
+    rows = [
+        [score.kind, str(score.n), pair(score), *(pair(column[score.kind]) for column in columns)]
+        for score in in_sample
+    ]
+    lines = [table(header, rows)]
+    for found in crossed:
+        lines.append(
+            f"{found.n_groups} {found.by}s, each scored with the fitted constants set anew on the others. Of "
+            f"{len(found.rows)} rows {found.n_moved} depend on a fitted constant; {found.n_unheld} on one that "
+            f"no other {found.by} can set, which kept its value."
+        )
+    moves = crossed[0].moves if crossed else {}
+    lines.append(
+        "Fitted constants and the rows that each moves: "
+        + ", ".join(f"{name} {n}" if n >= 0 else f"{name} is no more" for name, n in moves.items() if n)
+        + "."
+    )
+    return "\n\n".join(lines)
+
+
 def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
     """Return all that a run found, as text."""
     rows = outcome.by_name[OURS]
@@ -145,6 +171,8 @@ def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
         "Median / 90th percentile of the error; an unanswered row counts 100%. " + ranges_line(rows),
         *(f"{name}: not installed" for name, found in by_name.items() if found is None),
     ]
+    if outcome.crossed:
+        parts.append("Cross-validation\n\n" + crossed_table(by_name[OURS] or (), outcome.crossed))
     if outcome.left_out:
         parts.append("Left out:\n" + "\n".join(f"  {line}" for line in outcome.left_out))
     if unanswered:
@@ -173,6 +201,17 @@ def as_json(outcome: Any, by_name: Scores) -> dict[str, Any]:
             name: None if found is None else [_score_dict(score) for score in found]
             for name, found in by_name.items()
         },
+        "cross_validation": [
+            {
+                "by": found.by,
+                "n_groups": found.n_groups,
+                "n_moved": found.n_moved,
+                "n_unheld": found.n_unheld,
+                "constants": found.moves,
+                "scores": [_score_dict(score) for score in scores(found.rows)],
+            }
+            for found in outcome.crossed
+        ],
         "rows": [row.to_dict() for row in outcome.by_name[OURS]],
     }
 

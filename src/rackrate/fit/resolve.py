@@ -24,8 +24,9 @@ from rackrate.errors import NoAnswer, UnknownName
 from rackrate.fit.cases import Case
 from rackrate.fit.overhead import DRIVER_FRAC, Card, usable_memory
 
-SAME_COUNT = 0.005
-"""How far a stated parameter count may be from that of a model whose name is only half said."""
+SAME_COUNT, LIKE_COUNT = 0.005, 0.10
+"""How far a stated parameter count may be from that of a model: whose name is only half said; whose name
+is said, and where the count may be that of one part (FLUX's transformer)."""
 
 UNKNOWN_GIB, UNKNOWN_SIGMA_GIB = 80.0, 30.0  # a card that nothing is said of: 24 to 141 GiB
 CLASS_SIGMA = 0.03  # of "a 24 GB card": 21.5 to 24 GiB were seen
@@ -65,12 +66,16 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
     if not billions:
         hint = "give its parameter count in params_b, or its config"
         raise NoAnswer(f"{case.model!r} is no model of the catalog and has no parameter count", hint=hint)
-    return _of_count(billions, case.model)
+    layers, heads = _LAYERS.search(case.note), _KV_HEADS.search(case.note)
+    return _of_count(billions, case.model, int(layers[1]) if layers else 0, int(heads[1]) if heads else 0)
+
+
+_LAYERS, _KV_HEADS = re.compile(r"\b(\d{1,3}) layers"), re.compile(r"\b(\d{1,3}) KV heads", re.IGNORECASE)
 
 
 @lru_cache(maxsize=256)
-def _of_count(billions: float, name: str) -> Architecture:
-    return architecture_of_count(billions * 1e9, name)
+def _of_count(billions: float, name: str, n_layers: int, n_kv_heads: int) -> Architecture:
+    return architecture_of_count(billions * 1e9, name, n_layers=n_layers, n_kv_heads=n_kv_heads)
 
 
 @lru_cache(maxsize=1024)
@@ -89,7 +94,8 @@ def model_for(name: str, params_b: float | None = None) -> Model | None:
             found = find_model(spelling)
         except UnknownName:
             continue
-        if _is_spelt(found, spelling) or _is_count(found, params_b):
+        allowed = LIKE_COUNT if _is_spelt(found, spelling) else SAME_COUNT
+        if _agrees(found, params_b, allowed):
             return found
     return None
 
@@ -111,14 +117,18 @@ def _is_spelt(model: Model, name: str) -> bool:
     return any(fold(known) == key or tokens(known) == words for known in model.spellings())
 
 
-def _is_count(model: Model, params_b: float | None) -> bool:
+def _agrees(model: Model, params_b: float | None, allowed: float) -> bool:
+    """Tell whether a stated count is that of the model; without one the name must be said in full."""
     if not params_b:
-        return False
+        return allowed == LIKE_COUNT
     try:
-        counted = architecture_of(model).n_params / 1e9
+        arch = architecture_of(model)
     except NoAnswer:
-        return False
-    return abs(counted / params_b - 1) <= SAME_COUNT
+        return allowed == LIKE_COUNT
+    counts = [arch.n_params]
+    if allowed == LIKE_COUNT:
+        counts += arch.params_by_part().values()
+    return any(abs(count / 1e9 / params_b - 1) <= allowed for count in counts)
 
 
 def count_in(name: str) -> float | None:
