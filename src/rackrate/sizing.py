@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
-from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count
+from rackrate.catalog.architecture import Architecture, read_config
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import find_model
@@ -68,7 +68,7 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(architecture_of(find_model(text)))
+    return Weights(best_architecture(find_model(text)))
 
 
 def _from_files(text: str) -> Weights:
@@ -285,7 +285,9 @@ def fits(
     if not 1 <= concurrency <= 65536:  # noqa: PLR2004 - beyond any engine
         raise BadQuantity(f"concurrency {concurrency} is not 1 to 65,536", hint="give sequences at once")
     setup = setup_for(weights, n_gpus, wish or _wish(options))
-    return solve(weights.arch, card, setup, Load(parse_tokens(context), concurrency, pixels, beams))
+    return solve(
+        weights.arch, card, setup, Load(parse_tokens(context), concurrency, pixels=pixels, beams=beams)
+    )
 
 
 def _wish(options: Mapping[str, Any]) -> Wish:
@@ -328,7 +330,7 @@ def best_choice(
     """
     found = find_model(model)
     try:
-        weights = Weights(architecture_of(found))
+        weights = Weights(best_architecture(found))
     except NoAnswer as error:
         return Choice(found.slug, found.name, None, why_not=error.message)
     load = _fair_load(weights.arch, context, concurrency)
