@@ -14,7 +14,7 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
-from rackrate.fit.estimate import Estimate, estimate, sequence_memory
+from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.overhead import Card
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.pipeline import component_bytes
@@ -22,7 +22,7 @@ from rackrate.fit.precision import Precision, find_precision
 from rackrate.fit.setup import Load, Setup, default_layout
 from rackrate.fit.solve import probability
 from rackrate.fit.term import GIB, Z90, Total
-from rackrate.fit.training import Training
+from rackrate.fit.training import Training, gradient_gib
 from rackrate.fit.weights import weight_bytes
 
 
@@ -63,6 +63,7 @@ class Style:
         offloads_checkpoints: whether layers' checkpoints wait on the host.
         has_dropout: of LoRA.
         counts_prefill: whether the prompt's activations are in the peak.
+        label_count: classes that a training's loss is over; 0 for the vocabulary.
     """
 
     engine: str
@@ -74,6 +75,7 @@ class Style:
     offloads_checkpoints: bool = False
     has_dropout: bool = True
     counts_prefill: bool = True
+    label_count: int = 0
 
 
 STYLES: Mapping[str, Style] = {
@@ -115,7 +117,13 @@ def style_of(case: Case) -> Style:
     return _PLAIN
 
 
-def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None = None) -> Prediction:
+def predict(
+    case: Case,
+    arch: Architecture,
+    card: Card,
+    room_gib: float | None = None,
+    style: Style | None = None,
+) -> Prediction:
     """Return what the model expects of a case.
 
     Args:
@@ -123,11 +131,12 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
         arch: the model that it names.
         card: the memory of one of its GPUs.
         room_gib: the KV room that the same run had, where it was measured: tokens follow from it.
+        style: of the tool, where one knows better than its name tells.
 
     Raises:
         UnknownName: a quantity, engine or precision that nothing here predicts.
     """
-    style = style_of(case)
+    style = style or style_of(case)
     setup, load = setup_of(case, arch, style)
     if case.quantity == "weights_gib":
         return _weights(case, arch, setup, style)
@@ -140,6 +149,8 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
         return _cache(case, arch, card, found, style)
     if case.quantity == "kv_tokens":
         return _tokens(found, arch, setup, room_gib)
+    if case.quantity == "between_steps_gib":
+        return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
         return _of_terms(found, *_TERMS[case.quantity])
     raise UnknownName("quantity", case.quantity, nearest(case.quantity, QUANTITIES) or QUANTITIES)
@@ -152,8 +163,18 @@ _TERMS = {
     "compute_gib": ("compute buffer",),
     "cuda_graph_gib": ("CUDA graphs",),
 }
-QUANTITIES = ("weights_gib", "peak_gib", "kv_gib", "kv_tokens", "fits", "oom", *_TERMS)
+QUANTITIES = (
+    "weights_gib", "peak_gib", "kv_gib", "kv_tokens", "between_steps_gib", "fits", "oom", *_TERMS,
+)  # fmt: skip
 """What can be predicted of a case."""
+
+
+def _between_steps(found: Estimate, arch: Architecture, setup: Setup) -> Prediction:
+    """Return weights, optimiser and the last step's gradients: what training holds between two steps."""
+    states = Total.of(term for term in found.terms if term.name in ("weights", "optimiser", "adapters"))
+    how = replace(setup.training or Training(method=setup.task), is_foreach=False)
+    gradients = gradient_gib(arch, how, setup.layout)
+    return Prediction(float(states.gib + gradients), float(states.sigma_gib + 0.01 * gradients))
 
 
 def _cache(case: Case, arch: Architecture, card: Card, found: Estimate, style: Style) -> Prediction:
@@ -209,7 +230,9 @@ def layout_of(case: Case, arch: Architecture, task: str, style: Style) -> Layout
     said, n_gpus = case.settings, max(case.gpu_count, 1)
     if "tensor_parallel_size" in said:
         return Layout(tensor=int(said["tensor_parallel_size"]))
-    if task != "inference" and said.get("sharding") in (None, "ddp") and n_gpus > 1:
+    if task != "inference" and n_gpus > 1 and said.get("sharding") == "ddp":
+        return Layout(data=n_gpus)
+    if task != "inference" and n_gpus > 1 and "sharding" not in said:
         return Layout(pipeline=n_gpus)
     return default_layout(arch, find_engine(style.engine), task, n_gpus)
 
@@ -280,6 +303,7 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
         has_dropout=style.has_dropout,
         rank=int(said.get("lora_rank", 16)),
         targets=() if targets == "all-linear" else _target_names(targets),
+        label_count=style.label_count,
     )
 
 
@@ -310,7 +334,8 @@ def _weights(case: Case, arch: Architecture, setup: Setup, style: Style) -> Pred
 
 def _peak(found: Estimate, style: Style) -> Total:
     if not style.counts_prefill:
-        return Total.of(t for t in found.terms if t.name in ("weights", "KV cache"))
+        held = ("weights", "KV cache", *(OUTSIDE[:2] if style.footing == "device" else ()))
+        return Total.of(term for term in found.terms if term.name in held)
     return found.total if style.footing == "device" else found.allocated
 
 
