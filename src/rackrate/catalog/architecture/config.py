@@ -58,6 +58,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "mamba_n_groups": ("n_groups", "mamba_ngroups"),
     "mamba_dt_rank": ("time_step_rank",),
     "mamba_conv_bias": ("use_conv_bias",),
+    "moe_latent_size": ("routed_expert_hidden_size",),
     "mtp_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers"),
 }
 """Other names of a number of a language model, by the name that our readers use."""

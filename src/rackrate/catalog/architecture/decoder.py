@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rackrate.catalog.architecture.anatomy import Cache, Stack, Tensor
 from rackrate.catalog.architecture.config import Config
@@ -101,8 +101,11 @@ def _write_layers(
 
 def caches_of(mixers: Sequence[Mixer | None]) -> tuple[Cache, ...]:
     """Return what layers remember, those that remember alike as one entry."""
-    found = (mixer.caches(n) for mixer, n in Counter(mixers).items() if mixer is not None)
-    return tuple(cache for caches in found for cache in caches)
+    n_layers: Counter[Cache] = Counter()
+    for mixer, n in Counter(mixers).items():
+        if mixer is not None:
+            n_layers.update(dict.fromkeys(mixer.caches(1), n))
+    return tuple(replace(cache, n_layers=n) for cache, n in n_layers.items())
 
 
 def stack_of(
