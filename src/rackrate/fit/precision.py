@@ -131,8 +131,10 @@ _ALL = (
     Precision("fp32", "fp32", rest="fp32", error_frac=0.003),
     Precision("bf16", "bf16", error_frac=0.003),
     Precision("fp16", "fp16", rest="fp16", error_frac=0.003),
-    Precision("fp8", "fp8"),
-    Precision("fp8-block", "fp8-block"),
+    # Published FP8 checkpoints of hybrid models leave the recurrent layers alone (33.66 GiB measured for
+    # Qwen3.6-27B, 33.5 by this rule, 28.3 without it).
+    Precision("fp8", "fp8", narrowed=LINEAR - {"recurrent"}),
+    Precision("fp8-block", "fp8-block", narrowed=LINEAR - {"recurrent"}),
     Precision("int8", "int8"),
     Precision("int4", "int4-g128", rest="fp16"),
     Precision("int4-g32", "int4-g32", rest="fp16"),

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
 from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model
@@ -33,11 +34,14 @@ CLASS_SIGMA = 0.03  # of "a 24 GB card": 21.5 to 24 GiB were seen
 FAMILY_SIGMA = 0.004  # of one that may be any of a family: SXM and PCIe boards differ by 0.3 %
 
 _REMARKS = re.compile(r"\([^)]*\)|\[[^\]]*\]")
-_KINDS = re.compile(r"\b(?:pipeline|training|class|model|finetun\w*|fine-tun\w*|lora|inference|server)\b.*", re.I)
-_TUNED = re.compile(
-    r"[-_ ](?:instruct|chat|it|base|hf|gguf|awq|gptq|fp8|int4|bnb-4bit|nf4|dynamic|uncensored)\b.*$", re.I
+_KINDS = re.compile(
+    r"\b(?:pipeline|training|class|model|finetun\w*|fine-tun\w*|lora|inference|server)\b.*", re.IGNORECASE
 )
-_COUNT = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)\s?b(?![\w.])", re.I)
+_TUNED = re.compile(
+    r"[-_ ](?:instruct|chat|it|base|hf|gguf|awq|gptq|fp8|int4|bnb-4bit|nf4|dynamic|uncensored)\b.*$",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)\s?b(?![\w.])", re.IGNORECASE)
 
 
 def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Architecture:
@@ -59,7 +63,7 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
     model = model_for(case.model, case.params_b)
     if model:
         try:
-            return architecture_of(model)
+            return _as_counted(best_architecture(model), case.params_b)
         except NoAnswer:
             pass  # the catalog knows its name and not its numbers
     billions = case.params_b or count_in(case.model)
@@ -68,6 +72,17 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
         raise NoAnswer(f"{case.model!r} is no model of the catalog and has no parameter count", hint=hint)
     layers, heads = _LAYERS.search(case.note), _KV_HEADS.search(case.note)
     return _of_count(billions, case.model, int(layers[1]) if layers else 0, int(heads[1]) if heads else 0)
+
+
+def _as_counted(arch: Architecture, billions: float | None) -> Architecture:
+    """Return the model as a tool built it whose count shows that it did not tie the output matrix."""
+    table = next((t for t in arch.tensors if t.name == "token_embd"), None)
+    if not billions or table is None or any(t.role == "head" for t in arch.tensors):
+        return arch
+    untied = (arch.n_params + table.n_params) / 1e9
+    if abs(untied / billions - 1) > SAME_COUNT or abs(arch.n_params / 1e9 / billions - 1) <= SAME_COUNT:
+        return arch
+    return replace(arch, tensors=(*arch.tensors, replace(table, name="output", role="head")))
 
 
 _LAYERS, _KV_HEADS = re.compile(r"\b(\d{1,3}) layers"), re.compile(r"\b(\d{1,3}) KV heads", re.IGNORECASE)
@@ -169,7 +184,7 @@ def card_for(text: str, hint: str = "") -> Card:
             if stated:
                 return Card(match.slug, float(stated[1]), 0.02, "as the source saw it", "the case", is_a100)
             return _of_members(match.slug, members)
-    memory = re.search(r"(\d+(?:\.\d+)?)(?:\s?\+\s?\d+)*\s?(?:GB|GiB|G)\b", plain, re.I)
+    memory = re.search(r"(\d+(?:\.\d+)?)(?:\s?\+\s?\d+)*\s?(?:GB|GiB|G)\b", plain, re.IGNORECASE)
     if memory:
         return _of_class(plain, float(memory[1]))
     how = f"nothing is known of {text!r}: {UNKNOWN_GIB:g} GiB are taken" if text else "no card was named"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -96,7 +97,8 @@ def _with_language(top: Config, kind: Family, level: Config, text_kind: Family) 
     """Read the language model at one level of a config, of one family."""
     tied = top.get("tie_word_embeddings", level.get("tie_word_embeddings", text_kind.traits.tied))
     architectures = top.words("architectures") if top.get("architectures") else []
-    has_head = not (architectures and architectures[0].endswith("Model"))
+    is_bare = bool(architectures) and re.search(r"(?<!Head)Model$", str(architectures[0]))
+    has_head = not is_bare
     level, traits = in_common_words(level, text_kind.quirk, text_kind.traits)
     made = read_decoder(level, traits, tied=bool(tied), has_head=has_head)
     return Architecture(
