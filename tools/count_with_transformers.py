@@ -40,7 +40,7 @@ ROLES = (
     ("recurrent", r"linear_attn|[Mm]amba|Mixer|Delta|Lightning|ShortConv|RecurrentBlock"),
     ("attention", r"[Aa]tt|query|key|value"),
 )
-SMALL_MATRIX = re.compile(r"shared_expert_gate|conv")
+SMALL_MATRIX = re.compile(r"shared_expert_gate|classifier")
 LEARNED = re.compile(r"correction_bias|expert_bias")
 
 

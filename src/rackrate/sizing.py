@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from rackrate.catalog.aliases import family_members, match_gpu
-from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count
+from rackrate.catalog.architecture import Architecture, read_config
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import find_model
@@ -73,7 +73,7 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(architecture_of(find_model(text)))
+    return Weights(best_architecture(find_model(text)))
 
 
 def _exists(text: str) -> bool:
@@ -323,8 +323,8 @@ def fits(
     load = Load(
         parse_tokens(context),
         _count(concurrency, "concurrency", MOST_AT_ONCE),
-        _count(pixels, "pixels", 1 << 32),
-        _count(beams, "beams", MOST_AT_ONCE),
+        pixels=_count(pixels, "pixels", 1 << 32),
+        beams=_count(beams, "beams", MOST_AT_ONCE),
     )
     weights = model if isinstance(model, Weights) else find_weights(model)
     card, n_gpus = find_card(gpu)
@@ -372,7 +372,7 @@ def best_choice(
     """
     found = find_model(model)
     try:
-        weights = Weights(architecture_of(found))
+        weights = Weights(best_architecture(found))
     except NoAnswer as error:
         return Choice(found.slug, found.name, None, why_not=error.message)
     load = _fair_load(weights.arch, context, concurrency)

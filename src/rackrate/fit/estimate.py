@@ -65,7 +65,7 @@ def estimate(arch: Architecture, card: Card, setup: Setup, load: Load) -> Estima
         terms = _training(arch, setup, load)
     elif arch.task == "image":
         terms = _with_overheads(setup, diffusion_terms(
-            arch, setup.precision, load.pixels, load.concurrency, setup.offload
+            arch, setup.precision, load.pixels, load.frames, load.concurrency, setup.offload
         ))  # fmt: skip
     elif arch.task == "asr":
         terms = _with_overheads(setup, speech_terms(

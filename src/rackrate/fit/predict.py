@@ -191,7 +191,12 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
     context = case.context or (512 if task == "inference" else 2048)
     if not style.counts_prefill:
         setup = replace(setup, max_num_batched_tokens=1)
-    return setup, Load(context, case.batch or 1)
+    return setup, Load(context, case.batch or 1, pixels=_pixels(arch), frames=int(said.get("n_frames", 1)))
+
+
+def _pixels(arch: Architecture) -> int:
+    """Return the usual size of what a pipeline makes: a megapixel, or 480 x 720 for video."""
+    return 480 * 720 if "video" in arch.name else 1024 * 1024
 
 
 def _kv(said: Mapping[str, str]) -> str:

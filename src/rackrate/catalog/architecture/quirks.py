@@ -244,6 +244,17 @@ def _lfm2(config: Config, traits: Traits) -> Said:
     return {"intermediate_size": size, "tie_word_embeddings": tied}, traits
 
 
+def _albert(config: Config, traits: Traits) -> Said:
+    """Layers of a group share their weights, so there are as many as groups."""
+    n_groups = config.count("num_hidden_groups", 1) * config.count("inner_group_num", 1)
+    return {"num_hidden_layers": n_groups}, traits
+
+
+def _modernbert(config: Config, traits: Traits) -> Said:
+    """A switch gives its norms biases."""
+    return {}, replace(traits, norm="layer" if config.flag("norm_bias") else "layer-no-bias")
+
+
 def _nas(config: Config, traits: Traits) -> Said:
     """DeciLM and Nemotron-NAS: each layer has its own numbers, or lacks attention or the block."""
     blocks = config.get("block_configs")
@@ -267,6 +278,7 @@ def _is_off(part: Mapping[str, Any]) -> bool:
 
 
 QUIRKS: Mapping[str, Quirk] = {
+    "albert": _albert,
     "falcon": _falcon,
     "gemma4": _gemma4,
     "glm_dsa": _glm_dsa,
@@ -281,6 +293,7 @@ QUIRKS: Mapping[str, Quirk] = {
     "mimo": _mimo,
     "minimax": _minimax,
     "mllama": _mllama,
+    "modernbert": _modernbert,
     "mpt": _mpt,
     "multi_query": _multi_query,
     "nas": _nas,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rackrate.catalog.architecture import media
+from rackrate.catalog.architecture import encoders, media
 from rackrate.catalog.architecture.anatomy import Architecture
 from rackrate.catalog.architecture.config import Config
 from rackrate.catalog.architecture.decoder import read_decoder
@@ -143,7 +143,9 @@ def _tower(section: Mapping[str, Any], kind: Family) -> Family:
 READERS: Mapping[str, Callable[[Config, Family], Architecture]] = {
     "decoder": _language,
     "seeing": _seeing,
-    "bert": media.bert,
+    "encoder": encoders.encoder,
+    "t5": encoders.t5,
+    "bart": encoders.bart,
     "whisper": media.whisper,
     "flux": media.flux,
 }
