@@ -33,11 +33,14 @@ CLASS_SIGMA = 0.03  # of "a 24 GB card": 21.5 to 24 GiB were seen
 FAMILY_SIGMA = 0.004  # of one that may be any of a family: SXM and PCIe boards differ by 0.3 %
 
 _REMARKS = re.compile(r"\([^)]*\)|\[[^\]]*\]")
-_KINDS = re.compile(r"\b(?:pipeline|training|class|model|finetun\w*|fine-tun\w*|lora|inference|server)\b.*", re.I)
-_TUNED = re.compile(
-    r"[-_ ](?:instruct|chat|it|base|hf|gguf|awq|gptq|fp8|int4|bnb-4bit|nf4|dynamic|uncensored)\b.*$", re.I
+_KINDS = re.compile(
+    r"\b(?:pipeline|training|class|model|finetun\w*|fine-tun\w*|lora|inference|server)\b.*", re.IGNORECASE
 )
-_COUNT = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)\s?b(?![\w.])", re.I)
+_TUNED = re.compile(
+    r"[-_ ](?:instruct|chat|it|base|hf|gguf|awq|gptq|fp8|int4|bnb-4bit|nf4|dynamic|uncensored)\b.*$",
+    re.IGNORECASE,
+)
+_COUNT = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)\s?b(?![\w.])", re.IGNORECASE)
 
 
 def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Architecture:
@@ -169,7 +172,7 @@ def card_for(text: str, hint: str = "") -> Card:
             if stated:
                 return Card(match.slug, float(stated[1]), 0.02, "as the source saw it", "the case", is_a100)
             return _of_members(match.slug, members)
-    memory = re.search(r"(\d+(?:\.\d+)?)(?:\s?\+\s?\d+)*\s?(?:GB|GiB|G)\b", plain, re.I)
+    memory = re.search(r"(\d+(?:\.\d+)?)(?:\s?\+\s?\d+)*\s?(?:GB|GiB|G)\b", plain, re.IGNORECASE)
     if memory:
         return _of_class(plain, float(memory[1]))
     how = f"nothing is known of {text!r}: {UNKNOWN_GIB:g} GiB are taken" if text else "no card was named"
