@@ -11,8 +11,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from rackrate.catalog.aliases import family_members, match_gpu
 from rackrate.catalog.architecture import Architecture, read_config
@@ -20,10 +21,11 @@ from rackrate.catalog.architecture.bare import architecture_of_count, best_archi
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import find_model
-from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError
+from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError, nearest
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
+from rackrate.fit.pipeline import OFFLOADS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
 from rackrate.fit.setup import Load, Setup, choose_engine, default_layout
 from rackrate.fit.solve import SURE, Fit, solve
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from rackrate.checkpoint import Header
 
 LARGEST_COUNT = 1024
+LARGEST_GIB = 4096  # of one card
+LONGEST = 1 << 30  # tokens: beyond any model
+MOST_AT_ONCE = 65_536  # sequences: beyond any engine
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def find_weights(what: str) -> Weights:
     text = what.strip()
     if text.startswith("hf:"):
         return _from_hub(text.removeprefix("hf:"))
-    if re.match(r"https?://", text) or Path(text).exists():
+    if re.match(r"https?://", text) or _exists(text):
         return _from_files(text)
     count = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bm])", text, re.IGNORECASE)
     if count:
@@ -69,6 +74,13 @@ def find_weights(what: str) -> Weights:
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
     return Weights(best_architecture(find_model(text)))
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # longer than a file's name may be, or with a NUL
+        return False
 
 
 def _from_files(text: str) -> Weights:
@@ -122,11 +134,13 @@ def find_card(text: str) -> tuple[Card, int]:
         UnknownName: no such GPU.
         BadQuantity: a count that is none.
     """
-    name, _, count = text.partition(":")
-    n_gpus = _whole(count, "GPU count") if count else 1
+    name, colon, count = text.partition(":")
+    n_gpus = _whole(count, "GPU count") if colon else 1
     memory = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*gi?b\s*", name, re.IGNORECASE)
     if memory:
         gib = float(memory[1])
+        if not 0 < gib <= LARGEST_GIB:
+            raise BadQuantity(f"memory {name!r} is not above 0 and at most {LARGEST_GIB} GiB", hint="24GiB")
         return Card(f"{gib:g} GiB", gib, 0.0, "as given", "you"), n_gpus
     slug = match_gpu(name).slug
     members = [m for m in family_members(slug) if m in slugs("gpus")] if slug else []
@@ -146,12 +160,12 @@ def parse_tokens(text: str | int) -> int:
     """Read a number of tokens: `8192`, `8k` (8,192), `128K`, `1M`.
 
     Raises:
-        BadQuantity: not of that form, or below 1.
+        BadQuantity: not of that form, below 1 or beyond any model.
     """
-    match = re.fullmatch(r"\s*([\d_,]+(?:\.\d+)?)\s*([km]?)\s*", str(text), re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d[\d_,]*(?:\.\d+)?)\s*([km]?)\s*", str(text), re.IGNORECASE)
     scale = {"": 1, "k": 1024, "m": 1024 * 1024}[match[2].lower()] if match else 0
     tokens = float(match[1].replace(",", "").replace("_", "")) * scale if match else 0
-    if tokens < 1 or tokens != int(tokens):
+    if not 1 <= tokens <= LONGEST or tokens != int(tokens):
         raise BadQuantity(f"context {text!r} is no number of tokens", hint="write it like 8192 or 8k")
     return int(tokens)
 
@@ -190,6 +204,32 @@ class Wish:
     offload: str = "none"
     training: Training | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("task", "precision", "kv", "engine", "offload"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str):
+                raise UsageError(f"{name} {value!r} is not a name", hint="give it as text")
+        for name in ("tensor", "pipeline", "max_num_seqs", "max_num_batched_tokens"):
+            if getattr(self, name) != 0:
+                _count(getattr(self, name), name, 1 << 24)
+        if not isinstance(self.memory_fraction, (int, float)) or not 0 <= self.memory_fraction <= 1:
+            what = f"memory fraction {self.memory_fraction!r} is not above 0 and at most 1"
+            raise BadQuantity(what, hint="vLLM's default is 0.9")
+        if self.offload not in OFFLOADS:
+            raise UnknownName("offload", self.offload, nearest(self.offload, OFFLOADS) or OFFLOADS)
+
+
+def _count(value: object, what: str, most: int) -> int:
+    """Return a whole number of 1 to `most`.
+
+    Raises:
+        BadQuantity: anything else.
+    """
+    number = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
+    if not 1 <= number <= most:
+        raise BadQuantity(f"{what} {value!r} is no whole number of 1 to {most:,}", hint="write it like 4")
+    return number
+
 
 def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
     """Return the full set-up that a wish leaves to the defaults.
@@ -227,8 +267,8 @@ def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
 
 
 def _asked_layout(arch: Architecture, wish: Wish, n_gpus: int) -> Layout:
-    tensor = wish.tensor or n_gpus // max(wish.pipeline, 1)
-    pipeline = wish.pipeline or n_gpus // tensor
+    tensor = wish.tensor or max(n_gpus // max(wish.pipeline, 1), 1)
+    pipeline = wish.pipeline or max(n_gpus // tensor, 1)
     if tensor * pipeline != n_gpus:
         raise UsageError(
             f"tensor parallel {tensor} x pipeline {pipeline} is not {n_gpus} GPUs",
@@ -248,7 +288,7 @@ def _precision(arch: Architecture, wish: Wish) -> Precision:
     if wish.task == "qlora":
         return PRECISIONS["nf4-dq"]
     if arch.quantization:
-        return from_config(arch.quantization, arch.main.n_layers)
+        return from_config(arch.quantization, arch)
     return PRECISIONS["fp16" if arch.dtype == "fp16" else "bf16"]
 
 
@@ -280,14 +320,16 @@ def fits(
         BadQuantity: a number that cannot be.
         UsageError: values that do not go together.
     """
+    load = Load(
+        parse_tokens(context),
+        _count(concurrency, "concurrency", MOST_AT_ONCE),
+        pixels=_count(pixels, "pixels", 1 << 32),
+        beams=_count(beams, "beams", MOST_AT_ONCE),
+    )
     weights = model if isinstance(model, Weights) else find_weights(model)
     card, n_gpus = find_card(gpu)
-    if not 1 <= concurrency <= 65536:  # noqa: PLR2004 - beyond any engine
-        raise BadQuantity(f"concurrency {concurrency} is not 1 to 65,536", hint="give sequences at once")
     setup = setup_for(weights, n_gpus, wish or _wish(options))
-    return solve(
-        weights.arch, card, setup, Load(parse_tokens(context), concurrency, pixels=pixels, beams=beams)
-    )
+    return solve(weights.arch, card, setup, load)
 
 
 def _wish(options: Mapping[str, Any]) -> Wish:

@@ -43,6 +43,8 @@ def component_bytes(arch: Architecture, precision: Precision) -> dict[str, float
     parts: dict[str, float] = {}
     for tensor in arch.tensors:
         stored = PRECISIONS[precision.rest] if tensor.part in _NOT_NARROWED else precision
+        if precision.recipe and tensor.part == "text_encoder_2":
+            stored = PRECISIONS["gguf:q8_0"]  # what GGUF pipelines ship: 5,061 MiB with CLIP, measured
         if _is_kept_wide(tensor, precision):
             stored = PRECISIONS["fp32"]
         parts[tensor.part] = parts.get(tensor.part, 0.0) + stored.bytes_of(tensor, arch)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
 from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model
@@ -62,7 +63,7 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
     model = model_for(case.model, case.params_b)
     if model:
         try:
-            return architecture_of(model)
+            return _as_counted(best_architecture(model), case.params_b)
         except NoAnswer:
             pass  # the catalog knows its name and not its numbers
     billions = case.params_b or count_in(case.model)
@@ -71,6 +72,17 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
         raise NoAnswer(f"{case.model!r} is no model of the catalog and has no parameter count", hint=hint)
     layers, heads = _LAYERS.search(case.note), _KV_HEADS.search(case.note)
     return _of_count(billions, case.model, int(layers[1]) if layers else 0, int(heads[1]) if heads else 0)
+
+
+def _as_counted(arch: Architecture, billions: float | None) -> Architecture:
+    """Return the model as a tool built it whose count shows that it did not tie the output matrix."""
+    table = next((t for t in arch.tensors if t.name == "token_embd"), None)
+    if not billions or table is None or any(t.role == "head" for t in arch.tensors):
+        return arch
+    untied = (arch.n_params + table.n_params) / 1e9
+    if abs(untied / billions - 1) > SAME_COUNT or abs(arch.n_params / 1e9 / billions - 1) <= SAME_COUNT:
+        return arch
+    return replace(arch, tensors=(*arch.tensors, replace(table, name="output", role="head")))
 
 
 _LAYERS, _KV_HEADS = re.compile(r"\b(\d{1,3}) layers"), re.compile(r"\b(\d{1,3}) KV heads", re.IGNORECASE)
