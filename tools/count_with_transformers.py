@@ -33,25 +33,23 @@ PARTS = (
     ("vision", r"vision|visual|multi_modal_projector|multimodal_projector|connector|mlp1\."),
 )
 ROLES = (
-    ("conv", r"conv"),
-    ("mlp", r"shared_(expert|mlp)(?!_gate)|shared_experts|residual_mlp"),
-    ("router", r"router|\bgate\.(weight|wg)|shared_expert_gate|correction_bias|expert_bias|\.gate\.weight"),
+    ("conv", r"conv_?[123]d|Conv[123]d|patch_embed|patch_conv"),
+    ("mlp", r"shared_(expert|mlp)(?!_gate)|residual_mlp"),
+    ("router", r"router|\bgate\.weight|\bgate\.wg|shared_expert_gate|correction_bias|expert_bias"),
     ("experts", r"experts"),
-    (
-        "recurrent",
-        r"linear_attn|mamba|mixer\.(in|out|x|dt)_proj|ssm|recurrent|temporal_block\.linear",
-    ),
-    ("attention", r"att|query|key|value|qkv|\bc_proj(?<!mlp\.c_proj)"),
+    ("recurrent", r"linear_attn|[Mm]amba|Mixer|Delta|Lightning|ShortConv|RecurrentBlock"),
+    ("attention", r"[Aa]tt|query|key|value"),
 )
 SMALL_MATRIX = re.compile(r"shared_expert_gate|conv")
 LEARNED = re.compile(r"correction_bias|expert_bias")
 
 
-def role_of(name: str, tensor: Any, owner: Any, head: Any) -> str:
-    """Return the role of a parameter, from its shape, its module and its name."""
+def role_of(name: str, tensor: Any, owners: list[Any], head: Any) -> str:
+    """Return the role of a parameter, from its shape, its name and the modules that it stands in."""
     from torch import nn  # noqa: PLC0415  (an environment of its own)
 
-    if isinstance(owner, nn.Embedding) or re.search(r"embed_positions|position_embedding|pos_embed", name):
+    owner = owners[-1]
+    if isinstance(owner, nn.Embedding) or re.search(r"embed_positions|position_embedding|pos_emb", name):
         return "embedding"
     if name.endswith(("bias", "A_log")):
         return "norm"
@@ -59,16 +57,20 @@ def role_of(name: str, tensor: Any, owner: Any, head: Any) -> str:
         return "norm"
     if owner is head:
         return "head"
-    return next((role for role, pattern in ROLES if re.search(pattern, name)), "mlp")
+    # The classes within a layer tell attention from recurrence where the names do not.
+    depth = max((i for i, part in enumerate(name.split(".")) if part.isdigit()), default=-1)
+    inside = [type(module).__name__ for module in owners[depth + 2 :]]
+    where = " ".join([name, *inside])
+    return next((role for role, pattern in ROLES if re.search(pattern, where)), "mlp")
 
 
-def tensors_of(model: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yield each parameter and learned buffer once, with the module that owns it."""
+def tensors_of(model: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    """Yield each parameter and learned buffer once, with the modules around it, the innermost last."""
     modules = dict(model.named_modules())
-    yield from ((name, p, modules[name.rpartition(".")[0]]) for name, p in model.named_parameters())
-    for name, buffer in model.named_buffers():
-        if LEARNED.search(name):
-            yield name, buffer, modules[name.rpartition(".")[0]]
+    learned = [(name, buffer) for name, buffer in model.named_buffers() if LEARNED.search(name)]
+    for name, tensor in [*model.named_parameters(), *learned]:
+        steps = name.split(".")[:-1]
+        yield name, tensor, [modules[".".join(steps[:n])] for n in range(len(steps) + 1)]
 
 
 def build(config: dict[str, Any]) -> Any:
@@ -94,11 +96,11 @@ def totals(model: Any) -> dict[str, int]:
     model.tie_weights()
     head = model.get_output_embeddings()
     found: Counter[str] = Counter()
-    for name, tensor, owner in tensors_of(model):
+    for name, tensor, owners in tensors_of(model):
         part = next((part for part, pattern in PARTS if re.search(pattern, name)), "")
         if model.config.is_encoder_decoder and re.match(r"(model\.)?encoder\.", name):
             part = "audio" if hasattr(model.config, "num_mel_bins") else "encoder"
-        role = role_of(name, tensor, owner, head)
+        role = role_of(name, tensor, owners, head)
         if part:
             role = f"{part} vectors" if role == "norm" else f"{part} tensors"
         found[role] += tensor.numel()

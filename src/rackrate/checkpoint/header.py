@@ -47,7 +47,8 @@ class Header:
         name: of the file, folder or hub repository.
         tensors: every tensor, in the order of the files; none twice within a component.
         config: the config.json beside the files (of a diffusion pipeline its model_index.json); of
-            GGUF the metadata, without arrays too long to be about layers. Empty when there is none.
+            GGUF the metadata, where arrays of text or of tokens are but counted (`LongArray`). Empty
+            when there is none.
         files: the weight files read, relative to the folder, in order.
         format: `safetensors` or `gguf`.
         component_configs: the config.json of each component of a pipeline; empty for one folder.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -238,6 +237,8 @@ def _all(place: Place, jobs: Sequence[tuple[str, str]]) -> dict[tuple[str, str],
         raise ImportRejected(f"{clip(place.name)} is said to have {len(jobs)} files; no model has")
     if not place.is_remote:
         return {job: read(job) for job in jobs}
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - start-up: only journeys need threads
+
     pool = ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(jobs)))
     try:
         return dict(zip(jobs, pool.map(read, jobs), strict=True))

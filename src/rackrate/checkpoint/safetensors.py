@@ -44,6 +44,7 @@ BITS = {
 """Bits of an element of each type that safetensors 0.8.0 knows."""
 
 _LENGTH = struct.Struct("<Q")
+_PARTS = {"dtype", "shape", "data_offsets"}
 _MAX_DIMS = 64  # what numpy allows; a shape of a million dimensions is an attack
 _MAX_SIZE = 2**63
 
@@ -81,22 +82,21 @@ def read_tensors(source: Source, component: str = "") -> tuple[StoredTensor, ...
 
 def _tensor(source: Source, name: str, entry: Any, component: str) -> tuple[int, StoredTensor]:
     """Return where the data of a tensor begin, and the tensor."""
-    shown = clip(repr(name))
-    if not isinstance(entry, dict) or not entry.keys() >= {"dtype", "shape", "data_offsets"}:
-        raise _bad(source, f"{shown} lacks dtype, shape or data_offsets")
+    if not isinstance(entry, dict) or not entry.keys() >= _PARTS:
+        raise _wrong(source, name, "lacks dtype, shape or data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or not dtype.isascii() or not dtype.isprintable():
-        raise _bad(source, f"the dtype of {shown} is not a name")
+        raise _wrong(source, name, "has a dtype that is not a name")
     if not _are_counts(shape) or len(shape) > _MAX_DIMS or math.prod(shape) >= _MAX_SIZE:
-        raise _bad(source, f"the shape of {shown} is not a list of sizes")
+        raise _wrong(source, name, "has a shape that is not a list of sizes")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:  # noqa: PLR2004 - a pair
-        raise _bad(source, f"the data_offsets of {shown} are not a begin and an end")
+        raise _wrong(source, name, "has data_offsets that are not a begin and an end")
     begin, end = offsets
     # a type newer than this table is taken: its bytes are known from the offsets all the same
     if dtype in BITS and BITS[dtype] * math.prod(shape) != 8 * (end - begin):
-        raise _bad(source, f"{shown} has {end - begin} bytes, which {dtype} {shape} cannot have")
+        raise _wrong(source, name, f"has {end - begin} bytes, which {dtype} {shape} cannot have")
     if not _is_text(name):
-        raise _bad(source, f"the name {shown} is not text")
+        raise _wrong(source, name, "has a name that is not text")
     return begin, StoredTensor(name, dtype, tuple(shape), end - begin, component)
 
 
@@ -124,6 +124,10 @@ def _check_size(source: Source, expected_bytes: int) -> None:
             hint="download it again",
         )
     raise _bad(source, f"{source.size - expected_bytes} bytes belong to no tensor")
+
+
+def _wrong(source: Source, name: str, why: str) -> ImportRejected:
+    return _bad(source, f"{clip(repr(name))} {why}")
 
 
 def _recognise(source: Source, head: bytes) -> None:

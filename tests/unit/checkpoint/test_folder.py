@@ -213,6 +213,6 @@ def test_seven_hundred_tensors_in_thirty_shards_take_milliseconds(tmp_path: Path
     write({INDEX: index(**where)})
     for shard in shards:
         write({shard: {name: ("BF16", [8, 2]) for name in names if where[name] == shard}})
-    began = time.perf_counter()
+    began = time.process_time()
     assert len(read(str(tmp_path)).tensors) == 720
-    assert time.perf_counter() - began < 0.5  # 10 ms on a quiet machine
+    assert time.process_time() - began < 0.25  # 5 ms on a quiet machine; of the processor, whoever else runs

@@ -201,6 +201,6 @@ def test_a_file_that_only_looks_like_a_part_is_read_alone(tmp_path: Path, make_g
 def test_a_vocabulary_of_a_quarter_million_takes_a_moment(tmp_path: Path, make_gguf: Any) -> None:
     raw = make_gguf()({"tokens": ["abcdef"] * 262_144, "merges": ["ab cd"] * 262_144}, {"a": ("F32", [1])})
     path = save(tmp_path, raw)
-    began = time.perf_counter()
+    began = time.process_time()
     read(path)
-    assert time.perf_counter() - began < 2  # 0.1 s on a quiet machine
+    assert time.process_time() - began < 1  # 0.06 s on a quiet machine

@@ -22,7 +22,7 @@ MAX_LAYERS = 10_000
 """No real model is deeper."""
 
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    "hidden_size": ("n_embd", "d_model", "model_dim", "dim"),
+    "hidden_size": ("n_embd", "n_embed", "d_model", "model_dim", "dim"),
     "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "d_ff", "hidden_dim"),
     "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
     "num_attention_heads": ("n_head", "n_heads", "num_heads"),
@@ -47,7 +47,17 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "moe_shared_expert_intermediate_size",
     ),
     "layer_types": ("layers_block_type", "block_types"),
-    "mtp_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"),
+    "first_k_dense_replace": ("num_dense_layers", "moe_layer_start_index"),
+    "decoder_sparse_step": ("moe_layer_interval",),
+    "mamba_n_heads": ("mamba_num_heads",),
+    "mamba_d_head": ("mamba_head_dim", "mamba_headdim"),
+    "mamba_d_state": ("ssm_state_size", "state_size"),
+    "mamba_d_conv": ("conv_kernel",),
+    "mamba_expand": ("expand",),
+    "mamba_n_groups": ("n_groups", "mamba_ngroups"),
+    "mamba_dt_rank": ("time_step_rank",),
+    "mamba_conv_bias": ("use_conv_bias",),
+    "mtp_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers"),
 }
 """Other names of a number of a language model, by the name that our readers use."""
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 from rackrate.catalog.architecture.anatomy import Cache, Stack, Tensor
 from rackrate.catalog.architecture.config import Config
+from rackrate.catalog.architecture.extras import EXTRAS
 from rackrate.catalog.architecture.family import Traits
 from rackrate.catalog.architecture.feedforward import Dense, Experts, FeedForward
-from rackrate.catalog.architecture.layers import Attention, DeltaNet, Latent, Mixer
-from rackrate.catalog.architecture.layout import attention_kinds, sparse_layers, window
+from rackrate.catalog.architecture.layers import Attention, Both, Latent, Mixer
+from rackrate.catalog.architecture.layout import sparse_layers
+from rackrate.catalog.architecture.mixing import read_mixers
 from rackrate.catalog.architecture.sheet import Sheet
 
 LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
@@ -54,17 +56,14 @@ def read_decoder(config: Config, traits: Traits, *, tied: bool, has_head: bool =
     width = config.count("hidden_size", least=1)
     n_layers = config.count("num_hidden_layers", least=1)
     vocab = config.count("vocab_size", least=1)
-    mixers = _mixers(config, traits, n_layers)
+    mixers = read_mixers(config, traits, n_layers)
     blocks = _blocks(config, traits, n_layers, width)
     sheet = Sheet()
     _write_outside(sheet, config, traits, width, vocab, head=has_head and not tied)
-    for mixer, n in Counter(mixers).items():
-        mixer.write(sheet.times(n), width)
-    for block, n in Counter(blocks).items():
-        block.write(sheet.times(n), width)
-    for name in LAYER_NORMS[: traits.layer_norms]:
-        sheet.times(n_layers).norm(name, width, traits.norm)
-    _write_extra(sheet, config, traits, mixers, blocks, width, vocab)
+    _write_layers(sheet, traits, width, mixers, blocks)
+    if traits.extra:
+        EXTRAS[traits.extra](config, sheet, width, n_layers)
+    _write_mtp(sheet, config, traits, mixers, blocks, width, vocab)
     return Decoder(
         tensors=sheet.tensors,
         caches=caches_of(mixers),
@@ -74,19 +73,43 @@ def read_decoder(config: Config, traits: Traits, *, tied: bool, has_head: bool =
     )
 
 
-def caches_of(mixers: Sequence[Mixer]) -> tuple[Cache, ...]:
+def _write_layers(
+    sheet: Sheet,
+    traits: Traits,
+    width: int,
+    mixers: Sequence[Mixer | None],
+    blocks: Sequence[FeedForward | None],
+) -> None:
+    """Write layers, those that are equal once with their count, and their norms."""
+    for mixer, n in Counter(mixers).items():
+        if mixer is not None:
+            mixer.write(sheet.times(n), width)
+    for block, n in Counter(blocks).items():
+        if block is not None:
+            block.write(sheet.times(n), width)
+    n_mixers = len(mixers) - mixers.count(None)
+    n_blocks = len(blocks) - blocks.count(None)
+    if traits.layer_norms == 1:  # before attention and feed-forward side by side, or before the only one
+        sheet.times(len(mixers)).norm("attn_norm", width, traits.norm)
+        return
+    for i, name in enumerate(LAYER_NORMS[: traits.layer_norms]):
+        sheet.times(n_blocks if i % 2 else n_mixers).norm(name, width, traits.norm)
+
+
+def caches_of(mixers: Sequence[Mixer | None]) -> tuple[Cache, ...]:
     """Return what layers remember, those that remember alike as one entry."""
-    found = (mixer.cache(n) for mixer, n in Counter(mixers).items())
-    return tuple(cache for cache in found if cache is not None)
+    found = (mixer.caches(n) for mixer, n in Counter(mixers).items() if mixer is not None)
+    return tuple(cache for caches in found for cache in caches)
 
 
-def stack_of(width: int, mixers: Sequence[Mixer], blocks: Sequence[FeedForward]) -> Stack:
+def stack_of(width: int, mixers: Sequence[Mixer | None], blocks: Sequence[FeedForward | None]) -> Stack:
     """Return the shape of a stack of layers: that of its widest attention and feed-forward."""
+    firsts = [mixer.first if isinstance(mixer, Both) else mixer for mixer in mixers]
     attention = max(
-        (m for m in mixers if isinstance(m, Attention)), key=lambda m: m.n_heads * m.head_dim, default=None
+        (m for m in firsts if isinstance(m, Attention)), key=lambda m: m.n_heads * m.head_dim, default=None
     )
-    latent = next((m for m in mixers if isinstance(m, Latent)), None)
-    widest = max(blocks, key=lambda block: block.met_size)
+    latent = next((m for m in firsts if isinstance(m, Latent)), None)
+    widest = max((b for b in blocks if b is not None), key=lambda b: b.met_size, default=None)
     experts = next((b for b in blocks if isinstance(b, Experts)), None)
     n_heads, n_kv_heads, head_dim = 1, 1, 0
     if latent:
@@ -98,8 +121,8 @@ def stack_of(width: int, mixers: Sequence[Mixer], blocks: Sequence[FeedForward])
         name="decoder",
         n_layers=len(mixers),
         hidden_size=width,
-        ffn_size=widest.met_size,
-        is_gated=isinstance(widest, (Dense, Experts)) and widest.is_gated,
+        ffn_size=widest.met_size if widest else 0,
+        is_gated=widest is not None and widest.is_gated,
         n_heads=n_heads,
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
@@ -113,7 +136,11 @@ def _write_outside(
     sheet: Sheet, config: Config, traits: Traits, width: int, vocab: int, *, head: bool
 ) -> None:
     """Write what stands before and after the layers."""
-    sheet.table("token_embd", vocab, width, "vocab")
+    embed_size = config.count(traits.embed_size, width) if traits.embed_size else width
+    sheet.table("token_embd", vocab, embed_size, "vocab")
+    if embed_size != width:
+        sheet.matrix("project_in", "mlp", embed_size, width)
+        sheet.matrix("project_out", "mlp", width, embed_size)
     if traits.places:
         n_places = config.count("max_position_embeddings", least=1) + traits.places_offset
         sheet.table("position_embd", n_places, width)
@@ -122,80 +149,33 @@ def _write_outside(
     if config.flag(traits.final_norm, otherwise=True):
         sheet.norm("output_norm", width, traits.norm)
     if head:
-        sheet.matrix("output", "head", width, vocab, "vocab", bias=config.flag(traits.head_bias))
+        sheet.matrix("output", "head", embed_size, vocab, "vocab", bias=config.flag(traits.head_bias))
 
 
-def _mixers(config: Config, traits: Traits, n_layers: int) -> list[Mixer]:
-    """Return what mixes tokens in each layer."""
-    kinds = attention_kinds(config, traits, n_layers)
-    made: dict[str, Mixer] = {}
-    for kind in kinds:
-        if kind not in made:
-            made[kind] = _recurrent(config) if kind == "linear" else _attention(config, traits, kind)
-    return [made[kind] for kind in kinds]
-
-
-def _attention(config: Config, traits: Traits, kind: str) -> Mixer:
-    n_heads = config.count("num_attention_heads", least=1)
-    if config.states("kv_lora_rank"):
-        return _latent(config, n_heads)
-    head_dim = config.count("head_dim", 0) or config.count("hidden_size") // n_heads
-    has_norms = bool(traits.head_norms) and (not traits.head_norms_if or config.flag(traits.head_norms_if))
-    return Attention(
-        kind=kind,
-        n_heads=n_heads,
-        n_kv_heads=config.count("num_key_value_heads", n_heads, least=1),
-        head_dim=head_dim,
-        v_dim=config.count("v_head_dim", head_dim),
-        window=window(config) if kind == "sliding" else 0,
-        qkv_bias=config.flag(traits.qkv_bias),
-        output_bias=config.flag(traits.output_bias),
-        head_norms=traits.head_norms if has_norms else "",
-        head_norm=traits.head_norm,
-        output_gate=config.flag(traits.output_gate),
-        sinks=config.flag(traits.sinks),
-    )
-
-
-def _latent(config: Config, n_heads: int) -> Latent:
-    return Latent(
-        n_heads=n_heads,
-        q_rank=config.count("q_lora_rank", 0),
-        kv_rank=config.count("kv_lora_rank"),
-        nope_dim=config.count("qk_nope_head_dim"),
-        rope_dim=config.count("qk_rope_head_dim"),
-        v_dim=config.count("v_head_dim"),
-        bias=config.flag("attention_bias"),
-    )
-
-
-def _recurrent(config: Config) -> Mixer:
-    return DeltaNet(
-        n_k_heads=config.count("linear_num_key_heads", least=1),
-        n_v_heads=config.count("linear_num_value_heads", least=1),
-        k_dim=config.count("linear_key_head_dim", least=1),
-        v_dim=config.count("linear_value_head_dim", least=1),
-        taps=config.count("linear_conv_kernel_dim", least=1),
-    )
-
-
-def _blocks(config: Config, traits: Traits, n_layers: int, width: int) -> list[FeedForward]:
-    """Return the feed-forward block of each layer."""
+def _blocks(config: Config, traits: Traits, n_layers: int, width: int) -> list[FeedForward | None]:
+    """Return the feed-forward block of each layer; None where a layer has none."""
+    if traits.blocks == "none":
+        return [None] * n_layers
     n_experts = config.count("num_experts", 0)
-    is_sparse = sparse_layers(config, n_layers) if n_experts else [False] * n_layers
+    if traits.blocks == "either":  # a layer of its own, named among those that attend
+        named = config.words("layer_types")[:n_layers]
+        has_block, is_sparse = [n in ("mlp", "moe") for n in named], [n == "moe" for n in named]
+    else:
+        has_block = [True] * n_layers
+        is_sparse = sparse_layers(config, n_layers) if n_experts > 1 else [False] * n_layers
     sparse = _experts(config, traits, n_experts) if any(is_sparse) else None
-    is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
     if sparse is not None and all(is_sparse):
         return [sparse] * n_layers
+    is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
     sizes = config.per_layer("intermediate_size", n_layers, traits.ffn_factor * width)
     return [
-        sparse if sparse is not None and on else Dense(size, is_gated, bias)
-        for on, size in zip(is_sparse, sizes, strict=True)
+        None if not has or (sparse is None and not size) else sparse if on else Dense(size, is_gated, bias)
+        for has, on, size in zip(has_block, is_sparse, sizes, strict=True)
     ]
 
 
 def _experts(config: Config, traits: Traits, n_experts: int) -> Experts:
-    is_gated = config.flag(traits.gated)
+    is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
     size = config.count(traits.expert_size)
     shared = config.count("shared_expert_intermediate_size", 0)
     shared = shared or size * config.count("n_shared_experts", 0)
@@ -206,17 +186,18 @@ def _experts(config: Config, traits: Traits, n_experts: int) -> Experts:
         is_gated=is_gated,
         bias=config.flag(traits.expert_bias),
         router_bias=config.flag(traits.router_bias),
-        shared=Dense(shared, is_gated, suffix="_shexp") if shared else None,
+        shared=Dense(shared, is_gated, bias, "_shexp") if shared else None,
         shared_gate=config.flag(traits.shared_gate),
+        latent=config.count("moe_latent_size", 0),
     )
 
 
-def _write_extra(
+def _write_mtp(
     sheet: Sheet,
     config: Config,
     traits: Traits,
-    mixers: Sequence[Mixer],
-    blocks: Sequence[FeedForward],
+    mixers: Sequence[Mixer | None],
+    blocks: Sequence[FeedForward | None],
     width: int,
     vocab: int,
 ) -> None:
@@ -225,10 +206,7 @@ def _write_extra(
     if not n_extra or not traits.mtp:
         return
     extra = Sheet(tensors=sheet.tensors, is_extra=True)
-    mixers[-1].write(extra.times(n_extra), width)
-    blocks[-1].write(extra.times(n_extra), width)
-    for name in LAYER_NORMS[: traits.layer_norms]:
-        extra.times(n_extra).norm(name, width, traits.norm)
+    _write_layers(extra, traits, width, [mixers[-1]] * n_extra, [blocks[-1]] * n_extra)
     # Qwen has one join for all of its extra layers; DeepSeek has one in each, with tables of its own.
     join = extra if traits.mtp == "qwen" else extra.times(n_extra)
     join.matrix("nextn_eh_proj", "mlp", 2 * width, width)

@@ -27,6 +27,7 @@ class Traits:
         layer_norms: norms of the width of the residual stream in a layer.
         final_norm: whether a norm stands before the head.
         embedding_norm: whether a norm stands after the embedding.
+        embed_size: key of the embedding's width where it is not that of the residual stream.
         places: whether places are looked up in a table of `max_position_embeddings` rows.
         places_offset: rows of that table beyond the places.
         tied: what `tie_word_embeddings` is where neither config nor defaults say.
@@ -37,8 +38,8 @@ class Traits:
             heads together), `heads` (one for each head).
         head_norms_if: key that switches them on; empty for always.
         head_norm: kind of those norms.
-        output_gate: whether the query projection also makes a gate as wide as itself.
-        sinks: whether each head has a learned sink.
+        output_gate: what the attention's output is gated by: nothing, `features` or `heads`.
+        sinks: which layers have a learned sink a head: none, `all`, `full` or `sliding`.
         gated: whether the feed-forward block has a gate beside the up projection.
         mlp_bias: whether its matrices have biases.
         ffn_factor: inner width over outer width where the config gives none.
@@ -48,16 +49,24 @@ class Traits:
         shared_gate: whether the shared expert is weighed by a gate of its own.
         window_pattern: layers of which the last attends fully; 1: all layers slide; 0: none does.
         window_from: key of the first layer that slides.
-        linear: which recurrent layer `linear_attention` means.
+        linear: which recurrence `linear_attention` means (`mixing`).
+        linear_bias: whether its projections have biases.
+        linear_norm: whether it normalises inside.
+        silent: what layers are that nothing names: `full` or `linear`.
+        has_both: whether attention and recurrence stand side by side in each layer.
+        blocks: where feed-forward blocks are: in `all` layers, in `none`, or instead of attention
+            (`either`).
         full: names of config keys that full attention reads instead of the common ones.
         sliding: the same for sliding attention.
-        mtp: what a multi-token prediction layer adds to a layer: none, `qwen` or `deepseek`.
+        mtp: what a multi-token prediction layer adds to a layer: nothing, `qwen` or `deepseek`.
+        extra: what writes the tensors that no other family has (`extras.EXTRAS`); may be empty.
     """
 
     norm: str = "rms"
     layer_norms: int = 2
     final_norm: Switch = True
     embedding_norm: Switch = False
+    embed_size: str = ""
     places: bool = False
     places_offset: int = 0
     tied: bool = False
@@ -67,8 +76,8 @@ class Traits:
     head_norms: str = ""
     head_norms_if: str = ""
     head_norm: str = "rms"
-    output_gate: Switch = False
-    sinks: Switch = False
+    output_gate: str = ""
+    sinks: str = ""
     gated: Switch = True
     mlp_bias: Switch = False
     ffn_factor: int = 4
@@ -79,9 +88,15 @@ class Traits:
     window_pattern: int = 1
     window_from: str = ""
     linear: str = ""
+    linear_bias: Switch = False
+    linear_norm: bool = True
+    silent: str = "full"
+    has_both: bool = False
+    blocks: str = "all"
     full: Mapping[str, str] = field(default_factory=dict)
     sliding: Mapping[str, str] = field(default_factory=dict)
     mtp: str = ""
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True)

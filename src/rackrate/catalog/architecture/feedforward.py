@@ -15,6 +15,10 @@ class FeedForward(Protocol):
     """The part of a layer that looks at one token alone."""
 
     @property
+    def is_gated(self) -> bool:
+        """Whether a gate stands beside the up projection."""
+
+    @property
     def met_size(self) -> int:
         """Inner width as one token meets it."""
 
@@ -64,6 +68,7 @@ class Experts:
         router_bias: whether the router has a bias, or a correction of its scores.
         shared: the shared experts as one block; None when there are none.
         shared_gate: whether a gate weighs the shared expert.
+        latent: width to which tokens are compressed for the experts; 0 when they are not.
     """
 
     n_experts: int
@@ -74,6 +79,7 @@ class Experts:
     router_bias: bool = False
     shared: Dense | None = None
     shared_gate: bool = False
+    latent: int = 0
 
     @property
     def met_size(self) -> int:
@@ -85,11 +91,14 @@ class Experts:
         sheet.matrix("ffn_gate_inp", "router", width, self.n_experts)
         if self.router_bias:
             sheet.vector("ffn_gate_inp_bias", self.n_experts)
-        each = sheet.times(self.n_experts)
+        each, inner = sheet.times(self.n_experts), self.latent or width
         if self.is_gated:
-            each.matrix("ffn_gate_exps", "experts", width, self.size, "expert", bias=self.bias)
-        each.matrix("ffn_up_exps", "experts", width, self.size, "expert", bias=self.bias)
-        each.matrix("ffn_down_exps", "experts", self.size, width, "expert", bias=self.bias)
+            each.matrix("ffn_gate_exps", "experts", inner, self.size, "expert", bias=self.bias)
+        each.matrix("ffn_up_exps", "experts", inner, self.size, "expert", bias=self.bias)
+        each.matrix("ffn_down_exps", "experts", self.size, inner, "expert", bias=self.bias)
+        if self.latent:
+            sheet.matrix("ffn_latent_in", "mlp", width, self.latent)
+            sheet.matrix("ffn_latent_out", "mlp", self.latent, width)
         if self.shared:
             self.shared.write(sheet, width)
             if self.shared_gate:

@@ -1,13 +1,13 @@
-"""What mixes tokens in a layer, and what it remembers: attention, latent attention, recurrences.
+"""What mixes tokens in a layer, and what it remembers: attention and latent attention.
 
     attention   q, k, v and output; keys and values of every token, or of a window
     latent      MLA: keys and values are unfolded from one compressed token, which is all it keeps
-    delta net   gated delta rule: a matrix a value head, updated by each token, and a short convolution
+    both        two mixers side by side, as Falcon-H1 has attention and Mamba
 
-Each is a frozen set of numbers that can write its tensors and tell its cache, so that layers of one
-kind are one entry with a count.
+Each is a frozen set of numbers that can write its tensors and tell its caches, so that layers of one
+kind are one entry with a count. Recurrences stand in `recurrent`.
 
-Source: `LlamaAttention`, `DeepseekV3Attention`, `Qwen3NextGatedDeltaNet` of transformers 5.23.
+Source: `LlamaAttention`, `DeepseekV3Attention`, `DeepseekV32Attention` of transformers 5.23.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Mixer(Protocol):
     def write(self, sheet: Sheet, width: int) -> None:
         """Write its tensors, in a residual stream of `width` features."""
 
-    def cache(self, n_layers: int) -> Cache | None:
-        """Return what `n_layers` such layers keep of a sequence; None when nothing."""
+    def caches(self, n_layers: int) -> tuple[Cache, ...]:
+        """Return what `n_layers` such layers keep of a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Attention:
         output_bias: whether the output has one.
         head_norms: as in `family.Traits`.
         head_norm: kind of those norms.
-        output_gate: whether the query also makes a gate.
+        gate_size: width of the gate of the output; 0 when it has none.
         sinks: whether each head has a sink.
-        has_value: whether the value has a matrix of its own; else the key is the value too.
+        has_value: whether the value has a matrix of its own; else it is made from the key.
         makes_keys: whether keys and values are made here; else those of an earlier layer serve.
     """
 
@@ -60,7 +60,7 @@ class Attention:
     output_bias: bool = False
     head_norms: str = ""
     head_norm: str = "rms"
-    output_gate: bool = False
+    gate_size: int = 0
     sinks: bool = False
     has_value: bool = True
     makes_keys: bool = True
@@ -68,13 +68,14 @@ class Attention:
     def write(self, sheet: Sheet, width: int) -> None:
         """Write query, key, value and output, then norms and sinks."""
         q_size, k_size = self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim
-        gates = 2 if self.output_gate else 1
-        sheet.matrix("attn_q", "attention", width, gates * q_size, "column", bias=self.qkv_bias)
+        sheet.matrix("attn_q", "attention", width, q_size, "column", bias=self.qkv_bias)
         if self.makes_keys:
             sheet.matrix("attn_k", "attention", width, k_size, "kv", bias=self.qkv_bias)
             if self.has_value:
                 v_size = self.n_kv_heads * self.v_dim
                 sheet.matrix("attn_v", "attention", width, v_size, "kv", bias=self.qkv_bias)
+        if self.gate_size:
+            sheet.matrix("attn_gate", "attention", width, self.gate_size, "column", bias=self.qkv_bias)
         out_size = self.n_heads * self.v_dim
         sheet.matrix("attn_output", "attention", out_size, width, "row", bias=self.output_bias)
         self._write_norms(sheet, q_size, k_size)
@@ -88,12 +89,11 @@ class Attention:
             if self.makes_keys:
                 sheet.norm("attn_k_norm", self.head_dim if is_shared else k_size, self.head_norm)
 
-    def cache(self, n_layers: int) -> Cache | None:
+    def caches(self, n_layers: int) -> tuple[Cache, ...]:
         """Return keys and values a token; nothing where those of an earlier layer serve."""
         if not self.makes_keys:
-            return None
-        v_dim = self.v_dim if self.has_value else 0
-        return Cache(self.kind, n_layers, self.n_kv_heads, self.head_dim, v_dim, self.window)
+            return ()
+        return (Cache(self.kind, n_layers, self.n_kv_heads, self.head_dim, self.v_dim, self.window),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,8 @@ class Latent:
         rope_dim: numbers of the rotated key that all heads share.
         v_dim: numbers of a value head.
         bias: whether the projections from and to the residual stream have biases.
+        index_heads: heads of the indexer that picks the tokens worth a look; 0 when all are looked at.
+        index_dim: numbers of an indexer's head.
     """
 
     n_heads: int
@@ -117,6 +119,8 @@ class Latent:
     rope_dim: int
     v_dim: int
     bias: bool = False
+    index_heads: int = 0
+    index_dim: int = 0
 
     def write(self, sheet: Sheet, width: int) -> None:
         """Write the projections down to the latents and up to the heads, and the output."""
@@ -133,49 +137,36 @@ class Latent:
         sheet.matrix("attn_kv_b", "attention", self.kv_rank, unfolded, "column")
         out_size = self.n_heads * self.v_dim
         sheet.matrix("attn_output", "attention", out_size, width, "row", bias=self.bias)
+        if self.index_heads:
+            index_size = self.index_heads * self.index_dim
+            sheet.matrix("indexer_attn_q_b", "attention", self.q_rank, index_size)
+            sheet.matrix("indexer_attn_k", "attention", width, self.index_dim)
+            sheet.norm("indexer_k_norm", self.index_dim, "layer")
+            sheet.matrix("indexer_proj", "attention", width, self.index_heads)
 
-    def cache(self, n_layers: int) -> Cache | None:
-        """Return the compressed token with its rotated key."""
-        return Cache("latent", n_layers, 1, self.kv_rank + self.rope_dim)
+    def caches(self, n_layers: int) -> tuple[Cache, ...]:
+        """Return the compressed token with its rotated key, and the indexer's key where there is one."""
+        token = Cache("latent", n_layers, 1, self.kv_rank + self.rope_dim)
+        return (token, Cache("full", n_layers, 1, self.index_dim)) if self.index_heads else (token,)
 
 
 @dataclass(frozen=True, slots=True)
-class DeltaNet:
-    """A gated delta net.
+class Both:
+    """Two mixers that read the same stream and whose outputs are added.
 
     Attributes:
-        n_k_heads: key (and query) heads.
-        n_v_heads: value heads.
-        k_dim: numbers of a key head.
-        v_dim: numbers of a value head.
-        taps: tokens that the convolution sees.
+        first: one of them.
+        second: the other.
     """
 
-    n_k_heads: int
-    n_v_heads: int
-    k_dim: int
-    v_dim: int
-    taps: int
-
-    @property
-    def mixed(self) -> int:
-        """Channels that pass the convolution: query, key and value."""
-        return 2 * self.n_k_heads * self.k_dim + self.n_v_heads * self.v_dim
+    first: Mixer
+    second: Mixer
 
     def write(self, sheet: Sheet, width: int) -> None:
-        """Write query, key and value; the gate; rates a and b; convolution, decay, norm, output."""
-        values = self.n_v_heads * self.v_dim
-        sheet.matrix("attn_qkv", "recurrent", width, self.mixed, "column")
-        sheet.matrix("attn_gate", "recurrent", width, values, "column")
-        sheet.matrix("ssm_beta", "recurrent", width, self.n_v_heads, "column")
-        sheet.matrix("ssm_alpha", "recurrent", width, self.n_v_heads, "column")
-        sheet.conv("ssm_conv1d", 1, self.mixed, self.taps, "column", bias=False)
-        sheet.vector("ssm_a", self.n_v_heads)
-        sheet.vector("ssm_dt", self.n_v_heads)
-        sheet.vector("ssm_norm", self.v_dim)
-        sheet.matrix("ssm_out", "recurrent", values, width, "row")
+        """Write the tensors of both."""
+        self.first.write(sheet, width)
+        self.second.write(sheet, width)
 
-    def cache(self, n_layers: int) -> Cache | None:
-        """Return a matrix of key x value a value head, and the convolution's tail."""
-        state = self.n_v_heads * self.k_dim * self.v_dim
-        return Cache("state", n_layers, state_numbers=state, conv_numbers=(self.taps - 1) * self.mixed)
+    def caches(self, n_layers: int) -> tuple[Cache, ...]:
+        """Return what both keep."""
+        return self.first.caches(n_layers) + self.second.caches(n_layers)

@@ -1,9 +1,9 @@
 """Take a log apart: lines without colours, numbers, settings; the messages that engines share.
 
 Patterns are searched for inside a line, so that whatever docker, Kubernetes, journald or a notebook
-put before it does not matter. A pattern is tried only on lines that hold its key word, which keeps a
-log of a hundred thousand lines below a second. Numbers are bounded in length: a line of noise must
-not become infinity.
+put before it does not matter. A pattern is tried only on lines that hold its key word: a hundred
+thousand lines of a server's chatter take about five seconds. Numbers are bounded in length: a line of
+noise must not become infinity.
 """
 
 from __future__ import annotations

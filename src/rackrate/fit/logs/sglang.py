@@ -1,17 +1,18 @@
-"""Read what SGLang measured when it started: 0.3 to 0.5.
+"""Read what SGLang measured when it started: 0.4 and 0.5, 2025-01 to 2026-09.
 
 Its "GB" are GiB: `get_available_gpu_memory` returns the free bytes over `1 << 30`, and the pools print
-their bytes over `GB = 1024 * 1024 * 1024`. Wordings, from the model runner's and the pools' sources:
+their bytes over `GB = 1024 * 1024 * 1024`. Wordings, from the model runner's and the pools' sources; SGLang
+prints no version, so most stand under the month of the log that shows them:
 
-| wording | versions |
+| wording | seen in |
 | --- | --- |
-| `Load weight end. type=..., dtype=..., avail mem=N GB` (the weights are begin less end) | to 0.4.4 |
-| the same with `mem usage=N GB` | 0.4.4 on |
-| `Load weight end. elapsed=N s, type=...` | 0.5 on |
-| `KV Cache is allocated. K size: N GB, V size: N GB.` | 0.3.6 to 0.4.4 |
-| the same with `#tokens: N,`; `KV size: N GB` for latent attention | 0.4.4 on |
-| `Capture cuda graph end. ... mem usage=N GB` | 0.4.4 on |
-| `Capture target verify CUDA graph end. elapsed=..., mem usage=N GB` | 0.5.10 on |
+| `Load weight end. type=..., dtype=..., avail mem=N GB` (weights: begin less end) | 0.4.1, early 2025 |
+| the same with `mem usage=N GB` | later in 2025 |
+| `Load weight end. elapsed=N s, type=...` | 2026 |
+| `KV Cache is allocated. K size: N GB, V size: N GB.` | 0.4.1, early 2025 |
+| the same with `#tokens: N,`; `KV size: N GB` for latent attention | 2025-07 on |
+| `Capture cuda graph end. ... mem usage=N GB` | 2025-11, 2026-02 |
+| `Capture target verify CUDA graph end. elapsed=..., mem usage=N GB` | 2026-08 on |
 
 A draft model is loaded after the model and prints the same lines: its weights stand apart, its cache
 counts with the model's because the lines do not say whose it is.
@@ -61,6 +62,8 @@ _SETTINGS = {
 }
 _FIGURES = (
     figures("Init torch dist", r"Init torch distributed ends\..*?mem usage=# GB", "distributed_gib"),
+    # The sum of the pools of a sliding window, told after each of them.
+    figures("SWAKVPool", r"SWAKVPool mem usage: # GB", "kv_gib", is_coarse=True),
     figures("Load weight begin", r"Load weight begin\. avail mem=# GB", "begin_gib"),
 )
 _RANK = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d((?: [A-Z_]+\d+)+)\]")

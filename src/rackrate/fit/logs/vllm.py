@@ -2,18 +2,19 @@
 
 All its memory is GiB. The lines that say GB (`Loading model weights took 14.99 GB`, until 0.7) divide
 by `float(2**30)` in `model_runner.py` of 0.5 to 0.7; from 0.8 the same figure is printed as GiB and
-divided by `GiB_bytes`. Wordings, from the worker's and the runner's sources and from issues:
+divided by `GiB_bytes`. Wordings, from the worker's and the runner's sources and from issues; where
+the log that shows one names no version, the version is the release of its date:
 
-| wording | versions |
+| wording | seen in |
 | --- | --- |
 | `Loading model weights took N GB`, `# GPU blocks: N` | 0.5 to 0.6.2 (all that V0 said then), V1 to 0.7 |
 | `Memory profiling results: total_gpu_memory=NGiB ... peak_torch_memory= ... kv_cache_size=` | 0.6.3, 0.6.4 |
 | the same as a table, one figure a line: `non_torch_memory  NGiB` | 0.6.5 |
 | `model weights take NGiB; non_torch_memory takes ...; the rest of the memory reserved for ...` | 0.6.6 on |
-| `Model loading took N GB and ...`, then `GiB and`, then `GiB memory and` | 0.7.3, 0.8, 0.12 on |
+| `Model loading took N GB and ...`, then `GiB and`, then `GiB memory and` | 0.7.3, 0.8 to 0.11, 2026 |
 | `Available KV cache memory: N GiB`, `GPU KV cache size: N tokens` | V1 0.8 on |
-| `Actual usage is N GiB for weight, ...` | 0.10.2 to about 0.20 |
-| `Actual usage is N GiB for consumed memory (weights + non-torch), ...` | about 0.21 on |
+| `Actual usage is N GiB for weight, ...` | 0.11 |
+| `Actual usage is N GiB for consumed memory (weights + non-torch), ...` | 0.27, 0.28 |
 
 The peak of 0.6.3 and 0.6.4 is `allocated_bytes.all.peak`, weights and all: the activation is what is
 left when the weights are taken off.
@@ -47,7 +48,7 @@ _FIGURES = (
     figures(
         "Free memory on", r"Free memory on device (?:\S+ )?\(#/# GiB\) on startup", "free_gib", "total_gib"
     ),
-    figures("non_torch_memory", r"non_torch_memory(?: takes|=)? ?#GiB", "non_torch_gib"),
+    figures("non_torch_memory", r"non_torch_memory(?: takes|=)?\s*#GiB", "non_torch_gib"),
     figures("non-torch memory", r"# GiB for non-torch memory", "non_torch_gib"),
     figures("non-torch forward", r"non-torch forward increase memory: #GiB", "non_torch_gib"),
     figures("consumed memory", r"# GiB for consumed memory", "consumed_gib"),
@@ -120,7 +121,7 @@ _STARTING = re.compile(r"Starting to load model (\S+?)\.\.\.")
 # `(VllmWorkerProcess pid=7)`; an EngineCore is the worker itself where there is one GPU an engine.
 _PROCESS = re.compile(
     r"\((?P<kind>Vllm\w*?Worker(?:Process)?|Worker(?:Proc)?|RayWorker\w*?|(?:DP)?EngineCore(?:Actor)?)"
-    r"(?P<name>[_ ][\w=]*?)?(?: pid=(?P<pid>\d+))?(?:, ip=(?P<ip>[\d.]+))?\)"
+    r"(?P<name>[_ ](?!pid=)[\w=]+?)?(?: pid=(?P<pid>\d+))?(?:, ip=(?P<ip>[\d.]+))?\)"
 )
 _TOKENS = re.compile(rf"(?<!CPU )KV cache size: {COUNT} tokens")
 _BLOCKS = re.compile(rf"# (?!CPU)\w+ blocks: {COUNT}")
@@ -166,7 +167,7 @@ class Reader:
         if engine:
             who = _rank(line)
             # Data-parallel engines each announce themselves; the same one twice is a restart.
-            if start.has_body and (not start.who or who in start.who):
+            if start.has_body and (not start.who or who in start.who or start.failure):
                 start = self._open()
             start.who.add(who)
             start.version = engine[2] if engine[2] != "dev" else ""
@@ -225,7 +226,9 @@ def _rank(line: str) -> str:
     rank = "0"
     for match in _PROCESS.finditer(line):
         name = (match["name"] or "").strip("_ ").replace("_", " ").replace("rank=", "rank ")
-        if "EngineCore" in match["kind"]:
+        if match["kind"].endswith("Actor"):  # data-parallel engines under Ray bear no number
+            rank = f"DP pid {match['pid']}"
+        elif "EngineCore" in match["kind"]:
             rank = name if name.startswith("DP") and name != "DP0" else "0"
         else:
             rank = name or f"pid {match['pid']}" + (f" of {match['ip']}" if match["ip"] else "")

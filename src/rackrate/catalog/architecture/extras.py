@@ -1,0 +1,71 @@
+"""Tensors that one family alone has, beside those of every decoder.
+
+    gemma3n   an embedding a layer, alternating updates (AltUp), a low-rank branch (LAuReL)
+    gemma4    an embedding a layer; norms and scales of the experts beside the dense block
+    apertus   two numbers of its activation
+
+Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP` of transformers 5.23.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rackrate.catalog.architecture.config import Config
+from rackrate.catalog.architecture.sheet import Sheet
+
+
+def _layer_inputs(config: Config, sheet: Sheet, width: int, n_layers: int) -> None:
+    """Write an embedding of each token for each layer, and how it enters the layer."""
+    size = config.count("hidden_size_per_layer_input", 0)
+    if not size:
+        return
+    sheet.table("per_layer_token_embd", config.count("vocab_size_per_layer_input"), n_layers * size, "vocab")
+    sheet.matrix("per_layer_model_proj", "mlp", width, n_layers * size)
+    sheet.vector("per_layer_proj_norm", size)
+    layers = sheet.times(n_layers)
+    layers.matrix("inp_gate", "mlp", width, size)
+    layers.matrix("proj", "mlp", size, width)
+    layers.vector("post_norm", width)
+
+
+def _gemma3n(config: Config, sheet: Sheet, width: int, n_layers: int) -> None:
+    _layer_inputs(config, sheet, width, n_layers)
+    layers, n_streams, rank = (
+        sheet.times(n_layers),
+        config.count("altup_num_inputs"),
+        config.count("laurel_rank"),
+    )
+    layers.vector("altup_correct_scale", width)
+    layers.matrix("altup_correct_coef", "mlp", n_streams, n_streams)
+    layers.matrix("altup_predict_coef", "mlp", n_streams, n_streams**2)
+    layers.matrix("altup_router", "router", width, n_streams)
+    layers.vector("altup_router_norm", width)
+    layers.matrix("laurel_l", "mlp", width, rank)
+    layers.matrix("laurel_r", "mlp", rank, width)
+    layers.vector("laurel_post_norm", width)
+    streams = sheet.times(max(n_streams - 1, 0))
+    streams.matrix("altup_proj", "mlp", width, width)
+    streams.matrix("altup_unembd_proj", "mlp", width, width)
+
+
+def _gemma4(config: Config, sheet: Sheet, width: int, n_layers: int) -> None:
+    _layer_inputs(config, sheet, width, n_layers)
+    if config.flag("enable_moe_block"):
+        layers = sheet.times(n_layers)
+        for name in ("ffn_post_norm_1", "ffn_post_norm_2", "ffn_pre_norm_2", "ffn_gate_inp_scale"):
+            layers.vector(name, width)
+        layers.vector("ffn_exps_scale", config.count("num_experts"))
+
+
+def _apertus(_: Config, sheet: Sheet, __: int, n_layers: int) -> None:
+    sheet.times(n_layers).vector("xielu_alpha_p", 1)
+    sheet.times(n_layers).vector("xielu_alpha_n", 1)
+
+
+EXTRAS: Mapping[str, Callable[[Config, Sheet, int, int], None]] = {
+    "gemma3n": _gemma3n,
+    "gemma4": _gemma4,
+    "apertus": _apertus,
+}
+"""What writes them, by the word in the family's file."""
