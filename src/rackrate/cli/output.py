@@ -129,8 +129,14 @@ def _show_table(console: Console, table: Table) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[], None]]:
-    """Yield a function to call once a row; shows a count on stderr after half a second, on a terminal."""
+def progress(what: str, unit: str = "rows", every: int = 1000) -> Iterator[Callable[[], None]]:
+    """Yield a function to call once a row; shows a count on stderr after half a second, on a terminal.
+
+    Args:
+        what: is being done.
+        unit: of what is counted.
+        every: so many rows the clock is looked at.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda: None
         return
@@ -142,9 +148,9 @@ def progress(what: str) -> Iterator[Callable[[], None]]:
     def tick() -> None:
         nonlocal n, shown
         n += 1
-        if n % 1000 == 0 and time.monotonic() - max(shown, started + 0.4) > 0.1:  # noqa: PLR2004 - seconds
+        if n % every == 0 and time.monotonic() - max(shown, started + 0.4) > 0.1:  # noqa: PLR2004 - seconds
             shown = time.monotonic()
-            click.echo(f"\r{what}: {n:,} rows", err=True, nl=False)
+            click.echo(f"\r{what}: {n:,} {unit}", err=True, nl=False)
 
     try:
         yield tick

@@ -294,7 +294,9 @@ def _letters(names: Sequence[str]) -> list[str]:
     """Return a capital for each name: its first letter that is still free."""
     found: list[str] = []
     for name in names:
-        found.append(next(sign for sign in (name + _CAPITALS).upper() if sign.isalpha() and sign not in found))
+        found.append(
+            next(sign for sign in (name + _CAPITALS).upper() if sign.isalpha() and sign not in found)
+        )
     return found
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rackrate.fit.cases import Case
+from rackrate.catalog.load import sources
 from rackrate.fit.solve import MOST_CONCURRENT, Fit
 from rackrate.fit.term import Z90
 from rackrate.fit.ways import Way
 from rackrate.report.block import Block, Cell, Column, Stack, Table, Text, to_html
 
-_SEQUENCES = {"image": "image", "asr": "window of 30 s"}
+if TYPE_CHECKING:
+    from rackrate.fit.cases import Case
+
+_SEQUENCES = {"image": "images", "asr": "windows of 30 s"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class FitAnswer:
             Column("low_gib", "low GiB", 2),
             Column("gib", "GiB", 2),
             Column("high_gib", "high GiB", 2),
-            Column("share_frac", "share", 2),
+            Column("share_frac", "share", 2, absent=""),
             Column("formula", "how"),
             Column("source", "source"),
         )
@@ -122,14 +125,14 @@ class FitAnswer:
             )
             for term in self._by_size()
         ]
-        how = f"{fraction:g} of the card, as {self.fit.setup.engine.name} takes it"
+        how = f"{fraction:.0%} of the card, as {self.fit.setup.engine.name} takes it"
         rows += [
             ("total", total.low_gib, float(total.gib), total.high_gib, _share(1.0), "sum", "the rows above"),
             *(
-                (name, gib - Z90 * of, gib, gib + Z90 * of, _share(gib / float(total.gib)), words, source)
+                (name, gib - Z90 * of, gib, gib + Z90 * of, None, words, source)
                 for name, gib, of, words, source in (
                     ("limit", limit, sigma, how, "the engine's setting"),
-                    ("card", card.gib, card.sigma_gib, card.formula, card.source),
+                    ("card", card.gib, card.sigma_gib, card.formula, _titled(card.source)),
                 )
             ),
         ]
@@ -144,14 +147,15 @@ class FitAnswer:
         fit = self.fit
         most, longest = fit.most_concurrent, fit.longest_context
         if _has_context(fit):
-            here = f"longest {'sequence' if fit.setup.is_training else 'context'} that fits at this load"
+            here = "longest sequence" if fit.setup.is_training else "longest context"
             of_model = ", all that the model was made for" if longest == fit.arch.max_context else ""
-            yield f"{here}: {longest:,} tokens{of_model}" if longest else f"{here}: none"
-        what = f"{_plural(_SEQUENCES.get(fit.arch.task, 'sequence'))} at once"
+            yield f"{here} at this load: {f'{longest:,} tokens{of_model}' if longest else 'none'}"
+        what = f"most {_SEQUENCES.get(fit.arch.task, 'sequences')} at once"
         if fit.setup.is_training:
-            what = "batch of one GPU"
+            what = "largest batch of a GPU"
+        same = " at this context" if _has_context(fit) else ""
         more = " or more" if most == MOST_CONCURRENT else ""
-        yield f"largest {what} that fits otherwise unchanged: {f'{most:,}{more}' if most else 'none'}"
+        yield f"{what}{same}: {f'{most:,}{more}' if most else 'none'}"
         largest = self._by_size()[0]
         share = float(largest.gib) / float(fit.total.gib)
         yield f"largest term: {largest.name}, {float(largest.gib):.2f} GiB, {share:.0%} of the total"
@@ -197,8 +201,14 @@ class FitAnswer:
 def chance(probability: float) -> str:
     """Write a probability so that what is nearly sure does not look certain."""
     if probability > 0.99:  # noqa: PLR2004 - what would round to 100 %
-        return "over 99 %"
-    return "under 1 %" if probability < 0.01 else f"{probability:.0%}".replace("%", " %")  # noqa: PLR2004
+        return "over 99%"
+    return "under 1%" if probability < 0.01 else f"{probability:.0%}"  # noqa: PLR2004
+
+
+def _titled(source: str) -> str:
+    """Return the title of a source of the catalog; another text as it is."""
+    found = sources().get(source)
+    return found.title if found else source
 
 
 def _gpus(fit: Fit) -> str:
@@ -232,7 +242,9 @@ def _method(fit: Fit) -> str:
 
 def _engine(fit: Fit) -> Iterator[str]:
     setup = fit.setup
-    yield setup.named() + (f" with {setup.memory_fraction:g} of the card" if setup.memory_fraction < 1 else "")
+    yield setup.named() + (
+        f" with {setup.memory_fraction:.0%} of the card" if setup.memory_fraction < 1 else ""
+    )
     if setup.training:
         how = setup.training
         yield how.optimiser
@@ -266,9 +278,4 @@ def _share(frac: float) -> Cell:
 
 
 def _count(n: int, what: str) -> str:
-    return f"{n:,} {what if n == 1 else _plural(what)}"
-
-
-def _plural(what: str) -> str:
-    first, blank, rest = what.partition(" ")
-    return f"{first}s{blank}{rest}"
+    return f"{n:,} {what}" + "s" * (n != 1)
