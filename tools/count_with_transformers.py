@@ -30,7 +30,7 @@ BUILDERS = (
 )
 PARTS = (
     ("audio", r"audio|speech"),
-    ("vision", r"vision|visual|multi_modal_projector|multimodal_projector|connector|mlp1\."),
+    ("vision", r"vision|visual|mm_projector|multi_modal_projector|multimodal_projector|connector|mlp1\."),
 )
 ROLES = (
     ("conv", r"conv_?[123]d|Conv[123]d|patch_embed|patch_conv"),

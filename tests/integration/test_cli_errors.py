@@ -27,7 +27,7 @@ USAGE: list[tuple[list[str], str, str]] = [
     (["gpus", "lst"], "usage", "did you mean `list`?"),
     (["gpuu", "l40s"], "unknown-command", "gpu"),
     (["models", "show", "lama-3"], "unknown-model", "llama"),
-    (["models", "show", "llama"], "unknown-model", "llama-3.1-70b"),
+    (["models", "show", "llama"], "unknown-model", "llama-3-70b"),
     (["providers", "show", "runpodd"], "unknown-provider", "runpod"),
     (["offers", "--provider", "vultrr"], "unknown-provider", "vultr"),
     (["offers", "--provider", ""], "unknown-provider", ""),

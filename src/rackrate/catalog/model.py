@@ -53,7 +53,7 @@ class Model:
         family: `model_type` of its config: which reader applies (`rackrate.catalog.architecture`).
         architecture: class name in transformers or diffusers.
         task: one of `TASKS`.
-        aliases: other names.
+        aliases: other names; a hub id stands for its last part too.
         listed: what the rental page said.
         published_differs: why the published count is more than 1 % off ours; empty if it is not.
         remarks: what else one should know.
@@ -143,7 +143,11 @@ class Model:
 
     def spellings(self) -> Iterator[str]:
         """Yield every name that means this model, its slug first."""
-        yield from (self.slug, self.name, self.hf_id, self.hf_id.rpartition("/")[2], *self.aliases)
+        yield from (self.slug, self.name)
+        for name in (self.hf_id, *self.aliases):
+            yield name
+            if "/" in name:  # a hub id is also called by its last part
+                yield name.rpartition("/")[2]
         # A page may name a whole family ("Whisper"): such a name means no single model.
         if self.listed.maker and self.listed.name.value:
             yield self.listed.name.value
@@ -151,6 +155,15 @@ class Model:
 
 _TEXTS = ("slug", "name", "maker", "hf_id", "family", "architecture", "task")
 _CLAIMS = ("name", "maker", "params", "context", "precision")
+_COMPUTED = (
+    "params_total",
+    "params_embedding",
+    "params_active",
+    "params_published",
+    "kv_bytes_per_token_bf16",
+)
+_MOST_NAMED = 12  # models that an ambiguous name is answered with
+_NOT_STATED = {"unknown": "no source states it"}
 _FACTS = tuple(field.name for field in fields(Model) if str(field.type).startswith("Fact["))
 
 
@@ -183,7 +196,7 @@ def from_table(row: Mapping[str, Any]) -> Model:
     if stray or missing:
         raise CatalogInvalid(f"model {row.get('slug')!r}: {sorted(stray)=}, {sorted(missing)=}")
     none = {"unknown": f"not part of {row['architecture']}"}
-    facts = dict.fromkeys(_FACTS, none) | row["facts"]
+    facts = dict.fromkeys(_FACTS, none) | dict.fromkeys(_COMPUTED, _NOT_STATED) | row["facts"]
     return Model(
         **{name: row[name] for name in _TEXTS},
         aliases=tuple(row.get("aliases", ())),
@@ -226,22 +239,34 @@ def find_model(name: str) -> Model:
     for slug in load.slugs("models"):  # the common case parses one file instead of all
         if fold(slug) == key:
             return load_model(slug)
-    found = [model for model in all_models() if key in map(fold, model.spellings())]
-    found = found or _short_forms(name)
+    found = [model for model in all_models() if key in _names(model.slug).keys] or _short_forms(name)
     if len(found) == 1:
         return found[0]
     if found:
-        slugs = [model.slug for model in found]
-        raise UnknownName("model", name, slugs, why=f"the name fits {len(slugs)} models")
+        closest = [model.slug for model in found[:_MOST_NAMED]]
+        raise UnknownName("model", name, closest, why=f"the name fits {len(found)} models")
     raise UnknownName("model", name, _nearest_slugs(name))
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """The spellings of one model as they are compared: folded, and as sets of words."""
+
+    keys: frozenset[str]
+    words: tuple[frozenset[str], ...]
+
+
+@cache
+def _names(slug: str) -> _Names:
+    spellings = tuple(load_model(slug).spellings())
+    return _Names(frozenset(map(fold, spellings)), tuple(map(tokens, spellings)))
 
 
 def _short_forms(name: str) -> list[Model]:
     wanted = tokens(name)
     left_out: dict[str, int] = {}
     for model in all_models():
-        names = [tokens(spelling) for spelling in model.spellings()]
-        gaps = [len(have - wanted) for have in names if wanted and wanted <= have]
+        gaps = [len(have - wanted) for have in _names(model.slug).words if wanted and wanted <= have]
         if gaps:
             left_out[model.slug] = min(gaps)
     complete = [slug for slug, gap in left_out.items() if gap == 0]

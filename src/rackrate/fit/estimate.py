@@ -7,20 +7,20 @@ from typing import Any
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.fit.activation import forward_activation, llama_cpp_buffer, vllm_activation
+from rackrate.fit.backward import (
+    LATENT_TOKENS_A_PIXEL,
+    PROMPT_TOKENS,
+    dequantised_term,
+    gathered_term,
+    kept_terms,
+)
 from rackrate.fit.engine import Engine
 from rackrate.fit.kv import PAGE_PADDING, Memory, memory_of
-from rackrate.fit.overhead import Card, context_term, graphs_term, link_term, slack_term
+from rackrate.fit.overhead import Card, context_term, graphs_term, link_term, slack_term, training_slack
 from rackrate.fit.pipeline import diffusion_terms, speech_terms
 from rackrate.fit.setup import Load, Setup
 from rackrate.fit.term import GIB, Term, Total, larger
-from rackrate.fit.training import (
-    Training,
-    activation_term,
-    dequantised_term,
-    gathered_term,
-    gradient_gib,
-    state_terms,
-)
+from rackrate.fit.training import Training, gradient_gib, state_terms
 from rackrate.fit.weights import weights_term
 
 OUTSIDE = ("CUDA context", "NCCL", "fragmentation")
@@ -139,14 +139,18 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
     gathered = gathered_term(arch, setup.precision, setup.layout)
     widened = dequantised_term(arch, setup.precision, setup.layout) if how.method != "full" else None
     states += [term for term in (gathered, widened) if term]
-    kept = activation_term(arch, how, load.context, load.concurrency, setup.layout)
+    length = load.context
+    if arch.task == "image":
+        length = load.pixels * LATENT_TOKENS_A_PIXEL + PROMPT_TOKENS
+    activations, loss = kept_terms(arch, how, length, load.concurrency, setup.layout)
     gradients = gradient_gib(arch, how, setup.layout)
-    if how.keeps_gradients:
-        states.append(Term("gradients", gradients, 0.01 * gradients, "all, kept between steps", kept.source))
-        return _with_overheads(setup, [*states, kept])
-    peak = larger(kept.gib, gradients)
-    text = "gradients at the step, or " + kept.formula
-    return _with_overheads(setup, [*states, Term("activations", peak, kept.sigma_gib, text, kept.source)])
+    if not how.keeps_gradients:  # they come as the activations go
+        gradients = larger(gradients - activations.gib - loss.gib, 0.0)
+    text = "all" if how.keeps_gradients else "at the step, above what the way back took"
+    kept = Term("gradients", gradients, 0.01 * gradients, text, "bytes a parameter")
+    terms = [*states, kept, activations, loss]
+    slack = training_slack(activations.gib, loss.gib)
+    return [*terms, slack, *_outside(setup.engine, setup)]
 
 
 def _outside(engine: Engine, setup: Setup) -> list[Term]:

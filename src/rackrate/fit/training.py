@@ -1,26 +1,20 @@
-"""What training holds: states of every parameter, activations kept for the way back, the loss.
+"""How a model is trained, and what that keeps of every parameter: weights, gradients, optimiser.
 
-    states       weights + gradients + optimiser (+ a 32-bit master copy), bytes a parameter
-    activations  what each layer keeps of each token, or the checkpoints and one layer
-    loss         logits in several copies: with 128,000 words more than all checkpointed layers
-
-The peak is the larger of two moments: the start of the way back, when activations and loss are whole
-and gradients are not there yet, and the optimiser's step, when all gradients are.
+Bytes a parameter, of all of them in full fine-tuning and of the adapters' in LoRA. What the way back
+keeps of every token is in `backward`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from rackrate.catalog.architecture import Architecture, Stack, Tensor
+from rackrate.catalog.architecture import Architecture, Tensor
 from rackrate.errors import UnknownName, UsageError, nearest
-from rackrate.fit.formats import FORMATS
 from rackrate.fit.parallel import Layout, share
 from rackrate.fit.precision import LINEAR, Precision
-from rackrate.fit.term import GIB, Term, larger
-from rackrate.fit.weights import largest_matrix_bytes, weight_bytes
+from rackrate.fit.term import GIB, Term
+from rackrate.fit.weights import weight_bytes
 
 METHODS = ("full", "lora", "qlora")
 
@@ -172,113 +166,3 @@ def _adapter_states(
     count = adapter_params(arch, training)
     on_gpu = 4.0 + OPTIMISERS[training.optimiser][0]
     return [base, _states("adapters", count, on_gpu, f"LoRA rank {training.rank} in 32 bit, with states")]
-
-
-DROPOUT_BYTES = 2.2  # LoRA keeps a dropped copy of each adapted input and a mask (Llama 8B, H100)
-
-
-def saved_bytes_per_token(stack: Stack, training: Training) -> float:
-    """Return what one layer keeps of one token for the way back, bytes.
-
-    With a gate 2 x (11.5 hidden + 2 (q + kv) + 4 ffn), and 3 (q + kv) more where heads are normalised.
-
-    Source: copies measured by the ml-engineering book: Llama-3.1-8B 28 and 28.0, Mistral 7B 28 and 28.0,
-    SmolLM2 24.8 and 24.0, Qwen3-8B 29.8 and 29.8, Qwen3-4B 36.7 and 38, Gemma-1.1-2B 45.8 and 48.
-    BERT on an H100: 44 B x hidden in autocast, 67 B in 32 bit.
-    """
-    heads = 2 * stack.q_size if stack.n_kv_heads == 0 else stack.q_size + stack.kv_size
-    if not stack.is_gated:
-        narrow = 10 * stack.hidden_size + 2 * heads + 2 * stack.ffn_size
-        wide = 4.75 * stack.hidden_size + 2 * heads + 2 * stack.ffn_size
-        return 4.0 * wide if training.is_fp32 else 2.0 * narrow
-    normed = 3 * heads if stack.has_head_norms else 0
-    gathered = 3 * stack.n_experts_per_token * stack.hidden_size
-    kept = 11.5 * stack.hidden_size + 2 * heads + normed + 4 * stack.ffn_size + gathered
-    return (4.0 if training.is_fp32 else 2.0) * kept + _adapted_bytes(stack, training)
-
-
-def _adapted_bytes(stack: Stack, training: Training) -> float:
-    """Return what frozen matrices save and adapters cost: a frozen matrix need not keep its input.
-
-    bitsandbytes keeps it all the same (0.41, measured with litgpt).
-    """
-    if training.method == "full":
-        return 0.0
-    inputs = {
-        "attn_q": stack.hidden_size, "attn_output": stack.q_size, "ffn_up": stack.hidden_size,
-        "ffn_down": stack.ffn_size,
-    }  # fmt: skip
-    names = set(training.targets or (*inputs, "attn_k", "attn_v", "ffn_gate"))
-    if not training.has_dropout and training.method == "qlora":
-        return 0.0
-    if not training.has_dropout:
-        shared = {"attn_q": {"attn_k", "attn_v"}, "ffn_up": {"ffn_gate"}}
-        return -2.0 * sum(
-            size for name, size in inputs.items() if not names & ({name} | shared.get(name, set()))
-        )
-    widths = inputs | {
-        "attn_k": stack.hidden_size,
-        "attn_v": stack.hidden_size,
-        "ffn_gate": stack.hidden_size,
-    }
-    dropped = DROPOUT_BYTES * sum(size for name, size in widths.items() if name in names)
-    return dropped - 2.0 * sum(inputs.values())
-
-
-def activation_term(
-    arch: Architecture, training: Training, length: Any, sequences: Any, layout: Layout
-) -> Term:
-    """Return the activations and the loss at the start of the way back.
-
-    Args:
-        arch: the model.
-        training: how it is trained.
-        length: tokens of a sequence.
-        sequences: how many a GPU works on at once.
-        layout: how the GPUs share the layers.
-    """
-    tokens = length * sequences
-    kept, one_layer = 0.0, 0.0
-    for stack in arch.stacks:
-        if stack.name in ("vision", "audio"):
-            continue
-        layer = tokens * saved_bytes_per_token(stack, training) / layout.tensor
-        if training.attention == "eager":
-            layer = layer + 6.0 * stack.n_heads * length**2 * sequences / layout.tensor
-        if training.has_checkpointing:
-            width = 4.0 if training.is_mixed or training.is_fp32 else 2.0
-            if not training.offloads_checkpoints:
-                kept = kept + stack.n_layers * tokens * stack.hidden_size * width
-            one_layer = larger(one_layer, layer)
-        else:
-            kept = kept + stack.n_layers * layer
-    words = training.label_count or arch.vocab_size
-    loss = LOSSES[training.loss] * words * (sequences if training.label_count else tokens)
-    gib = (kept + larger(loss, one_layer)) / GIB
-    how = (
-        "checkpoints + the larger of loss and one layer"
-        if training.has_checkpointing
-        else "every layer + loss"
-    )
-    return Term("activations", gib, 0.08 * gib + 0.05, how, "copies that each layer keeps, measured")
-
-
-def dequantised_term(arch: Architecture, precision: Precision, layout: Layout) -> Term | None:
-    """Return the buffers in which a 4-bit model's matrices are widened to be used, if it has any."""
-    if FORMATS[precision.matrix].bits >= 16:  # noqa: PLR2004 - bits
-        return None
-    gib = largest_matrix_bytes(arch, layout) / GIB
-    how = "the largest matrix in 16 bit"
-    return Term("dequantised layer", gib, 0.5 * gib, how, "QLoRA widens each matrix where it is used")
-
-
-def gathered_term(arch: Architecture, precision: Precision, layout: Layout) -> Term | None:
-    """Return the whole layers that ZeRO-3 and FSDP gather while they are used, if sharded."""
-    if layout.shard < 3 or layout.data == 1:  # noqa: PLR2004 - a ZeRO stage
-        return None
-    language = sum(t.n_params for t in arch.tensors if t.role in LINEAR and not t.is_extra)
-    outer = sum(t.n_params for t in arch.tensors if t.role in ("embedding", "head"))
-    narrow = min(precision.bits, 16.0) / 8
-    gib = (2 * language * narrow / max(arch.main.n_layers, 1) + outer) / GIB
-    how = "two layers and one of the vocabulary's matrices, gathered"
-    return Term("gathered layers", gib, 0.4 * gib, how, "FSDP prefetches one layer ahead")

@@ -14,11 +14,12 @@ from rackrate.errors import CatalogInvalid, UnknownName
 
 MODELS = all_models()
 SLUGS = [model.slug for model in MODELS]
+OTHERS = [model for model in MODELS if not model.listed.pages]
 
 
 def test_the_catalog_has_every_model_of_the_rental_page_and_the_wiki_page() -> None:
     pages = [page for model in MODELS for page in model.listed.pages]
-    assert len(MODELS) == 37
+    assert len(MODELS) - len(OTHERS) == 37
     assert pages.count("rental-page") == 28
     assert pages.count("l40s-wiki-page") == 11
     assert {model.task for model in MODELS} == set(TASKS)
@@ -52,6 +53,29 @@ def test_every_spelling_finds_its_model(model: Model) -> None:
     assert all(find_model(spelling) is model for spelling in model.spellings())
 
 
+@pytest.mark.parametrize("model", OTHERS, ids=lambda model: model.slug)
+def test_a_model_that_no_page_lists_answers_to_its_hub_id_and_to_the_last_part_of_it(model: Model) -> None:
+    assert find_model(model.hf_id) is model
+    assert find_model(model.hf_id.rpartition("/")[2]) is model
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Qwen2.5-7B-Instruct", "qwen2.5-7b"),
+        ("Qwen/Qwen2.5-7B", "qwen2.5-7b"),
+        ("meta-llama/Meta-Llama-3-8B-Instruct", "llama-3-8b"),
+        ("meta-llama/Llama-3.1-70B", "llama-3.1-70b"),
+        ("DeepSeek-R1-0528", "deepseek-r1"),
+        ("openai/whisper-medium.en", "whisper-medium"),
+        ("sdxl", "stable-diffusion-xl"),
+        ("Vicuna 7B", "vicuna-7b-v1.5"),
+    ],
+)
+def test_base_and_tuned_versions_of_one_shape_are_one_model(name: str, slug: str) -> None:
+    assert find_model(name).slug == slug
+
+
 @given(slug=st.sampled_from(SLUGS), data=st.data())
 def test_case_and_separators_do_not_matter(slug: str, data: st.DataObject) -> None:
     separator = data.draw(st.sampled_from(["-", "_", " ", ".", "", " - "]))
@@ -63,9 +87,8 @@ def test_a_name_that_fits_several_models_lists_them_closest_first() -> None:
     with pytest.raises(UnknownName) as raised:
         find_model("llama 3.1")
     assert raised.value.code == "unknown-model"
-    assert raised.value.nearest[0] == "llama-3.1-70b"
-    assert set(raised.value.nearest) == {
-        "llama-3.1-70b",
+    assert set(raised.value.nearest[:3]) == {"llama-3.1-405b", "llama-3.1-70b", "llama-3.1-8b"}
+    assert set(raised.value.nearest) > {
         "hermes-3-70b",
         "llama-3.1-70b-hanami-x1",
         "llama-3.1-euryale-70b-v2.2",
@@ -75,7 +98,13 @@ def test_a_name_that_fits_several_models_lists_them_closest_first() -> None:
 def test_a_family_is_no_model() -> None:
     with pytest.raises(UnknownName) as raised:
         find_model("Whisper")
-    assert len(raised.value.nearest) == 7
+    assert len(raised.value.nearest) == sum(model.family == "whisper" for model in MODELS)
+
+
+def test_a_name_that_fits_very_many_models_lists_some() -> None:
+    with pytest.raises(UnknownName, match=r"fits \d{2} models") as raised:
+        find_model("Qwen")
+    assert len(raised.value.nearest) == 12
 
 
 @pytest.mark.parametrize("name", ["lama-3.1-70", "llama-3.1-70c"])

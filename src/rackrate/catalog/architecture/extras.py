@@ -3,8 +3,9 @@
     gemma3n   an embedding a layer, alternating updates (AltUp), a low-rank branch (LAuReL)
     gemma4    an embedding a layer; norms and scales of the experts beside the dense block
     apertus   two numbers of its activation
+    mllama    gates of the layers that attend to the image, eight tokens beyond the vocabulary
 
-Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP` of transformers 5.23.
+Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP`, `MllamaTextModel` of transformers 5.23.
 """
 
 from __future__ import annotations
@@ -63,9 +64,17 @@ def _apertus(_: Config, sheet: Sheet, __: int, n_layers: int) -> None:
     sheet.times(n_layers).vector("xielu_alpha_n", 1)
 
 
+def _mllama(config: Config, sheet: Sheet, width: int, _: int) -> None:
+    crosses = sheet.times(len(config.numbers("cross_attention_layers")))
+    crosses.vector("cross_attn_gate", 1)
+    crosses.vector("cross_ffn_gate", 1)
+    sheet.table("image_token_embd", 8, width, "vocab")
+
+
 EXTRAS: Mapping[str, Callable[[Config, Sheet, int, int], None]] = {
     "gemma3n": _gemma3n,
     "gemma4": _gemma4,
     "apertus": _apertus,
+    "mllama": _mllama,
 }
 """What writes them, by the word in the family's file."""

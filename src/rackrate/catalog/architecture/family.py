@@ -105,7 +105,7 @@ class Family:
 
     Attributes:
         model_type: its name in configs.
-        reader: which function of `reading.READERS` reads it.
+        reader: which function of `reading.READERS` reads it, or of `towers.TOWERS` a tower.
         task: what a model of the family does (`rackrate.catalog.model.TASKS`).
         defaults: structural values of its config class, by the names of `config.SYNONYMS`.
         traits: of its language model.

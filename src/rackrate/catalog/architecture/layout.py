@@ -1,6 +1,6 @@
 """Which layer does what: the words of the configs for layouts, as one list of kinds.
 
-Attention: `full`, `sliding`, `linear` (whatever recurrence the family has), `none`. Feed-forward: `dense`,
+Attention: `full`, `sliding`, `cross`, `linear` (whatever recurrence the family has), `none`. Feed-forward: `dense`,
 `sparse` (routed experts), `none`. A layout is stated (`layer_types`, lists of layer numbers) or follows
 from a period and an offset.
 """
@@ -20,6 +20,7 @@ KINDS = {
     "sliding_attention": "sliding",
     "chunked_attention": "sliding",
     "local": "sliding",
+    "cross_attention": "cross",
     "linear_attention": "linear",
     "mamba": "linear",
     "recurrent": "linear",
@@ -32,7 +33,7 @@ KINDS = {
 
 
 def attention_kinds(config: Config, traits: Traits, n_layers: int) -> list[str]:
-    """Return what each layer looks back with: `full`, `sliding`, `linear` or `none`.
+    """Return what each layer looks back with: `full`, `sliding`, `cross`, `linear` or `none`.
 
     Raises:
         BadQuantity: the config names fewer layers than it has.

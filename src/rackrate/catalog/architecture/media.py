@@ -14,7 +14,7 @@ from rackrate.catalog.architecture.config import Config
 from rackrate.catalog.architecture.family import Family
 from rackrate.catalog.architecture.layers import Attention
 from rackrate.catalog.architecture.sheet import Sheet
-from rackrate.catalog.architecture.vision import write_layer
+from rackrate.catalog.architecture.towers import write_layer
 from rackrate.errors import BadQuantity
 
 

@@ -32,12 +32,14 @@ def read_mixers(config: Config, traits: Traits, n_layers: int) -> list[Mixer | N
     heads = config.per_layer("num_attention_heads", n_layers)
     kv_heads = config.per_layer("num_key_value_heads", n_layers, n_heads)
     first_shared = n_layers - config.count("num_kv_shared_layers", 0)
-    made: dict[tuple[str, int, int, bool], Mixer | None] = {}
+    indexers = config.words("indexer_types")
+    indexers += ["full"] * (n_layers - len(indexers))
+    made: dict[tuple[str, int, int, bool, bool], Mixer | None] = {}
     mixers = []
     for i, (kind, n, n_kv) in enumerate(zip(kinds, heads, kv_heads, strict=True)):
-        key = (kind, n, n_kv, i < first_shared)
+        key = (kind, n, n_kv, i < first_shared, indexers[i] != "shared")
         if key not in made:
-            made[key] = _mixer(config, traits, *key)
+            made[key] = _mixer(config, traits, kind, n, n_kv, makes_keys=key[3], has_indexer=key[4])
         mixers.append(made[key])
     return mixers
 
@@ -48,14 +50,16 @@ def _mixer(
     kind: str,
     n_heads: int,
     n_kv_heads: int,
-    makes_keys: bool,  # noqa: FBT001
+    *,
+    makes_keys: bool,
+    has_indexer: bool,
 ) -> Mixer | None:
     if kind == "none" or not n_kv_heads:
         return None
     if kind == "linear":
         return _recurrent(config, traits)
     if config.get("kv_lora_rank"):
-        return _latent(config, traits, n_heads)
+        return _latent(config, traits, n_heads, has_indexer=has_indexer)
     attention = _attention(config, traits, kind, n_heads, n_kv_heads, makes_keys=makes_keys)
     return Both(attention, _recurrent(config, traits)) if traits.has_both else attention
 
@@ -83,10 +87,10 @@ def _attention(
         n_kv_heads=n_kv_heads,
         head_dim=head_dim,
         v_dim=v_dim,
-        window=window(config) if kind == "sliding" else 0,
+        window=_looks_at(config, kind),
         qkv_bias=config.flag(traits.qkv_bias),
         output_bias=config.flag(traits.output_bias),
-        head_norms=traits.head_norms if has_norms else "",
+        head_norms="head" if kind == "cross" else traits.head_norms if has_norms else "",
         head_norm=traits.head_norm,
         gate_size=gates[traits.output_gate],
         sinks=traits.sinks in ("all", kind),
@@ -95,7 +99,14 @@ def _attention(
     )
 
 
-def _latent(config: Config, traits: Traits, n_heads: int) -> Latent:
+def _looks_at(config: Config, kind: str) -> int:
+    """Return the tokens that an attention looks back, or of the image that it looks at."""
+    if kind == "cross":
+        return config.count("cross_attention_tokens", 0)
+    return window(config) if kind == "sliding" else 0
+
+
+def _latent(config: Config, traits: Traits, n_heads: int, *, has_indexer: bool) -> Latent:
     head_dim = config.count("head_dim", 0)
     nope_dim = config.count("qk_nope_head_dim", head_dim)
     return Latent(
@@ -106,7 +117,7 @@ def _latent(config: Config, traits: Traits, n_heads: int) -> Latent:
         rope_dim=config.count("qk_rope_head_dim"),
         v_dim=config.count("v_head_dim", nope_dim),
         bias=config.flag(traits.qkv_bias),
-        index_heads=config.count("index_n_heads", 0),
+        index_heads=config.count("index_n_heads", 0) if has_indexer else 0,
         index_dim=config.count("index_head_dim", 0),
     )
 

@@ -195,6 +195,25 @@ def _gemma4(config: Config, traits: Traits) -> Said:
     return said, traits
 
 
+def _mllama(config: Config, traits: Traits) -> Said:
+    """Some layers attend to the image instead of the text, at places that a list gives."""
+    crosses = set(config.numbers("cross_attention_layers"))
+    named = ["cross_attention" if i in crosses else "full_attention" for i in _layers(config)]
+    return {"layer_types": named}, traits
+
+
+def _glm_dsa(config: Config, traits: Traits) -> Said:
+    """Some layers take over which tokens the indexer of an earlier one picked."""
+    if config.get("indexer_types"):
+        return {}, traits
+    pattern = config.get("index_topk_pattern")
+    if isinstance(pattern, str):
+        return {"indexer_types": ["full" if letter == "F" else "shared" for letter in pattern]}, traits
+    period, offset = config.count("index_topk_freq", 1, least=1), config.count("index_skip_topk_offset", 2)
+    named = ["shared" if max(i - offset + 1, 0) % period else "full" for i in _layers(config)]
+    return {"indexer_types": named}, traits
+
+
 def _gpt_neo(config: Config, traits: Traits) -> Said:
     """A nested list says which layers look at a window."""
     groups = config.get("attention_types") or [[["global", "local"], config.count("num_hidden_layers") // 2]]
@@ -250,6 +269,7 @@ def _is_off(part: Mapping[str, Any]) -> bool:
 QUIRKS: Mapping[str, Quirk] = {
     "falcon": _falcon,
     "gemma4": _gemma4,
+    "glm_dsa": _glm_dsa,
     "gpt_neo": _gpt_neo,
     "granite_hybrid": _granite_hybrid,
     "hunyuan_moe": _hunyuan_moe,
@@ -260,6 +280,7 @@ QUIRKS: Mapping[str, Quirk] = {
     "mamba2": _mamba2,
     "mimo": _mimo,
     "minimax": _minimax,
+    "mllama": _mllama,
     "mpt": _mpt,
     "multi_query": _multi_query,
     "nas": _nas,

@@ -11,10 +11,11 @@ from rackrate.catalog.architecture.anatomy import Architecture
 from rackrate.catalog.architecture.config import Config
 from rackrate.catalog.architecture.decoder import read_decoder
 from rackrate.catalog.architecture.family import Family, families, family
+from rackrate.catalog.architecture.projectors import PROJECTORS
 from rackrate.catalog.architecture.quirks import in_common_words
 from rackrate.catalog.architecture.sheet import Sheet
-from rackrate.catalog.architecture.vision import PROJECTORS, TOWERS
-from rackrate.errors import BadQuantity, NoAnswer
+from rackrate.catalog.architecture.towers import TOWERS
+from rackrate.errors import BadQuantity
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
@@ -116,15 +117,18 @@ def _seeing(top: Config, kind: Family) -> Architecture:
         text_kind = _family(level.values, top.notes, kind.text)
         level = Config(level.values, text_kind.defaults, level.where, top.notes)
     made = _with_language(top, kind, level, text_kind)
+    if top.get("audio_config"):
+        top.note("the audio tower was left out")
     section = top.section("vision_config")
     if not section:
-        raise NoAnswer(f"{top.where} cannot be read: `vision_config` is not in the config")
+        top.note("the config has no `vision_config`: no vision tower was counted")
+        return made
     tower = _tower(section, kind)
     vision = Config(section, tower.defaults, f"{top.where}, vision_config", top.notes)
     sheet = Sheet("vision")
     n_patches = TOWERS[tower.reader](vision, sheet)
     if kind.projector:
-        PROJECTORS[kind.projector](vision, sheet, made.main.hidden_size)
+        PROJECTORS[kind.projector](vision, top, sheet, made.main.hidden_size)
     return replace(made, tensors=made.tensors + tuple(sheet.tensors), vision_tokens=n_patches)
 
 
