@@ -99,4 +99,5 @@ def nearest_run(
     def distance(run: list[Case]) -> tuple[bool, int]:
         return run[0].precision != precision, abs((run[0].context or 0) - context)
 
-    return tuple(min(reversed(runs.values()), key=distance))
+    newest_first = list(reversed(runs.values()))
+    return tuple(min(newest_first, key=distance))

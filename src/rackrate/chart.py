@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rackrate.report.fit import FitAnswer
     from rackrate.report.price import Price
 
-_BLUE, _ORANGE, _GREY = "#2a6fb0", "#c8641b", "#8a8a8a"
+_BLUE, _ORANGE, _GREY, _INK = "#2a6fb0", "#c8641b", "#8a8a8a", "#333333"
 
 
 def history(price: Price) -> Any:
@@ -86,10 +86,7 @@ def memory(answer: FitAnswer) -> Any:
     alt = _altair()
     stack = answer.stack()
     rows = [{"at": at, "term": f"{name} {gib:.2f}", "gib": gib} for at, (name, gib) in enumerate(stack.parts)]
-    marks = [
-        {"gib": stack.limit, "mark": f"limit {stack.limit:.2f}"},
-        {"gib": stack.whole, "mark": f"card {stack.whole:.2f}"},
-    ]
+    marks = [("limit", stack.limit, "right", -4), ("card", stack.whole, "left", 4)]
     bar = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(stroke="white", strokeWidth=0.5)
@@ -105,13 +102,15 @@ def memory(answer: FitAnswer) -> Any:
             tooltip=["term:N"],
         )
     )
-    ends = alt.Chart(alt.Data(values=marks[: 1 if stack.limit == stack.whole else 2])).encode(x="gib:Q")
-    rules = ends.mark_rule(color=_ORANGE, strokeWidth=2, strokeDash=[5, 3])
-    words = ends.mark_text(align="right", dx=-4, dy=-52, color=_ORANGE).encode(text="mark:N")
+    layers = [bar]
+    for name, gib, align, dx in marks:  # words on the far sides of the marks never meet
+        at = alt.Chart(alt.Data(values=[{"gib": gib, "mark": f"{name} {gib:.2f}"}])).encode(x="gib:Q")
+        layers.append(at.mark_rule(color=_INK, strokeWidth=2, strokeDash=[5, 3]))
+        layers.append(at.mark_text(align=align, dx=dx, dy=-53, color=_INK).encode(text="mark:N"))
     title = alt.Title(answer.title, subtitle=[stack.title, answer.asked], anchor="start")
-    return alt.layer(
-        bar, rules, words, title=title, description=f"{answer.title}. {stack.title}."
-    ).properties(width=640, height=90)
+    return alt.layer(*layers, title=title, description=f"{answer.title}. {stack.title}.").properties(
+        width=640, height=90
+    )
 
 
 def memory_svg(answer: FitAnswer) -> str:

@@ -205,14 +205,16 @@ def _compared(case: Case, run: list[Case], weights: Weights, card: Card) -> Comp
 
 
 def _card_of(log: EngineLog, gpu: str) -> tuple[Card, tuple[str, ...]]:
-    named = gpu or log.settings.get("gpu", "")
+    if gpu:
+        return find_card(gpu)[0], ()
     total = log.measured.get("total_gib")
-    if named:
-        return find_card(named)[0], ()
+    names = list(dict.fromkeys(log.settings["gpu"].split(", "))) if "gpu" in log.settings else []
+    if names:
+        several = f"the log names several GPUs: all taken as {names[0]}"
+        return find_card(names[0])[0], (several,) if names[1:] else ()
     if total:
-        return find_card(f"{total:.2f}GiB")[0], (
-            f"the log does not name its GPU: {total:.2f} GiB as it says",
-        )
+        said = f"the log does not name its GPU: one of {total:.2f} GiB, as it says"
+        return find_card(f"{total:.2f}GiB")[0], (said,)
     raise UsageError("the log does not say on which GPU it ran", hint="add --gpu, such as --gpu l40s")
 
 

@@ -19,12 +19,13 @@ from rackrate.catalog.architecture import Architecture, architecture_of, read_co
 from rackrate.catalog.architecture.bare import architecture_of_count
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
-from rackrate.catalog.model import find_model
+from rackrate.catalog.model import Model, find_model, load_model
 from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError, nearest
 from rackrate.fit.engine import Engine
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
+from rackrate.fit.pipeline import PIXELS_PER_TOKEN, TEXT_TOKENS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
 from rackrate.fit.setup import TASKS, Load, Setup, choose_engine, default_layout
 from rackrate.fit.solve import SURE, Fit, solve
@@ -74,7 +75,12 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(architecture_of(find_model(text)))
+    return Weights(architecture_of(_model(text)))
+
+
+def _model(name: str) -> Model:
+    """Return a model of the catalog; a slug is spared the comparison with all other names."""
+    return load_model(name) if name in slugs("models") else find_model(name)
 
 
 def _from_files(text: str) -> Weights:
@@ -373,6 +379,8 @@ def fits(
             raise BadQuantity(f"{what} {value} is not 1 to {most:,}", hint=f"give {what} of 1 or more")
     wish = wish or wish_of(options)
     tokens = usual_context(weights.arch, wish.task) if context is None else parse_tokens(context)
+    if weights.arch.task == "image" and wish.task != "inference":
+        tokens = pixels // PIXELS_PER_TOKEN + TEXT_TOKENS  # what its transformer learns from
     setup = setup_for(weights, n_gpus, wish)
     return solve(weights.arch, card, setup, Load(tokens, concurrency, pixels, beams))
 
@@ -395,7 +403,8 @@ def wish_of(options: Mapping[str, Any]) -> Wish:
         if name not in Wish.__slots__:
             known = [*Wish.__slots__, *Training.__slots__]
             raise UnknownName("option", name, nearest(name, known) or known)
-    return Wish(**({"training": Training(**of_training)} if of_training else {}), **others)
+    wish = Wish(**others)
+    return replace(wish, training=Training(**of_training)) if of_training else wish
 
 
 @dataclass(frozen=True)
@@ -443,7 +452,7 @@ def best_choice(
     Raises:
         UnknownName: a model, GPU or task that is not there.
     """
-    found = find_model(model)
+    found = _model(model)
     try:
         weights = Weights(architecture_of(found))
         choose_engine(weights.arch, task)

@@ -274,7 +274,9 @@ def _draw_stack(stack: Stack, width: int) -> list[str]:
     """
     room = width - 1  # the bar takes one
     reach = max(sum(size for _, size in stack.parts), stack.whole)
-    cells, legend, end = [], [], 0.0
+    cells: list[str] = []
+    legend: list[str] = []
+    end = 0.0
     letters = _letters([name for name, _ in stack.parts])
     for at, (name, size) in enumerate(stack.parts):
         end += size

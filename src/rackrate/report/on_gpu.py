@@ -78,7 +78,7 @@ def _row(choice: Choice) -> tuple[Any, ...]:
     return (
         choice.model,
         arch.task,
-        Cell(arch.n_params, f"{arch.n_params / 1e9:.3g}B"),
+        Cell(arch.n_params, _count(arch.n_params)),
         fit.verdict,
         fit.setup.layout.n_gpus,
         fit.setup.precision.name,
@@ -92,6 +92,11 @@ def _row(choice: Choice) -> tuple[Any, ...]:
         Cell(fit.probability, chance(fit.probability)),
         None if choice.fit else _why_not(fit),
     )
+
+
+def _count(n: int) -> str:
+    scale, letter = next(each for each in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1.0, "")) if n >= each[0])
+    return f"{n / scale:.3g}{letter}"
 
 
 def _why_not(fit: Fit) -> str:
