@@ -99,5 +99,5 @@ def nearest_run(
     def distance(run: list[Case]) -> tuple[bool, int]:
         return run[0].precision != precision, abs((run[0].context or 0) - context)
 
-    newest_first = list(reversed(runs.values()))
-    return tuple(min(newest_first, key=distance))
+    nearest = min(reversed(runs.values()), key=distance)  # the newest of those as near
+    return tuple(nearest)

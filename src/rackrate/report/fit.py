@@ -51,7 +51,9 @@ class FitAnswer:
     def asked(self) -> str:
         """All that the verdict depends on, in one line: load, engine, precision, cache, layout."""
         setup = self.fit.setup
-        parts = [_load(self.fit), *_engine(self.fit), f"{setup.precision.name} weights"]
+        is_mixed = setup.training is not None and setup.training.is_mixed
+        weights = "32-bit weights, 16-bit work" if is_mixed else f"{setup.precision.name} weights"
+        parts = [_load(self.fit), *_engine(self.fit), weights]
         if self.fit.arch.caches and not setup.is_training:
             parts.append(f"{setup.kv} KV cache")
         parts.append(_layout(self.fit))
@@ -62,7 +64,7 @@ class FitAnswer:
         fit, found = self.fit, self.fit.to_dict()
         if not _has_context(fit):
             found |= {"context_tokens": None, "longest_context_tokens": None}
-        if fit.arch.task == "image":
+        if _is_image(fit):
             found["pixels"] = fit.load.pixels
         if fit.arch.task == "asr":
             found["beams"] = fit.load.beams
@@ -220,12 +222,18 @@ def _has_context(fit: Fit) -> bool:
     return fit.arch.task not in ("image", "asr")
 
 
+def _is_image(fit: Fit) -> bool:
+    return fit.arch.task == "image"
+
+
 def _load(fit: Fit) -> str:
     n, load = fit.load.concurrency, fit.load
     if fit.setup.is_training:
-        each = f"images of {_size(load.pixels)}" if fit.arch.task == "image" else f"{load.context:,} tokens"
-        return f"{_method(fit)}, batch of {n} x {each} a GPU"
-    if fit.arch.task == "image":
+        what, size = (
+            ("image", _size(load.pixels)) if _is_image(fit) else ("sequence", f"{load.context:,} tokens")
+        )
+        return f"{_method(fit)}, {_count(n, what)} of {size} a GPU"
+    if _is_image(fit):
         return f"{_count(n, 'image')} of {_size(load.pixels)}"
     if fit.arch.task == "asr":
         return f"{_count(n, 'window')} of 30 s, {_count(load.beams, 'beam')}"
@@ -250,14 +258,13 @@ def _engine(fit: Fit) -> Iterator[str]:
         yield how.optimiser
         yield "checkpointing" if how.has_checkpointing else "no checkpointing"
         yield f"{how.loss} loss"
-        yield "32-bit weights and autocast" if how.is_mixed else f"{'32' if how.is_fp32 else '16'}-bit work"
         if how.attention != "flash":
             yield f"{how.attention} attention"
     elif setup.engine.name in ("vllm", "sglang"):
         limits = setup.limits(fit.card, fit.load.context)
         yield f"{limits.max_num_seqs:,} sequences and {limits.max_num_batched_tokens:,} tokens a step"
         yield "no CUDA graphs" if setup.is_eager else "CUDA graphs"
-    elif fit.arch.task == "image":
+    elif _is_image(fit):
         yield f"offload {setup.offload}"
     elif fit.arch.task != "asr":
         yield "flash attention" if setup.has_flash_attention else "no flash attention"

@@ -84,7 +84,7 @@ def _row(choice: Choice) -> tuple[Any, ...]:
         fit.setup.precision.name,
         fit.setup.engine.name,
         weights,
-        kv if arch.caches else None,
+        kv if arch.caches and not fit.setup.is_training else None,
         float(found.total.gib) - weights - kv,
         found.limit_gib,
         fit.load.context if has_context else None,
