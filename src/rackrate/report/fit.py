@@ -173,7 +173,8 @@ class FitAnswer:
             (way.change, float(way.total.gib), Cell(way.probability, chance(way.probability)), way.price)
             for way in self.ways
         ]
-        return Table("What would make it fit", columns, rows)
+        notes = ("where the change is of the share of the card, the limit moves too",)
+        return Table("What would make it fit", columns, rows, notes)
 
     def _measured(self) -> Table:
         columns = (

@@ -95,7 +95,9 @@ def _row(choice: Choice) -> tuple[Any, ...]:
 
 
 def _count(n: int) -> str:
-    scale, letter = next(each for each in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1.0, "")) if n >= each[0])
+    scale, letter = next(
+        each for each in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1.0, "")) if n >= 0.9995 * each[0]
+    )
     return f"{n / scale:.3g}{letter}"
 
 
