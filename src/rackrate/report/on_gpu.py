@@ -15,7 +15,7 @@ from rackrate.sizing import Choice
 _COLUMNS = (
     Column("model", "model"),
     Column("task", "kind", absent="not known"),
-    Column("params_total", "parameters", absent="not known"),
+    Column("params_total", "params", absent="not known"),
     Column("verdict", "verdict"),
     Column("gpu_count", "GPUs", 0, ""),
     Column("precision", "precision", absent=""),
@@ -25,7 +25,7 @@ _COLUMNS = (
     Column("overhead_gib", "other GiB", 1, ""),
     Column("usable_gib", "of GiB", 1, ""),
     Column("context_tokens", "context", 0, ""),
-    Column("longest_context_tokens", "longest context", 0, ""),
+    Column("longest_context_tokens", "longest", 0, ""),
     Column("most_concurrent_count", "at once", 0, ""),
     Column("probability_frac", "sure", 2, ""),
     Column("why_not", "why not", absent=""),
@@ -51,7 +51,7 @@ def on_gpu(
     notes = [
         f"{asked}; up to {most_gpus} cards, 16 bit tried before 8 and 4; each fits with 95% and more",
         f"memory is of the fullest GPU; one {card.gpu} has {card.gib:.2f} GiB ({card.formula})",
-        "longest context at this load, sequences (images, windows, a GPU's batch) at once at this context",
+        "longest context in tokens at this load, sequences (images, windows, a GPU's batch) at once at this context",
     ]
     if len(shown) < len(choices):
         notes.append(f"{len(choices) - len(shown)} that do not fit are left out")
