@@ -9,6 +9,7 @@ CASES := ../shared/data/fit_cases.csv
 
 demo: $(READY)
 	$(BIN)/rackrate gpu l40s
+	$(BIN)/rackrate fit llama-3.1-70b --gpu l40s --precision int4
 
 test: $(READY)
 	$(BIN)/pytest -n 2
