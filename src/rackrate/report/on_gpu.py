@@ -51,7 +51,7 @@ def on_gpu(
     notes = [
         f"{asked}; up to {most_gpus} cards, 16 bit tried before 8 and 4; each fits with 95% and more",
         f"memory is of the fullest GPU; one {card.gpu} has {card.gib:.2f} GiB ({card.formula})",
-        "longest context in tokens at this load, sequences (images, windows, a GPU's batch) at once at this context",
+        "longest context in tokens at this load; sequences (images, windows, a GPU's batch) at this context",
     ]
     if len(shown) < len(choices):
         notes.append(f"{len(choices) - len(shown)} that do not fit are left out")
