@@ -32,8 +32,9 @@ import rackrate
 from rackrate.catalog.aliases import family_members
 from rackrate.market import currency
 from rackrate.market.filter import OfferFilter, Wanted, order_by
-from rackrate.market.importers import mapping as mapped
+from rackrate.market.importers import mapped
 from rackrate.market.importers.files import When
+from rackrate.market.importers.mapping import load_mapping
 from rackrate.market.ingest import import_list, usual_prices
 from rackrate.market.normalise import normalise
 from rackrate.market.offer import Kind
@@ -173,7 +174,7 @@ def imports(folder: Path, rows: Sequence[Row], n_runs: int) -> list[float]:
 def stages(folder: Path, rows: Sequence[Row]) -> dict[str, float]:
     """Return the wall time, seconds, of the steps of one import, done one after the other."""
     path, mapping = catalogue.write_price_list(folder, rows)
-    plan = mapped.load_mapping(mapping)
+    plan = load_mapping(mapping)
     started = [time.perf_counter()]
 
     def lap() -> None:

@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from rackrate.catalog.aliases import family_members, match_gpu
-from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count
+from rackrate.catalog.architecture import Architecture, read_config
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model, load_model
-from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError, nearest
+from rackrate.errors import BadQuantity, ImportRejected, UnknownName, UsageError, nearest
 from rackrate.fit.engine import Engine
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
-from rackrate.fit.pipeline import PIXELS_PER_TOKEN, TEXT_TOKENS
+from rackrate.fit.pipeline import OFFLOADS, PIXELS_PER_TOKEN, TEXT_TOKENS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
 from rackrate.fit.setup import TASKS, Load, Setup, choose_engine, default_layout
-from rackrate.fit.solve import SURE, Fit, solve
+from rackrate.fit.solve import Fit, solve
 from rackrate.fit.training import Training
 from rackrate.fit.weights import weight_bytes
 from rackrate.units import parse_number
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from rackrate.checkpoint import Header
 
 LARGEST_COUNT = 1024  # GPUs
-MOST_AT_ONCE = 65_536  # sequences; beyond any engine
-MOST_PIXELS = 1 << 28  # of one image, 16,384 x 16,384
+LARGEST_GIB = 4096  # of one card
+LONGEST = 1 << 30  # tokens: beyond any model
+MOST_AT_ONCE = 65_536  # sequences: beyond any engine
+MOST_PIXELS = 1 << 32  # of one image
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def find_weights(what: str) -> Weights:
     text = what.strip()
     if text.startswith("hf:"):
         return _from_hub(text.removeprefix("hf:"))
-    if re.match(r"https?://", text) or Path(text).exists():
+    if re.match(r"https?://", text) or _exists(text):
         return _from_files(text)
     count = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([bm])", text, re.IGNORECASE)
     if count:
@@ -75,12 +78,23 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(architecture_of(_model(text)))
+    return Weights(best_architecture(model_of(text)))
 
 
-def _model(name: str) -> Model:
-    """Return a model of the catalog; a slug is spared the comparison with all other names."""
+def model_of(name: str) -> Model:
+    """Return a model of the catalog; a slug is spared the comparison with all other names.
+
+    Raises:
+        UnknownName: no model answers to it, or several do.
+    """
     return load_model(name) if name in slugs("models") else find_model(name)
+
+
+def _exists(text: str) -> bool:
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):  # longer than a file's name may be, or with a NUL
+        return False
 
 
 def _from_files(text: str) -> Weights:
@@ -141,13 +155,13 @@ def find_card(text: str) -> tuple[Card, int]:
         UnknownName: no such GPU.
         BadQuantity: a count that is none.
     """
-    name, _, count = text.partition(":")
-    n_gpus = _whole(count, "GPU count") if count else 1
+    name, colon, count = text.partition(":")
+    n_gpus = _whole(count, "GPU count") if colon else 1
     memory = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*gi?b\s*", name, re.IGNORECASE)
     if memory:
         gib = float(memory[1])
-        if not gib:
-            raise BadQuantity(f"GPU memory {name!r} is not above 0", hint="write it like 24GiB")
+        if not 0 < gib <= LARGEST_GIB:
+            raise BadQuantity(f"memory {name!r} is not above 0 and at most {LARGEST_GIB} GiB", hint="24GiB")
         return Card(f"{gib:g} GiB", gib, 0.0, "as given", "you"), n_gpus
     if name.lower() in slugs("gpus"):  # the common case is spared the table of all names
         return usable_memory(load_gpu(name.lower())), n_gpus
@@ -169,12 +183,12 @@ def parse_tokens(text: str | int) -> int:
     """Read a number of tokens: `8192`, `8k` (8,192), `128K`, `1M`.
 
     Raises:
-        BadQuantity: not of that form, or below 1.
+        BadQuantity: not of that form, below 1 or beyond any model.
     """
-    match = re.fullmatch(r"\s*([\d_,]+(?:\.\d+)?)\s*([km]?)\s*", str(text), re.IGNORECASE)
+    match = re.fullmatch(r"\s*(\d[\d_,]*(?:\.\d+)?)\s*([km]?)\s*", str(text), re.IGNORECASE)
     scale = {"": 1, "k": 1024, "m": 1024 * 1024}[match[2].lower()] if match else 0
     tokens = float(match[1].replace(",", "").replace("_", "")) * scale if match else 0
-    if tokens < 1 or tokens != int(tokens):
+    if not 1 <= tokens <= LONGEST or tokens != int(tokens):
         raise BadQuantity(f"context {text!r} is no number of tokens", hint="write it like 8192 or 8k")
     return int(tokens)
 
@@ -213,6 +227,33 @@ class Wish:
     offload: str = "none"
     training: Training | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("task", "precision", "kv", "engine", "offload"):
+            value: object = getattr(self, name)
+            if not isinstance(value, str):
+                raise UsageError(f"{name} {value!r} is not a name", hint="give it as text")
+        for name in ("tensor", "pipeline", "max_num_seqs", "max_num_batched_tokens"):
+            if getattr(self, name) is not None:
+                _count(getattr(self, name), name, 1 << 24)
+        fraction: object = 1 if self.memory_fraction is None else self.memory_fraction
+        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
+            what = f"memory fraction {self.memory_fraction!r} is not above 0 and at most 1"
+            raise BadQuantity(what, hint="vLLM's default is 0.9")
+        if self.offload not in OFFLOADS:
+            raise UnknownName("offload", self.offload, nearest(self.offload, OFFLOADS) or OFFLOADS)
+
+
+def _count(value: object, what: str, most: int) -> int:
+    """Return a whole number of 1 to `most`.
+
+    Raises:
+        BadQuantity: anything else.
+    """
+    number = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
+    if not 1 <= number <= most:
+        raise BadQuantity(f"{what} {value!r} is no whole number of 1 to {most:,}", hint="write it like 4")
+    return number
+
 
 def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
     """Return the full set-up that a wish leaves to the defaults.
@@ -228,9 +269,6 @@ def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
     layout = default_layout(arch, engine, wish.task, n_gpus)
     if wish.tensor is not None or wish.pipeline is not None:
         layout = _asked_layout(arch, wish, n_gpus)
-    for what, asked in (("sequences", wish.max_num_seqs), ("tokens", wish.max_num_batched_tokens)):
-        if asked is not None and asked < 1:
-            raise BadQuantity(f"{asked} {what} in a step are below 1", hint="leave it out for the default")
     if wish.offload != "none" and arch.task != "image":
         hint = "pipelines for images can be offloaded"
         raise UsageError(f"{arch.name} is not offloaded in parts (offload {wish.offload!r})", hint=hint)
@@ -271,11 +309,6 @@ def _engine(arch: Architecture, wish: Wish, precision: Precision) -> tuple[Engin
 
 
 def _asked_layout(arch: Architecture, wish: Wish, n_gpus: int) -> Layout:
-    for what, asked in (("tensor", wish.tensor), ("pipeline", wish.pipeline)):
-        if asked is not None and asked < 1:
-            raise BadQuantity(
-                f"{what} parallel {asked} is below 1", hint="leave it out for the engine's own way"
-            )
     tensor = wish.tensor or max(n_gpus // (wish.pipeline or 1), 1)
     pipeline = wish.pipeline or max(n_gpus // tensor, 1)
     if tensor * pipeline != n_gpus:
@@ -308,7 +341,7 @@ def _precision(weights: Weights, wish: Wish) -> Precision:
     if weights.precision and wish.task == "inference":
         return PRECISIONS[weights.precision]
     if arch.quantization and wish.task != "full":
-        return from_config(arch.quantization, arch.main.n_layers)
+        return from_config(arch.quantization, arch)
     return PRECISIONS["fp16" if arch.dtype == "fp16" else "bf16"]
 
 
@@ -368,21 +401,20 @@ def fits(
         BadQuantity: a number that cannot be.
         UsageError: values that do not go together.
     """
+    load = Load(
+        0,
+        _count(concurrency, "concurrency", MOST_AT_ONCE),
+        pixels=_count(pixels, "pixels", MOST_PIXELS),
+        beams=_count(beams, "beams", MOST_AT_ONCE),
+    )
     weights = model if isinstance(model, Weights) else find_weights(model)
     card, n_gpus = find_card(gpu)
-    for what, value, most in (
-        ("concurrency", concurrency, MOST_AT_ONCE),
-        ("beams", beams, MOST_AT_ONCE),
-        ("pixels", pixels, MOST_PIXELS),
-    ):
-        if not 1 <= value <= most:
-            raise BadQuantity(f"{what} {value} is not 1 to {most:,}", hint=f"give {what} of 1 or more")
     wish = wish or wish_of(options)
     tokens = usual_context(weights.arch, wish.task) if context is None else parse_tokens(context)
     if weights.arch.task == "image" and wish.task != "inference":
         tokens = pixels // PIXELS_PER_TOKEN + TEXT_TOKENS  # what its transformer learns from
     setup = setup_for(weights, n_gpus, wish)
-    return solve(weights.arch, card, setup, Load(tokens, concurrency, pixels, beams))
+    return solve(weights.arch, card, setup, replace(load, context=tokens))
 
 
 def usual_context(arch: Architecture, task: str) -> int:
@@ -405,75 +437,3 @@ def wish_of(options: Mapping[str, Any]) -> Wish:
             raise UnknownName("option", name, nearest(name, known) or known)
     wish = Wish(**others)
     return replace(wish, training=Training(**of_training)) if of_training else wish
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The best way to run a model on a card, or why there is none.
-
-    Attributes:
-        model: slug.
-        name: of the model.
-        fit: the smallest count with the widest precision that fits; None when none does.
-        nearest: what came nearest, where none fits.
-        why_not: in words, where the model cannot be judged at all.
-    """
-
-    model: str
-    name: str
-    fit: Fit | None
-    nearest: Fit | None = None
-    why_not: str = ""
-
-
-COUNTS = (1, 2, 4, 8)
-WIDEST_FIRST = ("bf16", "fp8", "int8", "int4")
-
-
-def best_choice(
-    model: str,
-    gpu: str,
-    *,
-    task: str = "inference",
-    context: int | None = None,
-    concurrency: int = 1,
-    most_gpus: int = COUNTS[-1],
-) -> Choice:
-    """Return the smallest number of cards and the widest precision at which a model fits.
-
-    Args:
-        model: of the catalog.
-        gpu: name of a card, without a count.
-        task: `inference`, `full`, `lora` or `qlora`.
-        context: tokens of a sequence, cut to what a model was made for; None for the usual.
-        concurrency: sequences at once.
-        most_gpus: cards at most.
-
-    Raises:
-        UnknownName: a model, GPU or task that is not there.
-    """
-    found = _model(model)
-    try:
-        weights = Weights(architecture_of(found))
-        choose_engine(weights.arch, task)
-    except (NoAnswer, UsageError) as error:
-        return Choice(found.slug, found.name, None, why_not=error.message)
-    longest = weights.arch.max_context
-    asked = min(context, longest) if context and longest else context
-    miss = None
-    for count in (count for count in COUNTS if count <= most_gpus):
-        for precision in _precisions(weights.arch, task):
-            wish = Wish(task=task, precision=precision)
-            fit = fits(weights, f"{gpu}:{count}", context=asked, concurrency=concurrency, wish=wish)
-            if fit.probability >= SURE:
-                return Choice(found.slug, found.name, fit)
-            miss = fit
-    return Choice(found.slug, found.name, None, miss)
-
-
-def _precisions(arch: Architecture, task: str) -> Iterable[str]:
-    if task == "qlora":
-        return ("nf4-dq",)
-    if task != "inference" or arch.task in ("encoder", "asr"):
-        return ("bf16",)
-    return ("bf16", "int8", "nf4") if arch.task == "image" else WIDEST_FIRST

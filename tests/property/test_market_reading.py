@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,8 +13,18 @@ from hypothesis import strategies as st
 
 from rackrate.errors import UsageError
 from rackrate.market.currency import Rates, bundled_rates
-from rackrate.market.normalise import Reject, Unreadable, instant, normalise, number, plain
-from rackrate.market.offer import COLUMNS, Offer, RawOffer
+from rackrate.market.normalise import (
+    OF_ROW,
+    OF_SHAPE,
+    Batch,
+    Reject,
+    Unreadable,
+    instant,
+    normalise,
+    number,
+    plain,
+)
+from rackrate.market.offer import COLUMNS, Offer, RawOffer, RawShape
 
 AT = datetime(2026, 8, 22, 6, tzinfo=UTC)
 NAMES = list(COLUMNS)
@@ -25,14 +36,25 @@ moderate = st.floats(1e-4, 1e4)
 
 
 def raw(**fields: Any) -> RawOffer:
-    return RawOffer("list.csv", 1, AT, **({"provider": "acme", "price": 1.2, "gpu_raw": "L40S"} | fields))
+    """Return an offer of these fields, those of its shape among them."""
+    stated = {"provider": "acme", "gpu_raw": "L40S", "price": 1.2} | fields
+    shape = {f.name: stated.pop(f.name) for f in dataclasses.fields(RawShape) if f.name in stated}
+    return RawOffer(RawShape(**shape), "list.csv", 1, AT, **stated)
+
+
+def offers_of(batch: Batch) -> list[dict[str, Any]]:
+    """Return the rows of a batch, by column; the gate's own columns as it would leave them."""
+    shapes = [dict(zip(OF_SHAPE, values, strict=True)) for values in batch.shapes]
+    gate = {"flags": (), "is_counted": True, "is_last": True}
+    whole = [shapes[number] | dict(zip(OF_ROW, values, strict=True)) | gate for number, *values in batch.rows]
+    return [{name: row[name] for name in NAMES} for row in whole]
 
 
 def one(**fields: Any) -> dict[str, Any]:
     """Return the one row that an offer becomes, by column."""
     batch = normalise("acme", [raw(**fields)], bundled_rates())
     assert not batch.rejects
-    return dict(zip(NAMES, batch.rows[0], strict=False))
+    return offers_of(batch)[0]
 
 
 @given(finite)
@@ -72,15 +94,15 @@ def test_plain_text_can_be_stored(text: str) -> None:
 
 
 @given(st.lists(st.fixed_dictionaries({"provider": anything, "price": anything, "gpu_count": anything,
-                                       "vram_gib": anything, "currency": anything, "sku": anything,
-                                       "available": anything, "region": anything})))  # fmt: skip
+                                       "vram_gib": anything, "vcpu": anything, "currency": anything,
+                                       "sku": anything, "available": anything,
+                                       "region": anything})))  # fmt: skip
 def test_no_record_is_lost_whatever_stands_in_it(fields: list[dict[str, Any]]) -> None:
     rejected = Reject("list.csv", 9, "malformed", "why", "what")
     rows = [*(raw(**each) for each in fields), rejected]
     batch = normalise("acme", rows, bundled_rates())
     assert len(batch.rows) + len(batch.rejects) == len(rows)
-    for row in batch.rows:
-        offer = dict(zip(NAMES, row, strict=False))
+    for offer in offers_of(batch):
         assert math.isfinite(offer["usd_per_gpu_hour"])
         assert offer["provider"]
 

@@ -47,7 +47,7 @@ _TEXT = frozenset({"text", "vision-language"})
 
 _ALL = (
     Engine(
-        "vllm", "0.21", _TEXT | {"encoder"}, 0.90, 16, 0.13, 0.03, 0.42, 0.0,
+        "vllm", "0.21", _TEXT | {"encoder"}, 0.90, 16, 0.13, 0.05, 0.42, 0.0,
         "vLLM's memory profiles: non-torch 0.12-0.14 GiB on one GPU, 0.54-0.55 on several",
     ),
     Engine(

@@ -11,7 +11,7 @@ for 256 of those), MLX (16-bit scale and bias), ggml's block sizes (a block is 2
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 
@@ -51,6 +51,27 @@ def _ggml(name: str, block_bytes: int, block: int, fallback: str = "") -> Format
     return Format(name, 8 * block_bytes / block, multiple=block, fallback=fallback)
 
 
+def grouped(bits: int, group: int, *, is_symmetric: bool = False) -> str:
+    """Return the name of an integer format: `int4-g128`, `int4-row` for a group of -1, `int4-g128-sym`."""
+    size = f"g{group}" if group > 0 else "row"
+    return f"int{bits}-{size}" + ("-sym" if is_symmetric else "")
+
+
+def _integers() -> Iterator[Format]:
+    """Yield integer formats: a 16-bit scale a group and, where it is not symmetric, a zero point."""
+    for bits in WIDTHS:
+        for group in GROUPS:
+            for is_symmetric in (False, True):
+                name = grouped(bits, group, is_symmetric=is_symmetric)
+                cols = group if group > 0 else 1 << 40
+                yield Format(name, bits, group_cols=cols, group_bits=16 if is_symmetric else 16 + bits)
+
+
+WIDTHS = (2, 3, 4, 8)
+GROUPS = (16, 32, 64, 128, 256, 512, 1024, -1)
+MLX_WIDTHS = (2, 3, 4, 5, 6, 8)
+MLX_GROUPS = (32, 64, 128)
+
 _ALL = (
     Format("fp32", 32),
     Format("bf16", 16),
@@ -59,18 +80,16 @@ _ALL = (
     Format("fp8-tensor", 8, group_cols=1 << 40, group_rows=1 << 40, group_bits=32),
     Format("fp8-block", 8, group_cols=128, group_rows=128, group_bits=32),
     Format("int8", 8, group_cols=1 << 40, group_bits=32),
-    Format("int8-g128", 8, group_cols=128, group_bits=24),
-    Format("int4-g32", 4, group_cols=32, group_bits=20),
-    Format("int4-g64", 4, group_cols=64, group_bits=20),
-    Format("int4-g128", 4, group_cols=128, group_bits=20),
-    Format("int4-row", 4, group_cols=1 << 40, group_bits=20),
-    Format("int3-g128", 3, group_cols=128, group_bits=19),
     Format("nf4", 4, group_cols=64, group_bits=32),
     Format("nf4-dq", 4, group_cols=64, group_bits=8 + 32 / 256),
     Format("mxfp4", 4, group_cols=32, group_bits=8),
     Format("nvfp4", 4, group_cols=16, group_bits=8),
-    Format("mlx4", 4, group_cols=64, group_bits=32),
-    Format("mlx8", 8, group_cols=64, group_bits=32),
+    *_integers(),
+    *(
+        Format(f"mlx{bits}-g{group}", bits, group_cols=group, group_bits=32)
+        for bits in MLX_WIDTHS
+        for group in MLX_GROUPS
+    ),
     _ggml("Q8_0", 34, 32, "fp16"),
     _ggml("Q4_0", 18, 32, "fp16"),
     _ggml("Q4_1", 20, 32, "fp16"),
@@ -83,6 +102,8 @@ _ALL = (
     _ggml("Q4_K", 144, 256, "Q5_0"),
     _ggml("Q5_K", 176, 256, "Q5_1"),
     _ggml("Q6_K", 210, 256, "Q8_0"),
+    _ggml("IQ1_S", 50, 256, "IQ4_NL"),
+    _ggml("IQ1_M", 56, 256, "IQ4_NL"),
     _ggml("IQ2_XXS", 66, 256, "IQ4_NL"),
     _ggml("IQ2_XS", 74, 256, "IQ4_NL"),
     _ggml("IQ2_S", 82, 256, "IQ4_NL"),

@@ -23,6 +23,9 @@ TEXT_TOKENS = 512  # FLUX's T5 prompt
 PIXELS_PER_TOKEN = 256  # the VAE shrinks 8 times and patches are 2 x 2
 LEFT_OVER_GIB = 0.53  # latents, embeddings and caches beside the decoder (FLUX, 3 measured runs)
 DECODER_BYTES = 15  # for each pixel and channel of the VAE's first block: 1.88 GiB a megapixel (FLUX)
+NARROWEST_BLOCK = 64  # channels; narrower vectors belong to the latent
+FRAMES_A_LATENT = 4  # video VAEs shrink time, too
+FRAMES_AT_ONCE = 20  # what a video VAE holds of a clip: 12 GiB for 49 frames of 480 x 720 (CogVideoX)
 DENOISER_BYTES = 2.0  # on the block formula: 0.46 GiB for 4,608 tokens of FLUX on an H100
 _NOT_NARROWED = ("text_encoder", "vae")  # small parts that nobody quantises
 
@@ -40,6 +43,8 @@ def component_bytes(arch: Architecture, precision: Precision) -> dict[str, float
     parts: dict[str, float] = {}
     for tensor in arch.tensors:
         stored = PRECISIONS[precision.rest] if tensor.part in _NOT_NARROWED else precision
+        if precision.recipe and tensor.part == "text_encoder_2":
+            stored = PRECISIONS["gguf:q8_0"]  # what GGUF pipelines ship: 5,061 MiB with CLIP, measured
         if _is_kept_wide(tensor, precision):
             stored = PRECISIONS["fp32"]
         parts[tensor.part] = parts.get(tensor.part, 0.0) + stored.bytes_of(tensor, arch)
@@ -52,15 +57,16 @@ def _is_kept_wide(tensor: Tensor, precision: Precision) -> bool:
 
 
 def diffusion_terms(
-    arch: Architecture, precision: Precision, pixels: int, images: int, offload: str
+    arch: Architecture, precision: Precision, pixels: int, frames: int, images: int, offload: str
 ) -> list[Term]:
     """Return weights and activation peak of a text-to-image pipeline on one GPU.
 
     Args:
         arch: the pipeline.
         precision: of the transformer and the large text encoder.
-        pixels: of one image.
-        images: made at once.
+        pixels: of one image or frame.
+        frames: of a video; 1 for an image.
+        images: images or videos made at once.
         offload: one of `OFFLOADS`.
 
     Raises:
@@ -78,13 +84,15 @@ def diffusion_terms(
     gib = weights / GIB
     names = ", ".join(f"{name} {size / GIB:.1f}" for name, size in parts.items())
     loaded = Term("weights", gib, precision.error_frac * gib, f"{how}: {names} GiB", "sum over tensors")
-    return [loaded, _image_peak(arch, pixels, images)]
+    return [loaded, _image_peak(arch, pixels, frames, images)]
 
 
-def _image_peak(arch: Architecture, pixels: int, images: int) -> Term:
-    tokens = pixels / PIXELS_PER_TOKEN + TEXT_TOKENS
+def _image_peak(arch: Architecture, pixels: int, frames: int, images: int) -> Term:
+    latents = -(-frames // FRAMES_A_LATENT)
+    tokens = latents * pixels / PIXELS_PER_TOKEN + TEXT_TOKENS
     denoiser = images * tokens * DENOISER_BYTES * block_bytes_per_token(arch.main) / GIB
-    decoder = images * pixels * DECODER_BYTES * decoder_width(arch) / GIB
+    decoded = min(frames, FRAMES_AT_ONCE)
+    decoder = images * decoded * pixels * DECODER_BYTES * decoder_width(arch) / GIB
     gib = LEFT_OVER_GIB + max(denoiser, decoder)
     how = f"{images} x {pixels / 2**20:.2f} megapixels: the VAE's decoder or the denoiser"
     return Term("activation peak", gib, 0.25 * gib, how, "measured runs of FLUX.1-dev in bf16")
@@ -93,7 +101,7 @@ def _image_peak(arch: Architecture, pixels: int, images: int) -> Term:
 def decoder_width(arch: Architecture) -> int:
     """Return the channels of the VAE's block next to the image; 128 where the VAE is not known."""
     outputs = [t.cols for t in arch.tensors if t.part == "vae" and t.rows == 1]
-    return min((width for width in outputs if width >= 32), default=128)  # noqa: PLR2004 - channels
+    return min((width for width in outputs if width >= NARROWEST_BLOCK), default=128)
 
 
 def speech_terms(

@@ -32,12 +32,14 @@ class Load:
         concurrency: sequences (images, windows of speech) at once; of training, a GPU's batch. May be an
             array.
         pixels: of an image that is made.
+        frames: of a video that is made; 1 for an image.
         beams: hypotheses of a speech decoder.
     """
 
     context: Any = 8192
     concurrency: Any = 1
     pixels: int = 1024 * 1024
+    frames: int = 1
     beams: int = 1
 
     def __str__(self) -> str:

@@ -12,8 +12,9 @@ from rackrate import clock
 from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ImportRejected
 from rackrate.market import currency, importers
-from rackrate.market.importers import mapping as mapped
+from rackrate.market.importers import mapped
 from rackrate.market.importers.files import Listing, Purchase, When, digest
+from rackrate.market.importers.mapping import load_mapping
 from rackrate.market.normalise import Batch, Reject, Unreadable, instant, normalise, number, plain
 from rackrate.market.store.read import Store
 from rackrate.market.store.write import Arrival, Receipt, copy_store, publish
@@ -54,7 +55,7 @@ def import_list(
     rates = currency.bundled_rates()
     cadence = "once" if form in _ONCE else "daily"
     if mapping:
-        plan = mapped.load_mapping(mapping)
+        plan = load_mapping(mapping)
         rates = rates.with_rates(plan.fx)
         cadence = plan.cadence
         listings = mapped.read(path, when, plan)

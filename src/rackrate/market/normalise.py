@@ -2,7 +2,7 @@
 
 A row that cannot be read at all (no price, no provider, a count that is no number) is a `Reject`
 with its reason; everything else becomes a row of columns, and the quality gate judges it. What a
-name or a currency means is worked out once for each distinct value, not for each row.
+shape means is worked out once, not for each of its prices, and rows only name it by its number.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cache, lru_cache, partial
 from operator import attrgetter
 from typing import Any
 
@@ -21,7 +21,7 @@ from rackrate.catalog.aliases import match_gpu, nominal_vram_gib
 from rackrate.catalog.provider import billing_currency, find_provider, match_provider
 from rackrate.market import currency
 from rackrate.market.currency import Rates
-from rackrate.market.offer import COLUMNS, Kind, RawOffer
+from rackrate.market.offer import Kind, RawOffer, RawShape
 
 VRAM_TOLERANCE = 0.075  # an L40S is 45,776 MiB to the AWS API: 6.9 % under its nominal 48 GiB
 
@@ -49,6 +49,19 @@ _KINDS = {
 
 _TIERS = {"secure": "marketplace_secure", "community": "marketplace_community"}
 
+
+OF_SHAPE = (
+    "source", "source_url", "provider", "provider_raw", "seller", "tier", "sku", "gpu_raw", "gpu",
+    "gpu_count", "vram_gib", "vram_raw_gib", "interconnect", "vcpu", "ram_gib", "disk_gib", "kind",
+    "term_months", "currency", "price_per", "notes", "stated_count",
+)  # fmt: skip
+"""Columns whose values the rows of a shape share."""
+
+OF_ROW = (
+    "origin", "line", "snapshot_at", "observed_at", "country", "region", "price", "usd_per_unit",
+    "usd_per_hour", "usd_per_gpu_hour", "available", "series", "hints",
+)  # fmt: skip
+"""Columns of which each row has its own value."""
 
 EXTRA = {"notes": "VARCHAR", "hints": "VARCHAR", "stated_count": "DOUBLE"}
 """What the gate reads beside the columns of an offer: free text, slips seen while reading (joined by
@@ -80,20 +93,25 @@ class Batch:
 
     Attributes:
         source: id of the list.
-        rows: values in the order of the columns of an offer, then those of `EXTRA`.
+        shapes: values in the order of `OF_SHAPE`, each once; a shape's number is its place, from 0.
+        rows: the number of the row's shape, then values in the order of `OF_ROW`.
         rejects: records that could not be read.
     """
 
     source: str
+    shapes: dict[tuple[Any, ...], int] = field(default_factory=dict)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
 
     def unknown_gpus(self) -> dict[str, int]:
         """Return the raw GPU names that nothing answers to, with how often each was met."""
-        raw, slug = (list(COLUMNS).index(name) for name in ("gpu_raw", "gpu"))
-        return dict(
-            sorted(Counter(row[raw] for row in self.rows if row[slug] is None and row[raw].strip()).items())
-        )
+        rows_of = Counter(row[0] for row in self.rows)
+        found = Counter[str]()
+        for values, number in self.shapes.items():
+            shape = dict(zip(OF_SHAPE, values, strict=True))
+            if shape["gpu"] is None and shape["gpu_raw"].strip():
+                found[shape["gpu_raw"]] += rows_of[number]
+        return dict(sorted((+found).items()))
 
 
 class Unreadable(ValueError):
@@ -118,8 +136,8 @@ def normalise(
         rates: dated exchange rates.
         on_row: called once a row, for progress.
     """
-    batch = Batch(source)
-    fx = cache(rates.usd_for_one)
+    reader = _Reader(source, rates)
+    batch = reader.batch
     for raw in rows:
         if on_row:
             on_row()
@@ -127,7 +145,7 @@ def normalise(
             batch.rejects.append(raw)
             continue
         try:
-            batch.rows.append(_values(source, raw, fx))
+            batch.rows.append(reader.read(raw))
         except Unreadable as error:
             batch.rejects.append(Reject(raw.origin, raw.line, error.rule, str(error), _short(raw)))
     return batch
@@ -135,164 +153,156 @@ def normalise(
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What the fields of an offer mean that recur from row to row: all but price, time and place."""
+    """What a shape means.
 
-    provider: str
-    seller: str | None
-    tier: str | None
-    gpu: str | None
+    Attributes:
+        values: in the order of `OF_SHAPE`, without the source.
+        count: GPUs in the offer.
+        hours: hours that a price pays for.
+        scale: what a price is multiplied by to be that of the whole offer.
+        series: what stays the same when the price changes, but for the place.
+        hints: slips seen while reading.
+    """
+
+    values: tuple[Any, ...]
     count: float
-    stated_count: float | None
-    vram_gib: float | None
-    vram_raw_gib: float | None
-    vcpu: float | None
-    ram_gib: float | None
-    disk_gib: float | None
-    kind: str
-    term_months: float | None
+    hours: float
+    scale: float
     series: str
     hints: tuple[str, ...]
 
 
-def _values(source: str, raw: RawOffer, fx: Any) -> tuple[Any, ...]:
-    """Return the row's values in the order of the columns, then those of `EXTRA`."""
-    _clean(raw)
-    price = _price(raw.price)
-    shape = _shape(*_of_shape(raw))
-    available, hints = _size(raw.available)
-    code, usd_for_one, fx_hints = _money(raw.currency or "USD", raw.snapshot_at, fx)
-    if not raw.currency and billing_currency(shape.provider) not in ("USD", ""):
-        fx_hints = (*fx_hints, "currency_assumed")
-    scale = max(shape.count, 1e-9)
-    usd_total = price / raw.price_hours * usd_for_one * (scale if raw.price_per == "gpu" else 1.0)
-    if not math.isfinite(usd_total / scale):
-        raise Unreadable("price", f"price {raw.price!r:.40} for {shape.count:g} GPUs is not finite")
-    return (
-        source,
-        raw.source_url or None,
-        raw.origin,
-        raw.line,
-        _naive(raw.snapshot_at),
-        _naive(raw.observed_at) if raw.observed_at else None,
-        shape.provider,
-        raw.provider,
-        shape.seller,
-        shape.tier,
-        raw.sku or None,
-        raw.gpu_raw,
-        shape.gpu,
-        shape.count,
-        shape.vram_gib,
-        shape.vram_raw_gib,
-        raw.interconnect or None,
-        shape.vcpu,
-        shape.ram_gib,
-        shape.disk_gib,
-        _country(raw.country),
-        raw.region.strip() or None,
-        shape.kind,
-        shape.term_months,
-        price,
-        code,
-        raw.price_per,
-        usd_for_one,
-        usd_total,
-        usd_total / scale,
-        None if available is None else int(available),
-        f"{shape.series}|{raw.country}|{raw.region}",
-        (),
-        True,
-        True,
-        raw.notes,
-        " ".join((*shape.hints, *hints, *fx_hints)),
-        shape.stated_count,
-    )
+class _Reader:
+    """Reads the rows of one list; what a shape means is worked out when it is first met."""
+
+    def __init__(self, source: str, rates: Rates) -> None:
+        self.batch = Batch(source)
+        self._met: dict[RawShape, tuple[int, _Shape]] = {}
+        self._money = cache(partial(_money, rates))
+
+    def read(self, raw: RawOffer) -> tuple[Any, ...]:
+        """Return the number of the row's shape and the row's values in the order of `OF_ROW`.
+
+        Raises:
+            Unreadable: the first reason why the row is not taken.
+        """
+        met = self._met.get(raw.shape)
+        if not met:
+            _clean(raw.shape, _TEXTS)
+        _clean(raw, _PLACE)
+        price = _price(raw.price)
+        number, shape = met or self._meet(raw.shape)
+        available, hints = _size(raw.available)
+        usd_for_one, fx_hints = self._money(raw.shape.currency or "USD", raw.snapshot_at)
+        usd = price / shape.hours * usd_for_one * shape.scale
+        usd_of_one = usd / max(shape.count, 1e-9)
+        if not math.isfinite(usd_of_one):
+            raise Unreadable("price", f"price {raw.price!r:.40} for {shape.count:g} GPUs is not finite")
+        return (
+            number,
+            raw.origin,
+            raw.line,
+            _naive(raw.snapshot_at),
+            _naive(raw.observed_at) if raw.observed_at else None,
+            _country(raw.country),
+            raw.region.strip() or None,
+            price,
+            usd_for_one,
+            usd,
+            usd_of_one,
+            None if available is None else int(available),
+            f"{shape.series}|{raw.country}|{raw.region}",
+            " ".join((*shape.hints, *hints, *fx_hints)),
+        )
+
+    def _meet(self, raw: RawShape) -> tuple[int, _Shape]:
+        """Read a shape and give it a number; one that means the same as another shares its number."""
+        shape = _shape(*_of_shape(raw))
+        shapes = self.batch.shapes
+        met = shapes.setdefault((self.batch.source, *shape.values), len(shapes)), shape
+        self._met[raw] = met
+        return met
 
 
-_of_shape = attrgetter(
-    "provider", "seller", "gpu_raw", "gpu_count", "vram_gib", "interconnect", "sku", "vcpu", "ram_gib",
-    "disk_gib", "kind", "tier", "term_months",
-)  # fmt: skip
+_of_shape = attrgetter(*(field.name for field in fields(RawShape)))
 
 
-def _shape(*fields: Any) -> _Shape:
+def _shape(*stated: Any) -> _Shape:
     """Read the fields of a shape, once for each that is met; what cannot be a key is read each time."""
     try:
-        return _read_shape(*fields)
+        return _read_shape(*stated)
     except TypeError:  # a list or object where a number should stand
-        return _read_shape.__wrapped__(*fields)
+        return _read_shape.__wrapped__(*stated)
 
 
 @lru_cache(maxsize=16_384, typed=True)  # typed: true is no 1
-def _read_shape(  # noqa: PLR0913, PLR0917 - one for each field of a shape
-    provider_raw: str,
-    seller: str,
-    gpu_raw: str,
-    gpu_count: Any,
-    vram_gib: Any,
-    interconnect: str,
-    sku: str,
-    vcpu: Any,
-    ram_gib: Any,
-    disk_gib: Any,
-    kind_raw: str,
-    tier_raw: str,
-    term_months: Any,
-) -> _Shape:
-    stated = number(gpu_count, "gpu_count")
-    count = 1.0 if stated is None else stated
+def _read_shape(*stated: Any) -> _Shape:
+    raw = RawShape(*stated)
+    stated_count = number(raw.gpu_count, "gpu_count")
+    count = 1.0 if stated_count is None else stated_count
     if count < 0:
-        raise Unreadable("gpu_count", f"gpu_count {gpu_count!r} is negative")
-    read = [_size(value) for value in (vram_gib, vcpu, ram_gib, disk_gib, term_months)]
-    vram, cpus, ram, disk, term = (size for size, _ in read)
-    match = match_gpu(gpu_raw, sku=sku, provider=provider_raw, vram_gib=vram, form=interconnect)
+        raise Unreadable("gpu_count", f"gpu_count {raw.gpu_count!r} is negative")
+    read = [_size(value) for value in (raw.vram_gib, raw.vcpu, raw.ram_gib, raw.disk_gib, raw.term_months)]
+    vram, vcpu, ram, disk, term = (size for size, _ in read)
+    match = match_gpu(raw.gpu_raw, sku=raw.sku, provider=raw.provider, vram_gib=vram, form=raw.interconnect)
     if match.count and count == 1 and match.count != 1:
         count = match.count  # "NVIDIA H100 80GB HBM3_8": the name alone tells the count
     nominal, hints = _vram(match.slug, vram, count)
-    provider, provider_tier, is_serverless_only = _provider(provider_raw)
-    kind, kind_tier = _kind(str(kind_raw))
+    provider, provider_tier, is_serverless_only = _provider(raw.provider)
+    kind, kind_tier = _kind(str(raw.kind))
     if is_serverless_only and kind is Kind.ON_DEMAND:
         kind = Kind.SERVERLESS
         hints = (*hints, "kind_serverless")
-    tier = _TIERS.get(tier_raw) or kind_tier or tier_raw or provider_tier
-    gpu = match.slug or gpu_raw.casefold()
+    gpu = match.slug or raw.gpu_raw.casefold()
+    tier = _TIERS.get(raw.tier) or kind_tier or raw.tier or provider_tier
+    seller = _provider(raw.seller)[0] if raw.seller else None
+    if not raw.currency and billing_currency(provider) not in ("USD", ""):
+        hints = (*hints, "currency_assumed")
     return _Shape(
-        provider=provider,
-        seller=_provider(seller)[0] if seller else None,
-        tier=tier or None,
-        gpu=match.slug,
+        values=(
+            raw.source_url or None,
+            provider,
+            raw.provider,
+            seller,
+            tier or None,
+            raw.sku or None,
+            raw.gpu_raw,
+            match.slug,
+            count,
+            nominal,
+            vram,
+            raw.interconnect or None,
+            vcpu,
+            ram,
+            disk,
+            kind.value,
+            term,
+            (raw.currency or "USD").strip().upper(),
+            raw.price_per,
+            raw.notes,
+            stated_count,
+        ),
         count=count,
-        stated_count=stated,
-        vram_gib=nominal,
-        vram_raw_gib=vram,
-        vcpu=cpus,
-        ram_gib=ram,
-        disk_gib=disk,
-        kind=kind.value,
-        term_months=term,
-        series=f"{provider}|{seller}|{gpu}|{count:g}|{kind}|{tier}|{sku}|{vcpu or ''}|{ram_gib or ''}"
-        f"|{interconnect}|{term_months or ''}",
+        hours=raw.price_hours,
+        scale=max(count, 1e-9) if raw.price_per == "gpu" else 1.0,
+        series=plain(
+            f"{provider}|{raw.seller}|{gpu}|{count:g}|{kind}|{tier}|{raw.sku}"
+            f"|{raw.vcpu or ''}|{raw.ram_gib or ''}|{raw.interconnect}|{raw.term_months or ''}"
+        ),
         hints=(*hints, *{hint for _, found in read for hint in found}),
     )
 
 
 _TEXTS = (
-    "provider", "seller", "gpu_raw", "kind", "tier", "sku", "interconnect", "country", "region",
-    "currency", "source_url", "notes",
+    "provider", "seller", "gpu_raw", "kind", "tier", "sku", "interconnect", "currency", "source_url", "notes",
 )  # fmt: skip
-_texts = attrgetter(*_TEXTS)
+_PLACE = ("country", "region")
 
 
-def _clean(raw: RawOffer) -> None:
+def _clean(raw: RawShape | RawOffer, names: Sequence[str]) -> None:
     """Make text of every field that is text: sources write numbers, nulls and broken UTF-16 there."""
-    values = _texts(raw)
-    try:
-        together = "".join(values)  # one look at all of them settles nearly every row
-        if together.isascii() and "\0" not in together:
-            return
-    except TypeError:
-        pass  # one of them is no text
-    for name, value in zip(_TEXTS, values, strict=True):
+    for name in names:
+        value = getattr(raw, name)
         if isinstance(value, str) and value.isascii() and "\0" not in value:
             continue
         if isinstance(value, (list, dict)):
@@ -346,8 +356,15 @@ _LARGEST = 2**31 - 1  # what a column of whole numbers holds
 _ABSENT = {"", "-", "—", "n/a", "na", "none", "null", "unknown"}
 
 
-@cache
 def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return _number_in(text)
+
+
+@lru_cache
+def _number_in(text: str) -> float | None:
     stripped = text.strip()
     if stripped.casefold() in _ABSENT:
         return None
@@ -411,14 +428,12 @@ def _kind(raw: str) -> tuple[Kind, str]:
     return _KINDS[folded], _TIERS.get(folded, "")
 
 
-def _money(code: str, at: datetime, fx: Any) -> tuple[str, float, tuple[str, ...]]:
-    upper = code.strip().upper()
-    day: date = at.date()
-    rate = fx(upper, day)
+def _money(rates: Rates, code: str, at: datetime) -> tuple[float, tuple[str, ...]]:
+    rate = rates.usd_for_one(code.strip().upper(), at.date())
     if rate is None:
         raise Unreadable("no_fx_rate", f"no exchange rate for currency {code!r}")
     usd_for_one, off = rate
-    return upper, usd_for_one, ("fx_far",) if off > currency.FAR else ()
+    return usd_for_one, ("fx_far",) if off > currency.FAR else ()
 
 
 @cache
@@ -452,5 +467,6 @@ def _vram(slug: str | None, stated_gib: float | None, count: float) -> tuple[flo
 
 
 def _short(raw: RawOffer) -> str:
-    text = f"{raw.provider} {raw.gpu_raw} {raw.sku} x{raw.gpu_count} {raw.price} {raw.currency}"
+    shape = raw.shape
+    text = f"{shape.provider} {shape.gpu_raw} {shape.sku} x{shape.gpu_count} {raw.price} {shape.currency}"
     return " ".join(text.split())[:200]

@@ -99,49 +99,61 @@ MEANINGS: dict[str, str] = {f.name: f.metadata["says"] for f in fields(Offer)}
 """Column name to what it means, with its unit."""
 
 
-@dataclass(slots=True)
-class RawOffer:
-    """What a source says, before anything is believed: numbers may still be text.
+@dataclass(slots=True, eq=False)
+class RawShape:
+    """What a source says of an offer beside price, time and place: what one row says, many say.
 
-    An importer fills in what its source has and declares its units by the fields it chooses; the
-    same step then normalises every source (`market.normalise`).
+    Before anything is believed: numbers may still be text. An importer fills in what its source has
+    and declares its units by the fields it chooses. It may hand out one object for many rows, which
+    is then read once; a shape is the same as another only if it is the same object.
 
     Attributes:
-        origin: file name within the import.
-        line: record within that file, from 1.
-        snapshot_at: UTC instant of the listing.
         provider: who runs the machine, as written.
-        price: in `currency`, for what `price_per` says.
-        price_per: `gpu` or `instance`.
-        currency: ISO 4217; empty when the source does not say, which is read as USD.
-        price_hours: hours that the price pays for: 1 an hour, 730 a month, 1/3600 a second.
         vram_gib: memory of one GPU as stated, GiB.
+        price_per: `gpu` or `instance`.
+        price_hours: hours that the price pays for: 1 an hour, 730 a month, 1/3600 a second.
+        currency: ISO 4217; empty when the source does not say, which is read as USD.
         notes: free text of the source that rules may read (marks of made-up data).
     """
 
-    origin: str
-    line: int
-    snapshot_at: datetime
     provider: str
-    price: Any
-    price_per: str = "gpu"
-    price_hours: float = 1.0
-    currency: str = "USD"
-    kind: str = Kind.ON_DEMAND
+    seller: str = ""
     gpu_raw: str = ""
     gpu_count: Any = 1
     vram_gib: Any = None
     interconnect: str = ""
-    seller: str = ""
-    tier: str = ""
     sku: str = ""
     vcpu: Any = None
     ram_gib: Any = None
     disk_gib: Any = None
-    country: str = ""
-    region: str = ""
+    kind: str = Kind.ON_DEMAND
+    tier: str = ""
     term_months: Any = None
-    available: Any = None
-    observed_at: datetime | None = None
+    price_per: str = "gpu"
+    price_hours: float = 1.0
+    currency: str = "USD"
     source_url: str = ""
     notes: str = ""
+
+
+@dataclass(slots=True)
+class RawOffer:
+    """One price of a shape, as a source says it; the same step normalises all (`market.normalise`).
+
+    Attributes:
+        shape: what is offered.
+        origin: file name within the import.
+        line: record within that file, from 1.
+        snapshot_at: UTC instant of the listing.
+        price: in the shape's currency, for what its `price_per` says.
+    """
+
+    shape: RawShape
+    origin: str
+    line: int
+    snapshot_at: datetime
+    price: Any
+    observed_at: datetime | None = None
+    country: str = ""
+    region: str = ""
+    available: Any = None

@@ -24,6 +24,7 @@ RECORDS = [
 ]
 CSV = "who;at;usd\na;2026-08-22T06:00:00Z;1.25\nb;2026-08-22T06:00:00Z;1.5\n"
 Write = Callable[..., Path]
+PER_OFFER = 'from = "usd"\nper = "instance"'
 
 
 def take(
@@ -303,3 +304,42 @@ def test_a_folder_of_files_is_one_list(tmp_path: Path, write_mapping: Write) -> 
     (receipt,) = import_list(tmp_path / "store", folder, mapping=write_mapping(BASIC))
     assert receipt.snapshots == ("2026-08-21T00:00:00.000000", "2026-08-22T00:00:00.000000")
     assert receipt.n_read == receipt.n_published == 2
+
+
+def test_records_that_share_a_shape_keep_their_own_price_time_and_place(
+    tmp_path: Path, write_mapping: Write
+) -> None:
+    columns = f'{BASIC}\ngpu_count = "n"\nregion = "where"\ncountry = "land"\navailable = "stock"'
+    record = {"who": "a", "n": 8, "at": "2026-08-22T06:00:00Z", "usd": 8}
+    own = [
+        {"usd": 8, "where": "x", "land": "DE", "stock": 1},
+        {"usd": 16, "where": "y", "land": "FR", "stock": None, "at": "2026-08-22T05:00:00Z"},
+        {"usd": 24, "where": "z", "n": True},  # equal to 1, and no number
+        {"usd": 32, "where": "z", "n": 1},
+        {"usd": 40, "where": "z", "n": [1]},
+        {"usd": 48, "where": None, "n": 8},
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([record | row for row in own]))
+    (receipt,) = import_list(tmp_path / "store", path, mapping=write_mapping(columns, PER_OFFER))
+    assert (receipt.n_published, receipt.n_rejected) == (4, 2)
+    found = Store.open(tmp_path / "store", tmp_path / "store").find(OfferFilter(), order_by("usd_per_hour"))
+    offers = list(map(Offer.from_row, found.rows))
+    assert [(o.usd_per_hour, o.gpu_count, o.region, o.country, o.available) for o in offers] == [
+        (8, 8, "x", "DE", 1), (16, 8, "y", "FR", None), (32, 1, "z", None, None), (48, 8, None, None, None),
+    ]  # fmt: skip
+    assert [o.observed_at.hour for o in offers if o.observed_at] == [6, 5, 6, 6]
+
+
+def test_what_is_no_text_or_cannot_be_stored_does_not_stop_an_import(
+    tmp_path: Path, write_mapping: Write
+) -> None:
+    record = {"who": "a", "usd": 1}
+    rows = [
+        record | {"at": f"2026-08-2{day}T06:00:00Z", "cpus": cpus}
+        for day, cpus in enumerate([[4], {"n": 4}, "\ud800", "4\0"])
+    ]
+    mapping = write_mapping(f'{BASIC}\nvcpu = "cpus"', PER_OFFER)
+    offers = take(tmp_path, mapping, "a.json", rows)
+    assert offers["a"].vcpu is None
+    assert "shape_unread" in offers["a"].flags

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rackrate.catalog.architecture.anatomy import Cache, Stack, Tensor
 from rackrate.catalog.architecture.config import Config
@@ -23,6 +23,7 @@ from rackrate.catalog.architecture.mixing import read_mixers
 from rackrate.catalog.architecture.sheet import Sheet
 
 LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+"""Norms of a layer in the order in which families have them: those of two have the first two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ def read_decoder(config: Config, traits: Traits, *, tied: bool, has_head: bool =
     _write_mtp(sheet, config, traits, mixers, blocks, width, vocab)
     return Decoder(
         tensors=sheet.tensors,
-        caches=caches_of(mixers),
-        stack=stack_of(width, mixers, blocks),
+        caches=() if traits.is_encoder else caches_of(mixers),
+        stack=stack_of("encoder" if traits.is_encoder else "decoder", width, mixers, blocks),
         vocab_size=vocab,
         max_context=config.count("max_position_embeddings", 0),
     )
@@ -88,21 +89,28 @@ def _write_layers(
         if block is not None:
             block.write(sheet.times(n), width)
     n_mixers = len(mixers) - mixers.count(None)
+    first = n_mixers if traits.first_norm else n_mixers - 1
     n_blocks = len(blocks) - blocks.count(None)
     if traits.layer_norms == 1:  # before attention and feed-forward side by side, or before the only one
         sheet.times(len(mixers)).norm("attn_norm", width, traits.norm)
         return
-    for i, name in enumerate(LAYER_NORMS[: traits.layer_norms]):
-        sheet.times(n_blocks if i % 2 else n_mixers).norm(name, width, traits.norm)
+    n_each = (first, n_blocks, n_mixers, n_blocks)
+    for name, n in zip(LAYER_NORMS[: traits.layer_norms], n_each, strict=False):
+        sheet.times(n).norm(name, width, traits.norm)
 
 
 def caches_of(mixers: Sequence[Mixer | None]) -> tuple[Cache, ...]:
     """Return what layers remember, those that remember alike as one entry."""
-    found = (mixer.caches(n) for mixer, n in Counter(mixers).items() if mixer is not None)
-    return tuple(cache for caches in found for cache in caches)
+    n_layers: Counter[Cache] = Counter()
+    for mixer, n in Counter(mixers).items():
+        if mixer is not None:
+            n_layers.update(dict.fromkeys(mixer.caches(1), n))
+    return tuple(replace(cache, n_layers=n) for cache, n in n_layers.items())
 
 
-def stack_of(width: int, mixers: Sequence[Mixer | None], blocks: Sequence[FeedForward | None]) -> Stack:
+def stack_of(
+    name: str, width: int, mixers: Sequence[Mixer | None], blocks: Sequence[FeedForward | None]
+) -> Stack:
     """Return the shape of a stack of layers: that of its widest attention and feed-forward."""
     firsts = [mixer.first if isinstance(mixer, Both) else mixer for mixer in mixers]
     attention = max(
@@ -118,7 +126,7 @@ def stack_of(width: int, mixers: Sequence[Mixer | None], blocks: Sequence[FeedFo
     elif attention:
         n_heads, n_kv_heads, head_dim = attention.n_heads, attention.n_kv_heads, attention.head_dim
     return Stack(
-        name="decoder",
+        name=name,
         n_layers=len(mixers),
         hidden_size=width,
         ffn_size=widest.met_size if widest else 0,
@@ -139,13 +147,17 @@ def _write_outside(
     embed_size = config.count(traits.embed_size, width) if traits.embed_size else width
     sheet.table("token_embd", vocab, embed_size, "vocab")
     if embed_size != width:
-        sheet.matrix("project_in", "mlp", embed_size, width)
-        sheet.matrix("project_out", "mlp", width, embed_size)
-    if traits.places:
+        sheet.matrix("project_in", "mlp", embed_size, width, bias=traits.is_encoder)
+        if not traits.is_encoder:
+            sheet.matrix("project_out", "mlp", width, embed_size)
+    inner = embed_size if traits.is_encoder else width
+    if config.flag(traits.places, otherwise=True):
         n_places = config.count("max_position_embeddings", least=1) + traits.places_offset
-        sheet.table("position_embd", n_places, width)
+        sheet.table("position_embd", n_places, inner)
+    if traits.types:
+        sheet.table("token_types", config.count("type_vocab_size", 0), inner)
     if config.flag(traits.embedding_norm):
-        sheet.norm("token_embd_norm", width, traits.norm)
+        sheet.norm("token_embd_norm", inner, traits.norm)
     if config.flag(traits.final_norm, otherwise=True):
         sheet.norm("output_norm", width, traits.norm)
     if head:
@@ -176,7 +188,7 @@ def _blocks(config: Config, traits: Traits, n_layers: int, width: int) -> list[F
 
 def _experts(config: Config, traits: Traits, n_experts: int) -> Experts:
     is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
-    size = config.count(traits.expert_size)
+    size = config.count(traits.expert_size, config.count("intermediate_size", 0) or None)
     shared = config.count("shared_expert_intermediate_size", 0)
     shared = shared or size * config.count("n_shared_experts", 0)
     return Experts(

@@ -3,9 +3,12 @@
     gemma3n   an embedding a layer, alternating updates (AltUp), a low-rank branch (LAuReL)
     gemma4    an embedding a layer; norms and scales of the experts beside the dense block
     apertus   two numbers of its activation
+    deberta   a table of distances between tokens, a convolution
+    mpnet     a table of distances
     mllama    gates of the layers that attend to the image, eight tokens beyond the vocabulary
 
-Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP`, `MllamaTextModel` of transformers 5.23.
+Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP`, `MllamaTextModel`, `DebertaV2Encoder`,
+`MPNetEncoder` of transformers 5.23.
 """
 
 from __future__ import annotations
@@ -71,10 +74,36 @@ def _mllama(config: Config, sheet: Sheet, width: int, _: int) -> None:
     sheet.table("image_token_embd", 8, width, "vocab")
 
 
+def _deberta(config: Config, sheet: Sheet, width: int, n_layers: int) -> None:
+    """Write the table of distances, its norm, its projections where they are not those of the tokens."""
+    if config.flag("relative_attention"):
+        buckets, farthest = (config.get(name) for name in ("position_buckets", "max_relative_positions"))
+        n_places = next((n for n in (buckets, farthest) if isinstance(n, int) and n > 0), 0)
+        sheet.table("rel_embd", 2 * (n_places or config.count("max_position_embeddings")), width)
+        if not config.flag("share_att_key"):
+            asked = str(config.get("pos_att_type", ""))
+            for name in ("c2p", "p2c"):
+                projections = sheet.times(n_layers if name in asked else 0)
+                projections.matrix(f"attn_{name}", "attention", width, width, "column", bias=True)
+    if "layer_norm" in config.text("norm_rel_ebd"):
+        sheet.norm("rel_embd_norm", width, "layer")
+    taps = config.count("conv_kernel_size", 0)
+    if taps:
+        sheet.conv("conv", width, width, taps)
+        sheet.norm("conv_norm", width, "layer")
+
+
+def _mpnet(config: Config, sheet: Sheet, _: int, __: int) -> None:
+    n_heads = config.count("num_attention_heads")
+    sheet.table("attn_rel_b", config.count("relative_attention_num_buckets"), n_heads)
+
+
 EXTRAS: Mapping[str, Callable[[Config, Sheet, int, int], None]] = {
     "gemma3n": _gemma3n,
     "gemma4": _gemma4,
     "apertus": _apertus,
+    "deberta": _deberta,
     "mllama": _mllama,
+    "mpnet": _mpnet,
 }
 """What writes them, by the word in the family's file."""

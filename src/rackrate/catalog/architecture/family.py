@@ -25,8 +25,12 @@ class Traits:
     Attributes:
         norm: kind of the norms (`sheet.NORM_VECTORS`), or the key of a map in `norms`.
         layer_norms: norms of the width of the residual stream in a layer.
+        first_norm: whether the first layer has a norm before attention; else the embedding's serves.
         final_norm: whether a norm stands before the head.
         embedding_norm: whether a norm stands after the embedding.
+        is_encoder: whether every token sees all others, so that nothing is remembered.
+        types: whether segments are looked up in a table.
+        pooler: what follows an encoder: nothing, `dense`, or `head` where only a classifier has one.
         embed_size: key of the embedding's width where it is not that of the residual stream.
         places: whether places are looked up in a table of `max_position_embeddings` rows.
         places_offset: rows of that table beyond the places.
@@ -64,10 +68,14 @@ class Traits:
 
     norm: str = "rms"
     layer_norms: int = 2
+    first_norm: bool = True
     final_norm: Switch = True
     embedding_norm: Switch = False
+    is_encoder: bool = False
+    types: bool = False
+    pooler: str = ""
     embed_size: str = ""
-    places: bool = False
+    places: Switch = False
     places_offset: int = 0
     tied: bool = False
     head_bias: Switch = False

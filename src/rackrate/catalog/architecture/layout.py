@@ -1,8 +1,8 @@
 """Which layer does what: the words of the configs for layouts, as one list of kinds.
 
-Attention: `full`, `sliding`, `cross`, `linear` (whatever recurrence the family has), `none`. Feed-forward: `dense`,
-`sparse` (routed experts), `none`. A layout is stated (`layer_types`, lists of layer numbers) or follows
-from a period and an offset.
+Attention: `full`, `sliding`, `cross`, `linear` (whatever recurrence the family has), `none`.
+Feed-forward: `dense`, `sparse` (routed experts), `none`. A layout is stated (`layer_types`, lists of
+layer numbers) or follows from a period and an offset.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Speech, text encoders and diffusion pipelines.
+"""Speech and diffusion pipelines.
 
     whisper   convolutions and encoder, decoder with cross-attention; the key has no bias
-    bert      embeddings of words, places and segments, encoder layers, pooler
     flux      double and single stream blocks, T5 encoder, CLIP text model, VAE
 
 Source: the classes of transformers 5.23 and diffusers @58eb52c080 named in each function.
@@ -11,27 +10,12 @@ from __future__ import annotations
 
 from rackrate.catalog.architecture.anatomy import Architecture, Cache, Stack
 from rackrate.catalog.architecture.config import Config
+from rackrate.catalog.architecture.encoders import classic_stack
 from rackrate.catalog.architecture.family import Family
 from rackrate.catalog.architecture.layers import Attention
 from rackrate.catalog.architecture.sheet import Sheet
 from rackrate.catalog.architecture.towers import write_layer
 from rackrate.errors import BadQuantity
-
-
-def bert(config: Config, kind: Family) -> Architecture:
-    """Read `BertModel` with its pooler and without a pre-training head."""
-    width, inner = config.count("hidden_size", least=1), config.count("intermediate_size")
-    n_layers, n_heads = config.count("num_hidden_layers"), config.count("num_attention_heads", least=1)
-    sheet = Sheet()
-    vocab, n_places = config.count("vocab_size"), config.count("max_position_embeddings")
-    sheet.table("token_embd", vocab, width, "vocab")
-    sheet.table("position_embd", n_places, width)
-    sheet.table("token_types", config.count("type_vocab_size"), width)
-    sheet.norm("token_embd_norm", width, "layer")
-    write_layer(sheet.times(n_layers), width, inner)
-    sheet.matrix("pooler", "mlp", width, width, bias=True)
-    stack = Stack("encoder", n_layers, width, inner, False, n_heads, n_heads, width // n_heads)  # noqa: FBT003
-    return Architecture("", kind.model_type, kind.task, tuple(sheet.tensors), (), (stack,), vocab, n_places)
 
 
 def whisper(config: Config, kind: Family) -> Architecture:
@@ -64,7 +48,7 @@ def _whisper_stack(config: Config, side: str, width: int, n_cross: int) -> Stack
     n_heads = config.count(f"{side}_attention_heads", config.count("num_attention_heads", 1), least=1)
     inner = config.count(f"{side}_ffn_dim", config.count("intermediate_size", 4 * width))
     n_layers = config.count(f"{side}_layers")
-    return Stack(side, n_layers, width, inner, False, n_heads, n_heads, width // n_heads, False, n_cross)  # noqa: FBT003
+    return classic_stack(side, n_layers, width, inner, n_heads, width // n_heads, n_cross)
 
 
 def _whisper_layers(sheet: Sheet, stack: Stack, looks: tuple[str, ...]) -> None:
@@ -134,7 +118,7 @@ def _flux_transformer(config: Config, sheet: Sheet) -> Stack:
     sheet.matrix("output_mod", "mlp", width, 2 * width, bias=True)
     sheet.matrix("img_out", "mlp", width, config.count("out_channels", channels), bias=True)
     n_layers = n_double + n_single
-    return Stack("transformer", n_layers, width, 4 * width, False, n_heads, n_heads, head_dim, True)  # noqa: FBT003
+    return classic_stack("transformer", n_layers, width, 4 * width, n_heads, head_dim, has_head_norms=True)
 
 
 def _clip_text(config: Config, sheet: Sheet) -> Stack:
@@ -145,7 +129,7 @@ def _clip_text(config: Config, sheet: Sheet) -> Stack:
     sheet.table("position_embd", config.count("max_position_embeddings"), width)
     write_layer(sheet.times(n_layers), width, inner)
     sheet.norm("output_norm", width, "layer")
-    return Stack("text_encoder", n_layers, width, inner, False, n_heads, n_heads, width // n_heads)  # noqa: FBT003
+    return classic_stack("text_encoder", n_layers, width, inner, n_heads, width // n_heads)
 
 
 def _t5_encoder(config: Config, sheet: Sheet) -> Stack:
@@ -163,7 +147,7 @@ def _t5_encoder(config: Config, sheet: Sheet) -> Stack:
     layers.norm("attn_norm", width)
     layers.norm("ffn_norm", width)
     sheet.norm("output_norm", width)
-    return Stack("text_encoder_2", n_layers, width, inner, True, n_heads, n_heads, head_dim)  # noqa: FBT003
+    return classic_stack("text_encoder_2", n_layers, width, inner, n_heads, head_dim, is_gated=True)
 
 
 def _autoencoder(config: Config, sheet: Sheet) -> None:

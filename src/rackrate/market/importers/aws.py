@@ -15,7 +15,7 @@ from typing import Any
 from rackrate.errors import ImportRejected
 from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json
 from rackrate.market.normalise import Reject
-from rackrate.market.offer import Kind, RawOffer
+from rackrate.market.offer import Kind, RawOffer, RawShape
 
 _AMOUNT = re.compile(r"(\d[\d,]*(?:\.\d+)?)\s*(GB|TB|TiB|GiB)")
 _KINDS = {"onDemand": (Kind.ON_DEMAND, None), "reserved": (Kind.RESERVED, 12)}
@@ -72,25 +72,27 @@ def _offer(
 ) -> RawOffer:
     kind, price, months = priced
     return RawOffer(
+        shape=RawShape(
+            provider="aws",
+            sku=record.get("name", ""),
+            gpu_raw=record.get("gpu", ""),
+            gpu_count=record.get("gpuCount"),
+            vram_gib=_gib(record.get("gpuMemory")),
+            vcpu=record.get("vcpu"),
+            ram_gib=_gib(record.get("memory")),
+            disk_gib=_gib(record.get("storage")),
+            kind=kind,
+            term_months=months,
+            price_per="instance",
+            source_url="https://instances.vantage.sh",
+        ),
         origin=origin,
         line=line,
         snapshot_at=when.snapshot_at,
         observed_at=when.stated_at,
-        provider="aws",
-        sku=record.get("name", ""),
-        gpu_raw=record.get("gpu", ""),
-        gpu_count=record.get("gpuCount"),
-        vram_gib=_gib(record.get("gpuMemory")),
-        vcpu=record.get("vcpu"),
-        ram_gib=_gib(record.get("memory")),
-        disk_gib=_gib(record.get("storage")),
-        kind=kind,
-        term_months=months,
         price=price,
-        price_per="instance",
         region=region,
         country=_COUNTRY.get(region, ""),
-        source_url="https://instances.vantage.sh",
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from rackrate.market.importers.files import Listing, When, input_files, read_csv
 from rackrate.market.normalise import Reject
-from rackrate.market.offer import Kind, RawOffer
+from rackrate.market.offer import Kind, RawOffer, RawShape
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MEMORY = re.compile(r"\((\d+)\s*(?:GB)?\)", re.IGNORECASE)
@@ -67,19 +67,21 @@ def _offers(
     memory = _MEMORY.search(record.get("GPU Type") or "")
     for kind, price in stated.items():
         yield RawOffer(
+            shape=RawShape(
+                provider=record.get("Cloud") or record.get("Vendor") or "",
+                sku=record.get("Name") or "",
+                gpu_raw=record.get("GPU Type") or "",
+                gpu_count=record.get("GPUs"),
+                vram_gib=memory[1] if memory else None,
+                vcpu=record.get("vCPUs"),
+                ram_gib=record.get("RAM"),
+                kind=kind,
+                price_per="instance",
+                source_url="https://fullstackdeeplearning.com/cloud-gpus/",
+            ),
             origin=origin,
             line=line,
             snapshot_at=when.snapshot_at,
             observed_at=when.stated_at,
-            provider=record.get("Cloud") or record.get("Vendor") or "",
-            sku=record.get("Name") or "",
-            gpu_raw=record.get("GPU Type") or "",
-            gpu_count=record.get("GPUs"),
-            vram_gib=memory[1] if memory else None,
-            vcpu=record.get("vCPUs"),
-            ram_gib=record.get("RAM"),
-            kind=kind,
             price=price,
-            price_per="instance",
-            source_url="https://fullstackdeeplearning.com/cloud-gpus/",
         )

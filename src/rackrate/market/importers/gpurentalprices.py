@@ -11,7 +11,7 @@ from typing import Any
 from rackrate.errors import ImportRejected
 from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json
 from rackrate.market.normalise import Reject, Unreadable, instant
-from rackrate.market.offer import RawOffer
+from rackrate.market.offer import RawOffer, RawShape
 
 
 def read(path: Path, when: When) -> Iterator[Listing]:
@@ -44,15 +44,17 @@ def _rows(paths: list[Path]) -> Iterator[RawOffer | Reject]:
 def _offer(record: Any, origin: str, line: int, snapshot_at: datetime) -> Iterator[RawOffer]:
     fetched_at = record.get("fetched_at")
     yield RawOffer(
+        shape=RawShape(
+            provider=record.get("provider", ""),
+            gpu_raw=record.get("gpu", ""),
+            vram_gib=record.get("vram_gb"),
+            gpu_count=record.get("min_gpus", 1),
+            kind=record.get("kind", ""),
+            source_url=record.get("source_url", ""),
+        ),
         origin=origin,
         line=line,
         snapshot_at=snapshot_at,
         observed_at=instant(fetched_at, "fetched_at") if fetched_at else None,
-        provider=record.get("provider", ""),
-        gpu_raw=record.get("gpu", ""),
-        vram_gib=record.get("vram_gb"),
-        gpu_count=record.get("min_gpus", 1),
         price=record.get("usd_hr"),
-        kind=record.get("kind", ""),
-        source_url=record.get("source_url", ""),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json_lines
 from rackrate.market.normalise import Reject, instant
-from rackrate.market.offer import Kind, RawOffer
+from rackrate.market.offer import Kind, RawOffer, RawShape
 
 
 def read(path: Path, when: When) -> Iterator[Listing]:
@@ -47,16 +47,18 @@ def _offers(record: dict[str, Any], origin: str, line: int) -> Iterator[RawOffer
     for provider, stats in record["by_provider"].items():
         is_spot = (provider, stats.get("min")) in spot
         yield RawOffer(
+            shape=RawShape(
+                provider=provider,
+                seller="primeintellect",
+                gpu_raw=record.get("gpu_type", ""),
+                interconnect=record.get("socket_type") or "",
+                kind=Kind.SPOT if is_spot else Kind.ON_DEMAND,
+                source_url="https://github.com/tugot17/gpu-price-tracker",
+                notes="" if is_spot else "kind assumed",
+            ),
             origin=origin,
             line=line,
             snapshot_at=taken_at,
             observed_at=taken_at,
-            provider=provider,
-            seller="primeintellect",
-            gpu_raw=record.get("gpu_type", ""),
-            interconnect=record.get("socket_type") or "",
             price=stats.get("min"),
-            kind=Kind.SPOT if is_spot else Kind.ON_DEMAND,
-            source_url="https://github.com/tugot17/gpu-price-tracker",
-            notes="" if is_spot else "kind assumed",
         )

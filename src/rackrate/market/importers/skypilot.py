@@ -14,7 +14,7 @@ from typing import Any
 
 from rackrate.market.importers.files import Listing, When, check_columns, input_files, read_csv
 from rackrate.market.normalise import Reject
-from rackrate.market.offer import Kind, RawOffer
+from rackrate.market.offer import Kind, RawOffer, RawShape
 
 _RESELLERS = {"primeintellect": "__", "shadeform": "_"}
 _COLUMNS = ("InstanceType", "AcceleratorName", "AcceleratorCount", "vCPUs", "MemoryGiB", "Price", "Region")
@@ -74,26 +74,28 @@ def _offer(
         provider, seller = instance.split(_RESELLERS[cloud])[0], cloud
     size = _SIZE_MIB.search(record.get("GpuInfo") or "")
     return RawOffer(
+        shape=RawShape(
+            provider=provider,
+            seller=seller,
+            sku=" ".join(filter(None, (instance, record.get("UpstreamCloudId")))),
+            gpu_raw=record["AcceleratorName"],
+            gpu_count=record["AcceleratorCount"],
+            vram_gib=float(size[1]) / 1024 if size else None,
+            vcpu=record["vCPUs"],
+            ram_gib=record["MemoryGiB"],
+            kind=priced[0],
+            price_per="instance",
+            currency="",  # the catalogue means USD, but its Seeweb prices look like the euro list
+            interconnect=_interconnect(instance),
+            source_url="https://github.com/skypilot-org/skypilot-catalog",
+        ),
         origin=origin,
         line=line,
         snapshot_at=when.snapshot_at,
         observed_at=when.stated_at,
-        provider=provider,
-        seller=seller,
-        sku=" ".join(filter(None, (instance, record.get("UpstreamCloudId")))),
-        gpu_raw=record["AcceleratorName"],
-        gpu_count=record["AcceleratorCount"],
-        vram_gib=float(size[1]) / 1024 if size else None,
-        vcpu=record["vCPUs"],
-        ram_gib=record["MemoryGiB"],
-        kind=priced[0],
         price=priced[1],
-        price_per="instance",
-        currency="",  # the catalogue means USD, but its Seeweb prices look like the euro list
         region=record["Region"],
         country=_country(cloud, record["Region"]),
-        interconnect=_interconnect(instance),
-        source_url="https://github.com/skypilot-org/skypilot-catalog",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from rackrate.errors import ImportRejected
 from rackrate.market.importers.files import Listing, When, input_files, offers_of, read_json
 from rackrate.market.normalise import Reject, instant
-from rackrate.market.offer import Kind, RawOffer
+from rackrate.market.offer import Kind, RawOffer, RawShape
 
 
 def read(path: Path, when: When) -> Iterator[Listing]:
@@ -38,20 +38,22 @@ def _rows(file: Path) -> Iterator[RawOffer | Reject]:
 def _offer(record: Any, origin: str, line: int) -> Iterator[RawOffer]:
     collected_at = instant(record["collected_at"], "collected_at")
     yield RawOffer(
+        shape=RawShape(
+            provider=record.get("provider_id", ""),
+            gpu_raw=record.get("gpu_model", ""),
+            vram_gib=record.get("vram_gb"),
+            interconnect=record.get("interconnect") or "",
+            kind=Kind.SPOT if record.get("is_spot") else record.get("tier", ""),
+            tier=record.get("tier", ""),
+            sku=record.get("id", ""),
+            vcpu=record.get("vcpu"),
+            ram_gib=record.get("ram_gb"),
+            source_url=record.get("source_url", ""),
+            notes="; ".join([record.get("notes") or "", *record.get("caveats", ())]),
+        ),
         origin=origin,
         line=line,
         snapshot_at=collected_at,
         observed_at=collected_at,
-        provider=record.get("provider_id", ""),
-        gpu_raw=record.get("gpu_model", ""),
-        vram_gib=record.get("vram_gb"),
-        interconnect=record.get("interconnect") or "",
-        kind=Kind.SPOT if record.get("is_spot") else record.get("tier", ""),
-        tier=record.get("tier", ""),
-        sku=record.get("id", ""),
         price=record.get("price_usd_hour"),
-        vcpu=record.get("vcpu"),
-        ram_gib=record.get("ram_gb"),
-        source_url=record.get("source_url", ""),
-        notes="; ".join([record.get("notes") or "", *record.get("caveats", ())]),
     )

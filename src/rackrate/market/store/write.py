@@ -23,7 +23,7 @@ import duckdb
 from rackrate import clock
 from rackrate.errors import DataError
 from rackrate.market.importers.files import Purchase
-from rackrate.market.normalise import Batch, Reject, plain
+from rackrate.market.normalise import OF_ROW, Batch, Reject, plain
 from rackrate.market.offer import COLUMNS
 from rackrate.market.quality import BY_CODE, Action
 from rackrate.market.store import gate, manifest
@@ -198,7 +198,7 @@ class _Writer:
         self.key = key
         self.added: list[File] = []
         self.con = duckdb.connect(config={"autoinstall_known_extensions": False})
-        self._table("asked", _ASKED, [(*key, usd) for key, usd in usual.items()])
+        gate.table(self.con, "asked", _ASKED, [(*key, usd) for key, usd in usual.items()])
 
     def add(self, arrival: Arrival, *, is_dry_run: bool) -> Receipt:
         """Grade one arrival and, unless it is a dry run, write its files."""
@@ -234,7 +234,7 @@ class _Writer:
 
     def _before(self, batch: Batch) -> str:
         """Select the two stored snapshots next before the batch's first, to compare new prices with."""
-        column = list(COLUMNS).index("snapshot_at")
+        column = 1 + OF_ROW.index("snapshot_at")
         first = manifest.stamp(min(row[column] for row in batch.rows)) if batch.rows else ""
         live = {
             at: file
@@ -267,7 +267,7 @@ class _Writer:
         for at, origin, line, rule, detail, record in self.con.execute(
             """SELECT snapshot_at, origin, line, rule, detail,
             concat_ws(' ', provider_raw, gpu_raw, sku, printf('x%g', gpu_count), price, currency)
-            FROM rejected ORDER BY origin, line"""
+            FROM rejected ORDER BY origin, line, id"""
         ).fetchall():
             says = BY_CODE[rule].says + (f": {detail}" if detail else "")
             rows.append((batch.source, manifest.stamp(at), origin, line, rule, says, record[:200]))
@@ -292,7 +292,7 @@ class _Writer:
         rejects: list[tuple[Any, ...]],
         n_known: int,
     ) -> Receipt:
-        self._table("news", {"snapshot_at": "TIMESTAMP"}, [(s.at,) for s in snapshots])
+        gate.table(self.con, "news", {"snapshot_at": "TIMESTAMP"}, [(s.at,) for s in snapshots])
         self.con.execute(
             "CREATE OR REPLACE VIEW fresh AS SELECT * EXCLUDE (has_shrunk) FROM graded "
             "WHERE snapshot_at IN (FROM news)"
@@ -307,7 +307,7 @@ class _Writer:
         rules.update(row[4] for row in rejects)
         held = self.con.execute("SELECT count(*) FROM fresh WHERE NOT is_counted").fetchone()
         names = ", ".join(COLUMNS)
-        first = self.con.execute(f"SELECT {names} FROM fresh ORDER BY origin, line LIMIT 5").fetchall()  # noqa: S608
+        first = self.con.execute(f"SELECT {names} FROM fresh ORDER BY origin, line, id LIMIT 5").fetchall()  # noqa: S608
         return Receipt(
             source=batch.source,
             n_read=len(batch.rows) + len(batch.rejects),
@@ -332,7 +332,7 @@ class _Writer:
         source = arrival.batch.source
         if snapshots:
             names = ", ".join(COLUMNS)
-            order = "gpu, kind, snapshot_at, usd_per_gpu_hour, provider, origin, line"
+            order = "gpu, kind, snapshot_at, usd_per_gpu_hour, provider, origin, line, id"
             select = f"SELECT {names} FROM fresh ORDER BY {order}"  # noqa: S608
             rows = sum(snapshot.rows for snapshot in snapshots)
             file = self._file("offers", source, select, rows, arrival.about)
@@ -349,7 +349,7 @@ class _Writer:
                 )
             )
         if rejects:
-            self._table("quarantine", _QUARANTINE, rejects)
+            gate.table(self.con, "quarantine", _QUARANTINE, rejects)
             file = self._file("quarantine", source, "SELECT * FROM quarantine", len(rejects), arrival.about)
             self.added.append(replace(file, rules=dict(Counter(row[4] for row in rejects))))
 
@@ -360,7 +360,7 @@ class _Writer:
         stored = self._stored("purchases", source, "gpu_raw, bought_at, usd")
         bought = [(source, p.origin, p.gpu_raw, gpu, p.at, usd) for p, gpu, usd in arrival.purchases]
         rows = [row for row in bought if (row[2], datetime.fromisoformat(row[4]), row[5]) not in stored]
-        self._table("bought", _BOUGHT, rows)
+        gate.table(self.con, "bought", _BOUGHT, rows)
         unknown = Counter(row[2] for row in rows if row[3] is None)
         receipt = Receipt(
             source,
@@ -379,13 +379,6 @@ class _Writer:
                 self.added.append(replace(file, unknown_gpus=dict(unknown)))
             self._write(arrival, receipt, [], rejects)
         return receipt
-
-    def _table(self, name: str, types: Mapping[str, str], rows: list[tuple[Any, ...]]) -> None:
-        """Make a table of rows."""
-        columns = ", ".join(f"{column} {sql}" for column, sql in types.items())
-        self.con.execute(f"CREATE OR REPLACE TABLE {name} ({columns})")
-        if rows:
-            gate.insert(self.con, name, types, rows)
 
     def _name(self, table: str, source: str) -> str:
         """Name a file for what was imported; an input that comes back gets a further name."""
