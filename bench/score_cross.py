@@ -59,7 +59,7 @@ class Constant:
         if self.module == "engine":
             owner, field = self.name.rsplit(".", 1)
             table: Any = engine.ENGINES
-            table[owner] = replace(engine.ENGINES[owner], **{field: value})
+            table[owner] = replace(table[owner], **{field: value})
             return
         module, (name, _, key) = self._module(), self.name.partition("[")
         if key:

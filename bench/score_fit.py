@@ -1,7 +1,7 @@
 """How right is the memory model? Predicts every row of files of measured cases, and scores itself and others.
 
     python bench/score_fit.py CASES.csv [CASES2.csv ...] [--json] [--worst N] [--no-peers]
-                              [--cross-validate] [--z]
+                              [--cross-validate] [--z] [--docs]
 
 See `score_rows` for what files may hold, `score_table` for what an error is, `score_peers` for the others.
 """
@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from measure import machine, write_section
 from score_cross import Crossed, cross_validate
-from score_peers import Refused, peers
+from score_peers import Refused, installed, peers
 from score_rows import Row, read_rows
 from score_table import Answer, Scored, class_of, scores
-from score_text import as_json, report
+from score_text import as_json, docs_section, report
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import RackrateError
@@ -169,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--worst", type=int, default=5, metavar="N", help="worst rows of each class to list")
     parser.add_argument("--no-peers", action="store_true", help="score Rackrate alone")
     parser.add_argument("--cross-validate", action="store_true", help="score groups that were held out")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
     parser.add_argument("--z", action="store_true", help="list the rows outside their range")
     args = parser.parse_args(argv)
     try:
@@ -178,7 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if args.cross_validate:
         outcome.crossed = [cross_validate(prepared, ours, by) for by in ("source", "model")]
-    by_name = {name: rows and scores(rows) for name, rows in outcome.by_name.items()}
+    by_name = {name: None if rows is None else scores(rows) for name, rows in outcome.by_name.items()}
+    if args.docs:
+        write_section("fit", docs_section(outcome, by_name) + "\n\n" + machine("rackrate", *installed()))
     if args.json:
         print(json.dumps(as_json(outcome, by_name), indent=1))
     else:

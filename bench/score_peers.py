@@ -19,6 +19,7 @@ from rackrate.fit.predict import Prediction, style_of
 GIB = 2.0**30
 RULE = 1.2
 ADAM_BYTES = 16.0  # the rule for full fine-tuning: weights, gradients and AdamW states in 32 bit
+CALC_USABLE = 0.97  # of a card's nominal memory, by vramcalc
 Peer = Callable[[Case, Architecture, Card, Precision], Prediction]
 
 
@@ -109,31 +110,40 @@ def vramcalc(case: Case, arch: Architecture, card: Card, precision: Precision) -
     if max(case.gpu_count, 1) > 1:
         raise Refused("vramcalc has no multi-GPU")
     module: Any = importlib.import_module("vramcalc")
-    how: dict[str, Any] = {"dtype": {"fp32": "fp32", "fp16": "fp16"}.get(case.precision, "bf16")}
-    if case.workload in ("full_ft", "lora"):
-        said = case.settings
-        how |= {"mode": "train", "grad_checkpoint": said.get("checkpointing") != "no"}
-        how["precision"] = "pure" if "autocast" not in case.note and case.workload == "lora" else "amp"
-        if "bf16" in said.get("optimizer", "") or "pure" in case.note:
-            how["precision"] = "pure"
-        if case.workload == "lora":
-            how["lora_rank"] = int(said.get("lora_rank", 16))
     try:
         found = module.estimate(
-            config_of(arch), batch=case.batch or 1, seq_len=case.context or 2048, **how
+            config_of(arch), batch=case.batch or 1, seq_len=case.context or 2048, **_vramcalc_options(case)
         )
     except (module.UnsupportedModelError, ValueError) as error:
         raise Refused(f"vramcalc: {error}") from None
-    overhead = found.overhead / GIB if style_of(case).footing == "device" else 0.0
-    reserves = style_of(case).engine in ("vllm", "sglang")
-    values = {"weights_gib": found.weights / GIB, "peak_gib": found.total / GIB + overhead}
-    if not reserves:
-        values["kv_gib"] = found.kv_cache / GIB
+    return _said(_vramcalc_value(case, card, found))
+
+
+def _vramcalc_options(case: Case) -> dict[str, Any]:
+    """Return how a case is asked: what its note says of training, else vramcalc's defaults."""
+    how: dict[str, Any] = {"dtype": {"fp32": "fp32", "fp16": "fp16"}.get(case.precision, "bf16")}
+    if case.workload not in ("full_ft", "lora"):
+        return how
+    said = case.settings
+    is_pure = "autocast" not in case.note and (case.workload == "lora" or "states bf16" in case.note)
+    how |= {"mode": "train", "grad_checkpoint": said.get("checkpointing") != "no"}
+    how["precision"] = "pure" if is_pure else "amp"
+    if case.workload == "lora":
+        how["lora_rank"] = int(said.get("lora_rank", 16))
+    return how
+
+
+def _vramcalc_value(case: Case, card: Card, found: Any) -> float:
+    style = style_of(case)
     if case.quantity in VERDICTS:
-        return _said(float(found.total + found.overhead <= 0.97 * round(card.gib) * GIB))
-    if case.quantity not in values:
-        raise Refused(f"vramcalc has no {case.quantity} of {case.engine or 'an engine'}")
-    return _said(values[case.quantity])
+        return float(found.total + found.overhead <= CALC_USABLE * round(card.gib) * GIB)
+    if case.quantity == "weights_gib":
+        return float(found.weights / GIB)
+    if case.quantity == "peak_gib":
+        return float((found.total + (found.overhead if style.footing == "device" else 0)) / GIB)
+    if case.quantity == "kv_gib" and style.engine not in ("vllm", "sglang"):
+        return float(found.kv_cache / GIB)
+    raise Refused(f"vramcalc has no {case.quantity} of {case.engine or 'an engine'}")
 
 
 def config_of(arch: Architecture) -> dict[str, Any]:
@@ -150,6 +160,11 @@ def config_of(arch: Architecture) -> dict[str, Any]:
         "vocab_size": arch.vocab_size,
         "tie_word_embeddings": not any(tensor.role == "head" for tensor in arch.tensors),
     }
+
+
+def installed() -> list[str]:
+    """Return the packages of the others that are installed here."""
+    return [name for name in ("vramcalc",) if importlib.util.find_spec(name)]
 
 
 def peers() -> Mapping[str, Peer | None]:

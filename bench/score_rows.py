@@ -124,7 +124,7 @@ def _measurements(text: str, name: str) -> tuple[list[Row], list[str]]:
 
 def _configs_by_model(rows: list[dict[str, str]]) -> dict[str, Mapping[str, Any]]:
     """Return the config of each model; rows that leave it out mean the same one as those that do not."""
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         stated = json.loads(row["config_json"] or "{}").get("model")
         if stated:

@@ -112,7 +112,9 @@ def describe(row: Scored) -> str:
     """Write a row with its prediction and error."""
     case, found = row.case, row.answer.prediction
     what = f"{case.id} {case.model}, {case.quant_format or case.precision}, {case.engine}, {case.gpu_count}x "
-    what += f"{case.gpu or 'no GPU'}, batch {case.batch or '-'}, {case.context or '-'} tokens, {case.quantity}"
+    what += (
+        f"{case.gpu or 'no GPU'}, batch {case.batch or '-'}, {case.context or '-'} tokens, {case.quantity}"
+    )
     if found is None:
         return f"{what}: {row.truth:g} measured, no answer: {row.answer.reason}"
     said = f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}]"
@@ -146,12 +148,12 @@ def crossed_table(in_sample: Sequence[Score], crossed: Sequence[Any]) -> str:
         for score in in_sample
     ]
     lines = [table(header, rows)]
-    for found in crossed:
-        lines.append(
-            f"{found.n_groups} {found.by}s, each scored with the fitted constants set anew on the others. Of "
-            f"{len(found.rows)} rows {found.n_moved} depend on a fitted constant; {found.n_unheld} on one that "
-            f"no other {found.by} can set, which kept its value."
-        )
+    lines += [
+        f"{found.n_groups} {found.by}s, each scored with the fitted constants set anew on the others. Of "
+        f"{len(found.rows)} rows {found.n_moved} depend on a fitted constant; {found.n_unheld} on one that "
+        f"no other {found.by} can set, which kept its value."
+        for found in crossed
+    ]
     moves = crossed[0].moves if crossed else {}
     lines.append(
         "Fitted constants and the rows that each moves: "
@@ -166,7 +168,7 @@ def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
     rows = outcome.by_name[OURS]
     unanswered = [row for row in rows if row.answer.prediction is None]
     parts = [
-        f"{len(rows)} rows of {', '.join(outcome.files)}; {outcome.n_bare} models known by their count alone.",
+        f"{len(rows)} rows of {', '.join(outcome.files)}; {outcome.n_bare} of models known by a count alone.",
         main_table(by_name),
         "Median / 90th percentile of the error; an unanswered row counts 100%. " + ranges_line(rows),
         *(f"{name}: not installed" for name, found in by_name.items() if found is None),
@@ -183,6 +185,31 @@ def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
         outside = [row for row in rows if row.is_inside is False]
         parts.append("Standard deviations\n" + z_table(rows))
         parts.append("Outside their range\n" + "\n".join(f"  {describe(row)}" for row in outside))
+    return "\n\n".join(parts)
+
+
+def docs_section(outcome: Any, by_name: Scores) -> str:
+    """Return the section of docs/benchmarks.md: the table, the ranges, what was held out."""
+    rows = outcome.by_name[OURS]
+    what = (
+        f"{len(rows)} measured cases ({', '.join(outcome.files)}), every one predicted; median / 90th "
+        "percentile of the error, and an unanswered case counts 100%. Others: the rule of 1.2 (parameters x "
+        "bytes and a fifth; 16 bytes for full fine-tuning), the arithmetic of `accelerate estimate-memory` "
+        "1.15, and vramcalc 0.1.2. "
+        f"{outcome.n_bare} cases are of models that are known here by their parameter count alone."
+    )
+    parts = [
+        "## Does it fit",
+        what,
+        main_table(by_name),
+        ranges_line(rows),
+        *(f"{name} is not installed here." for name, found in by_name.items() if found is None),
+    ]
+    if outcome.crossed:
+        parts += [
+            "### Sources and models that were held out",
+            crossed_table(by_name[OURS] or (), outcome.crossed),
+        ]
     return "\n\n".join(parts)
 
 

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 LARGEST_COUNT = 1024  # GPUs
 LARGEST_GIB = 4096  # of one card
 LONGEST = 1 << 30  # tokens: beyond any model
-MOST_AT_ONCE = 65_536  # sequences: beyond any engine
-MOST_PIXELS = 1 << 32  # of one image
+MOST_AT_ONCE = 65_536  # sequences; beyond any engine
+MOST_PIXELS = 1 << 28  # of one image, 16,384 x 16,384
 
 
 @dataclass(frozen=True)
@@ -235,9 +235,9 @@ class Wish:
         for name in ("tensor", "pipeline", "max_num_seqs", "max_num_batched_tokens"):
             if getattr(self, name) is not None:
                 _count(getattr(self, name), name, 1 << 24)
-        fraction: object = 1 if self.memory_fraction is None else self.memory_fraction
-        if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
-            what = f"memory fraction {self.memory_fraction!r} is not above 0 and at most 1"
+        fraction: object = self.memory_fraction
+        if fraction is not None and not (isinstance(fraction, (int, float)) and 0 < fraction <= 1):
+            what = f"memory fraction {fraction!r} is not above 0 and at most 1"
             raise BadQuantity(what, hint="vLLM's default is 0.9")
         if self.offload not in OFFLOADS:
             raise UnknownName("offload", self.offload, nearest(self.offload, OFFLOADS) or OFFLOADS)
@@ -402,8 +402,7 @@ def fits(
         UsageError: values that do not go together.
     """
     load = Load(
-        0,
-        _count(concurrency, "concurrency", MOST_AT_ONCE),
+        concurrency=_count(concurrency, "concurrency", MOST_AT_ONCE),
         pixels=_count(pixels, "pixels", MOST_PIXELS),
         beams=_count(beams, "beams", MOST_AT_ONCE),
     )
@@ -412,7 +411,7 @@ def fits(
     wish = wish or wish_of(options)
     tokens = usual_context(weights.arch, wish.task) if context is None else parse_tokens(context)
     if weights.arch.task == "image" and wish.task != "inference":
-        tokens = pixels // PIXELS_PER_TOKEN + TEXT_TOKENS  # what its transformer learns from
+        tokens = load.pixels // PIXELS_PER_TOKEN + TEXT_TOKENS  # what its transformer learns from
     setup = setup_for(weights, n_gpus, wish)
     return solve(weights.arch, card, setup, replace(load, context=tokens))
 

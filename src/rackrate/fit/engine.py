@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rackrate.errors import UnknownName, nearest
 
@@ -112,6 +113,7 @@ def find_engine(name: str) -> Engine:
     raise UnknownName("engine", name, nearest(key, ENGINES) or list(ENGINES))
 
 
+@lru_cache(maxsize=256)
 def version_of(text: str) -> tuple[int, ...]:
     """Return the first version number in `text` as integers; a year stands for the newest.
 

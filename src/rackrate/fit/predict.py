@@ -156,10 +156,9 @@ def predict(
         return Prediction(probability(found), 0.0)
     if case.quantity == "peak_gib":
         return _over_all(found, setup, style, (case.gpu_count or 1) if case.per == "total" else 1)
-    if case.quantity == "kv_gib":
-        return _cache(case, arch, card, found, style)
-    if case.quantity == "kv_tokens":
-        return _tokens(found, arch, setup, room_gib)
+    if case.quantity in ("kv_gib", "kv_tokens"):
+        is_room = case.quantity == "kv_gib"
+        return _cache(case, arch, card, found, style) if is_room else _tokens(found, arch, setup, room_gib)
     if case.quantity == "between_steps_gib":
         return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:

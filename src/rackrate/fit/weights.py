@@ -64,6 +64,7 @@ def _padded(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
+@lru_cache(maxsize=4096)
 def weights_term(
     arch: Architecture, precision: Precision, layout: Layout, engine: str, stored_bytes: int = 0
 ) -> Term:
