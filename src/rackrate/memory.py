@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rackrate.catalog.load import slugs
+from rackrate.choice import COUNTS, best_choice
 from rackrate.config import calibration_file
 from rackrate.errors import ImportRejected, UnknownName, UsageError, nearest
 from rackrate.fit.setup import TASKS
 from rackrate.fit.ways import ways
 from rackrate.report.fit import FitAnswer
-from rackrate.sizing import COUNTS, Weights, best_choice, find_card, find_weights, parse_tokens
+from rackrate.sizing import Weights, find_card, find_weights, parse_tokens
 from rackrate.sizing import fits as _fits
 
 if TYPE_CHECKING:
@@ -110,7 +112,6 @@ def models_on(
         >>> rackrate.models_on("l40s", name="llama-3.1-70b").to_dict()["data"][0]["gpu_count"]
         2
     """
-    from rackrate.catalog.load import slugs  # noqa: PLC0415 - start-up
     from rackrate.report.on_gpu import on_gpu  # noqa: PLC0415 - start-up
 
     if task not in TASKS:
@@ -165,7 +166,7 @@ def measured(path: str | Path, *, model: str = "", gpu: str = "") -> MeasuredRun
     except OSError as error:
         raise ImportRejected(f"{path} cannot be read: {error.strerror}") from None
     log = parse_log(text)
-    weights = find_weights(model) if model else _model_named(log.model)
+    weights = find_weights(model) if model else _model_named(log)
     card, assumed = _card_of(log, gpu)
     rows = to_cases(log, card.gpu)
     if any(not row["precision"] for row in rows):
@@ -218,21 +219,19 @@ def _card_of(log: EngineLog, gpu: str) -> tuple[Card, tuple[str, ...]]:
     raise UsageError("the log does not say on which GPU it ran", hint="add --gpu, such as --gpu l40s")
 
 
-def _model_named(name: str) -> Weights:
+def _model_named(log: EngineLog) -> Weights:
     """Return the model of the catalog that a log means: the last part of the path, of any quantisation."""
-    if not name:
+    if not log.model:
         raise UsageError("the log does not name its model", hint="add --model with a slug or a config.json")
-    tries = list(_shorter(name))
-    for short in tries:
-        try:
-            return find_weights(short)
-        except (UnknownName, ImportRejected):
-            continue
-    try:
-        return find_weights(tries[-1])
-    except UnknownName as error:
-        why = "so the log names it; --model says which it is"
-        raise UnknownName("model", tries[0], error.nearest, why=why, hint="rackrate models list") from None
+    from rackrate.fit.resolve import model_for  # noqa: PLC0415 - start-up
+
+    tries = list(_shorter(log.model))
+    found = next(filter(None, (model_for(short, log.measured.get("params_b")) for short in tries)), None)
+    if found:
+        return find_weights(found.slug)
+    why = "so the log names it; --model says which it is"
+    near = nearest(tries[-1], slugs("models"))
+    raise UnknownName("model", tries[0], near, why=why, hint="rackrate models list")
 
 
 _OF_FILES = re.compile(

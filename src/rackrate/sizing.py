@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import index
 from pathlib import Path
@@ -21,7 +21,7 @@ from rackrate.catalog.architecture.bare import architecture_of_count, best_archi
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model, load_model
-from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError, nearest
+from rackrate.errors import BadQuantity, ImportRejected, UnknownName, UsageError, nearest
 from rackrate.fit.engine import Engine
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
@@ -29,7 +29,7 @@ from rackrate.fit.parallel import Layout
 from rackrate.fit.pipeline import OFFLOADS, PIXELS_PER_TOKEN, TEXT_TOKENS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
 from rackrate.fit.setup import TASKS, Load, Setup, choose_engine, default_layout
-from rackrate.fit.solve import SURE, Fit, solve
+from rackrate.fit.solve import Fit, solve
 from rackrate.fit.training import Training
 from rackrate.fit.weights import weight_bytes
 from rackrate.units import parse_number
@@ -78,11 +78,15 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(best_architecture(_model(text)))
+    return Weights(best_architecture(model_of(text)))
 
 
-def _model(name: str) -> Model:
-    """Return a model of the catalog; a slug is spared the comparison with all other names."""
+def model_of(name: str) -> Model:
+    """Return a model of the catalog; a slug is spared the comparison with all other names.
+
+    Raises:
+        UnknownName: no model answers to it, or several do.
+    """
     return load_model(name) if name in slugs("models") else find_model(name)
 
 
@@ -432,75 +436,3 @@ def wish_of(options: Mapping[str, Any]) -> Wish:
             raise UnknownName("option", name, nearest(name, known) or known)
     wish = Wish(**others)
     return replace(wish, training=Training(**of_training)) if of_training else wish
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The best way to run a model on a card, or why there is none.
-
-    Attributes:
-        model: slug.
-        name: of the model.
-        fit: the smallest count with the widest precision that fits; None when none does.
-        nearest: what came nearest, where none fits.
-        why_not: in words, where the model cannot be judged at all.
-    """
-
-    model: str
-    name: str
-    fit: Fit | None
-    nearest: Fit | None = None
-    why_not: str = ""
-
-
-COUNTS = (1, 2, 4, 8)
-WIDEST_FIRST = ("bf16", "fp8", "int8", "int4")
-
-
-def best_choice(
-    model: str,
-    gpu: str,
-    *,
-    task: str = "inference",
-    context: int | None = None,
-    concurrency: int = 1,
-    most_gpus: int = COUNTS[-1],
-) -> Choice:
-    """Return the smallest number of cards and the widest precision at which a model fits.
-
-    Args:
-        model: of the catalog.
-        gpu: name of a card, without a count.
-        task: `inference`, `full`, `lora` or `qlora`.
-        context: tokens of a sequence, cut to what a model was made for; None for the usual.
-        concurrency: sequences at once.
-        most_gpus: cards at most.
-
-    Raises:
-        UnknownName: a model, GPU or task that is not there.
-    """
-    found = _model(model)
-    try:
-        weights = Weights(best_architecture(found))
-        choose_engine(weights.arch, task)
-    except (NoAnswer, UsageError) as error:
-        return Choice(found.slug, found.name, None, why_not=error.message)
-    longest = weights.arch.max_context
-    asked = min(context, longest) if context and longest else context
-    miss = None
-    for count in (count for count in COUNTS if count <= most_gpus):
-        for precision in _precisions(weights.arch, task):
-            wish = Wish(task=task, precision=precision)
-            fit = fits(weights, f"{gpu}:{count}", context=asked, concurrency=concurrency, wish=wish)
-            if fit.probability >= SURE:
-                return Choice(found.slug, found.name, fit)
-            miss = fit
-    return Choice(found.slug, found.name, None, miss)
-
-
-def _precisions(arch: Architecture, task: str) -> Iterable[str]:
-    if task == "qlora":
-        return ("nf4-dq",)
-    if task != "inference" or arch.task in ("encoder", "asr"):
-        return ("bf16",)
-    return ("bf16", "int8", "nf4") if arch.task == "image" else WIDEST_FIRST

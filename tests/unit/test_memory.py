@@ -10,8 +10,10 @@ import pytest
 import rackrate
 from rackrate import calibration, config, memory
 from rackrate.catalog.load import slugs
+from rackrate.choice import best_choice
 from rackrate.errors import BadQuantity, ImportRejected, UnknownName, UsageError
-from rackrate.sizing import best_choice, find_card
+from rackrate.fit.logs import EngineLog
+from rackrate.sizing import find_card
 
 LOGS = Path(__file__).parent / "fit" / "logs"
 
@@ -234,7 +236,7 @@ def test_the_model_is_found_by_its_name_in_the_log() -> None:
         "Qwen/Qwen2.5-32B-Instruct-AWQ": "qwen2.5-32b",
     }
     for name, slug in names.items():
-        assert memory._model_named(name).arch.name == slug, name
+        assert memory._model_named(EngineLog("vLLM", model=name)).arch.name == slug, name
 
 
 def test_a_model_that_nobody_knows_is_asked_for() -> None:

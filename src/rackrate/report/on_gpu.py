@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rackrate.choice import Choice
 from rackrate.fit.overhead import Card
 from rackrate.fit.solve import Fit
 from rackrate.report.block import Cell, Column
 from rackrate.report.cards import Listing
 from rackrate.report.fit import chance
-from rackrate.sizing import Choice
 
 _COLUMNS = (
     Column("model", "model"),
@@ -38,7 +38,7 @@ def on_gpu(
     """Return one row a model, the most useful first: on one card before several, the larger first.
 
     Args:
-        choices: what is best for each model, `rackrate.sizing.best_choice`.
+        choices: what is best for each model, `rackrate.choice.best_choice`.
         card: one GPU.
         task: what is done with the models.
         asked: the load, in words.
@@ -51,7 +51,7 @@ def on_gpu(
     notes = [
         f"{asked}; up to {most_gpus} cards, 16 bit tried before 8 and 4; each fits with 95% and more",
         f"memory is of the fullest GPU; one {card.gpu} has {card.gib:.2f} GiB ({card.formula})",
-        "longest context in tokens at this load; sequences (images, windows, a GPU's batch) at this context",
+        "longest context, tokens, at this load; sequences (images, windows, a GPU's batch) at once",
     ]
     if len(shown) < len(choices):
         notes.append(f"{len(choices) - len(shown)} that do not fit are left out")
