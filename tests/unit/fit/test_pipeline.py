@@ -82,7 +82,9 @@ def test_whisper_weighs_two_bytes_a_parameter(slug: str, millions: int) -> None:
     assert weights.gib * GIB / 2e6 == pytest.approx(millions, rel=0.04)
 
 
-@pytest.mark.parametrize(("slug", "gib"), [("whisper-large-v3", 9.31), ("whisper-medium", 4.66), ("whisper-large-v3-turbo", 5.59)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("slug", "gib"), [("whisper-large-v3", 9.31), ("whisper-medium", 4.66), ("whisper-large-v3-turbo", 5.59)]
+)
 def test_openai_whisper_stays_below_its_own_table(slug: str, gib: float) -> None:
     """Fit-294 to 296: "required VRAM", rounded up by the authors."""
     total = fits(slug, "l40s", engine="openai-whisper").total.gib

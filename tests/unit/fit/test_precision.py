@@ -48,8 +48,16 @@ MLX = {"group_size": 64, "bits": 4, "mode": "affine"}
 def compressed(
     bits: int, kind: str, strategy: str, ignore: list[str], group: int | None = None
 ) -> dict[str, Any]:
-    weights = {"actorder": None, "dynamic": False, "group_size": group, "num_bits": bits, "observer": "minmax",
-               "strategy": strategy, "symmetric": True, "type": kind}  # fmt: skip
+    weights = {
+        "actorder": None,
+        "dynamic": False,
+        "group_size": group,
+        "num_bits": bits,
+        "observer": "minmax",
+        "strategy": strategy,
+        "symmetric": True,
+        "type": kind,
+    }
     return {
         "config_groups": {"group_0": {"input_activations": None, "targets": ["Linear"], "weights": weights}},
         "ignore": ignore,
@@ -68,10 +76,16 @@ def compressed(
         (GPTQ | {"bits": 3}, "int3-g128"),
         (GPTQ | {"group_size": -1}, "int4-row"),
         (AWQ, "int4-g128"),
-        ({"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM", "quant_method": "awq"}, "int4-g64"),
+        (
+            {"zero_point": True, "q_group_size": 64, "w_bit": 4, "version": "GEMM", "quant_method": "awq"},
+            "int4-g64",
+        ),
         (AWQ | {"quant_method": "AWQ"}, "int4-g128"),
         ({"quant_method": "auto-round", "bits": 2, "group_size": 32, "sym": True}, "int2-g32"),
-        ({"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}}, "int4-g64"),
+        (
+            {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}},
+            "int4-g64",
+        ),
         (FP8_BLOCK, "fp8-block"),
         (FP8_STATIC, "fp8"),
         ({"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, "fp8"),
@@ -91,9 +105,12 @@ def compressed(
         (compressed(4, "float", "tensor_group", ["lm_head"], 16), "nvfp4"),
         ({"quant_method": "modelopt", "quant_algo": "FP8"}, "fp8"),
         ({"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16}, "nvfp4"),
-        ({"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}}, "nvfp4"),
+        (
+            {"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "NVFP4", "group_size": 16}},
+            "nvfp4",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_format_that_a_config_states(config: dict[str, Any], matrix: str) -> None:
     assert from_config(config, model("llama-3.1-8b")).matrix == matrix
 
@@ -136,13 +153,14 @@ LISTS: list[tuple[str, list[str], set[str]]] = [
     ("gemma-3-27b", [f"vision_tower.vision_model.encoder.layers.{i}.self_attn.{p}_proj"
                      for i in range(27) for p in "qkv"], set()),
     ("qwen3-vl-8b", ["visual"], set()),
-    # RedHatAI: patterns
+    # as RedHatAI writes them
     ("qwen3-30b-a3b", ["re:.*lm_head", "re:.*mlp.gate$"], set()),
     ("deepseek-v3", ["re:.*lm_head", "re:.*mlp.gate$"], set()),
-    ("qwen3-next-80b-a3b", ["lm_head", "re:.*mlp.gate$", "re:.*mlp.shared_expert_gate$", "re:.*linear_attn.*"],
-     {"recurrent"}),
-    # Qwen3-Next FP8: only the two small inputs of the gated delta net stay
-    ("qwen3-next-80b-a3b", [f"model.layers.{i}.linear_attn.in_proj_ba" for i in range(48) if i % 4 != 3], set()),
+    ("qwen3-next-80b-a3b",
+     ["lm_head", "re:.*mlp.gate$", "re:.*mlp.shared_expert_gate$", "re:.*linear_attn.*"], {"recurrent"}),
+    # Qwen3-Next in FP8 keeps the two small inputs of the gated delta net alone
+    ("qwen3-next-80b-a3b",
+     [f"model.layers.{i}.linear_attn.in_proj_ba" for i in range(48) if i % 4 != 3], set()),
     # nvidia/DeepSeek-R1-0528-NVFP4: attention of every layer, one by one
     ("deepseek-r1", ["lm_head", *(f"model.layers.{i}.self_attn*" for i in range(61))], {"attention"}),
     # FINAL-Bench/Darwin-9B: one layer of four is attention, the others are recurrent

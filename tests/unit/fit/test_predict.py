@@ -8,7 +8,7 @@ import pytest
 
 from rackrate.errors import UnknownName
 from rackrate.fit.cases import Case, read_cases
-from rackrate.fit.predict import predict, precision_of, style_of
+from rackrate.fit.predict import precision_of, predict, style_of
 from rackrate.sizing import find_card, find_weights
 
 
@@ -88,11 +88,13 @@ def test_all_gpus_together_or_one() -> None:
 @pytest.mark.parametrize(
     ("quant_format", "precision", "name"),
     [
-        ("bnb nf4 double-quant", "nf4", "nf4-dq"), ("bnb nf4", "nf4", "nf4"), ("GPTQ-Int4 g128", "int4", "int4"),
+        ("bnb nf4 double-quant", "nf4", "nf4-dq"), ("bnb nf4", "nf4", "nf4"),
+        ("GPTQ-Int4 g128", "int4", "int4"),
         ("AWQ-Int4 g128", "int4", "int4"), ("FP8 block 128x128", "fp8", "fp8-block"), ("FP8", "fp8", "fp8"),
         ("MXFP4 experts", "mxfp4", "mxfp4"), ("MLX affine 4-bit g64", "int4", "mlx-4bit"),
         ("Q4_K_S", "gguf", "gguf:q4_k_s"), ("bf16", "bf16", "bf16"), ("GPTQ-Int8", "int8", "int8-g128"),
-        ("full precision as loaded", "fp32", "fp32"), ("F16", "gguf", "gguf:f16"), ("IQ3_XS", "gguf", "gguf:iq3_xs"),
+        ("full precision as loaded", "fp32", "fp32"), ("F16", "gguf", "gguf:f16"),
+        ("IQ3_XS", "gguf", "gguf:iq3_xs"),
     ],
 )  # fmt: skip
 def test_formats_in_the_words_of_sources(quant_format: str, precision: str, name: str) -> None:

@@ -11,7 +11,6 @@ from rackrate.fit.solve import HOPELESS, SURE, solve, verdict
 from rackrate.fit.term import Term, Total, larger, probability_below, rounded_up, smaller
 from rackrate.sizing import fits
 
-
 GPT_OSS = {"precision": "mxfp4", "context": 16000, "engine": "vllm 0.11"}
 
 
