@@ -3,11 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+CASES := ../shared/data/fit_cases.csv
 
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
 	$(BIN)/rackrate gpu l40s
+	$(BIN)/rackrate fit llama-3.1-70b --gpu l40s --precision int4
 
 test: $(READY)
 	$(BIN)/pytest -n 2
@@ -20,6 +22,8 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python bench/market.py
+	$(BIN)/python bench/fit_speed.py --docs
+	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs --cross-validate --worst 0)
 
 $(READY): pyproject.toml constraints.txt tools/make_venv.sh
 	sh tools/make_venv.sh $(PYTHON)

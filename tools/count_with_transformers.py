@@ -51,7 +51,7 @@ def role_of(name: str, tensor: Any, owners: list[Any], head: Any) -> str:
     owner = owners[-1]
     if isinstance(owner, nn.Embedding) or re.search(r"embed_positions|position_embedding|pos_emb", name):
         return "embedding"
-    if name.endswith(("bias", "A_log")):
+    if name.endswith(("bias", "A_log")) or re.search(r"[qk]_norm\.weight", name):
         return "norm"
     if tensor.numel() == max(tensor.shape) and not SMALL_MATRIX.search(name):
         return "norm"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         providers,
     )
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
+    from rackrate.memory import fits, models_on
 
 _WHERE = {
     "NoAnswer": "rackrate.errors",
@@ -32,10 +33,12 @@ _WHERE = {
     "UnknownName": "rackrate.errors",
     "UsageError": "rackrate.errors",
     "compare": "rackrate.api",
+    "fits": "rackrate.memory",
     "gpu": "rackrate.api",
     "gpus": "rackrate.api",
     "model": "rackrate.api",
     "models": "rackrate.api",
+    "models_on": "rackrate.memory",
     "offers": "rackrate.api",
     "open_market": "rackrate.api",
     "price": "rackrate.api",
@@ -49,10 +52,12 @@ __all__ = [
     "UnknownName",
     "UsageError",
     "compare",
+    "fits",
     "gpu",
     "gpus",
     "model",
     "models",
+    "models_on",
     "offers",
     "open_market",
     "price",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from rackrate.errors import NoAnswer, UsageError
 
 if TYPE_CHECKING:
+    from rackrate.report.fit import FitAnswer
     from rackrate.report.price import Price
 
-_BLUE, _ORANGE, _GREY = "#2a6fb0", "#c8641b", "#8a8a8a"
+_BLUE, _ORANGE, _GREY, _INK = "#2a6fb0", "#c8641b", "#8a8a8a", "#333333"
 
 
 def history(price: Price) -> Any:
@@ -73,9 +74,58 @@ def history_svg(price: Price) -> str:
         NoAnswer: fewer than two days of history.
         UsageError: the chart packages are not installed.
     """
+    return _svg(history(price))
+
+
+def memory(answer: FitAnswer) -> Any:
+    """Return the terms of a fit as an Altair chart: one bar, a colour a term, marks at limit and card.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    alt = _altair()
+    stack = answer.stack()
+    rows = [{"at": at, "term": f"{name} {gib:.2f}", "gib": gib} for at, (name, gib) in enumerate(stack.parts)]
+    marks = [("limit", stack.limit, "right", -4), ("card", stack.whole, "left", 4)]
+    bar = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(stroke="white", strokeWidth=0.5)
+        .encode(
+            x=alt.X("gib:Q", title="GiB", stack="zero"),
+            color=alt.Color(
+                "term:N",
+                title=None,
+                sort=[row["term"] for row in rows],
+                legend=alt.Legend(orient="bottom", columns=3),
+            ),
+            order="at:Q",
+            tooltip=["term:N"],
+        )
+    )
+    layers = [bar]
+    for name, gib, align, dx in marks:  # words on the far sides of the marks never meet
+        at = alt.Chart(alt.Data(values=[{"gib": gib, "mark": f"{name} {gib:.2f}"}])).encode(x="gib:Q")
+        layers.append(at.mark_rule(color=_INK, strokeWidth=2, strokeDash=[5, 3]))
+        layers.append(at.mark_text(align=align, dx=dx, dy=-53, color=_INK).encode(text="mark:N"))
+    title = alt.Title(answer.title, subtitle=[stack.title, answer.asked], anchor="start")
+    return alt.layer(*layers, title=title, description=f"{answer.title}. {stack.title}.").properties(
+        width=640, height=90
+    )
+
+
+def memory_svg(answer: FitAnswer) -> str:
+    """Return the terms of a fit as SVG text.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    return _svg(memory(answer))
+
+
+def _svg(chart: Any) -> str:
     import json  # noqa: PLC0415 - start-up
 
-    spec = history(price).to_json()
+    spec = chart.to_json()
     try:
         import vl_convert  # noqa: PLC0415 - a heavy extra
     except ImportError as error:

@@ -10,6 +10,7 @@ Each value knows where it comes from (`rackrate config show`).
 from __future__ import annotations
 
 import os
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,11 +90,22 @@ def user_folder() -> Path:
     return Path(platformdirs.user_config_dir("rackrate"))
 
 
+def data_folder() -> Path:
+    """Return the user's data folder, where platformdirs has it; reckoned here, for start-up's sake."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "rackrate"
+    base = os.environ.get("XDG_DATA_HOME", "").strip()
+    return (Path(base) if base else Path.home() / ".local" / "share") / "rackrate"
+
+
 def default_store() -> Path:
     """Return the market store in the user's data folder."""
-    import platformdirs  # noqa: PLC0415 - start-up: only some commands ask for it
+    return data_folder() / "market"
 
-    return Path(platformdirs.user_data_dir("rackrate")) / "market"
+
+def calibration_file() -> Path:
+    """Return the user's own measured runs (`rackrate.calibration`); the file need not exist."""
+    return data_folder() / "calibration.csv"
 
 
 def load() -> Config:

@@ -20,25 +20,28 @@ from rackrate.catalog.architecture import Architecture, read_config
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
-from rackrate.catalog.model import find_model
+from rackrate.catalog.model import Model, find_model, load_model
 from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError, nearest
+from rackrate.fit.engine import Engine
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
-from rackrate.fit.pipeline import OFFLOADS
+from rackrate.fit.pipeline import OFFLOADS, PIXELS_PER_TOKEN, TEXT_TOKENS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
-from rackrate.fit.setup import Load, Setup, choose_engine, default_layout
+from rackrate.fit.setup import TASKS, Load, Setup, choose_engine, default_layout
 from rackrate.fit.solve import SURE, Fit, solve
 from rackrate.fit.training import Training
+from rackrate.fit.weights import weight_bytes
 from rackrate.units import parse_number
 
 if TYPE_CHECKING:
     from rackrate.checkpoint import Header
 
-LARGEST_COUNT = 1024
+LARGEST_COUNT = 1024  # GPUs
 LARGEST_GIB = 4096  # of one card
 LONGEST = 1 << 30  # tokens: beyond any model
-MOST_AT_ONCE = 65_536  # sequences: beyond any engine
+MOST_AT_ONCE = 65_536  # sequences; beyond any engine
+MOST_PIXELS = 1 << 28  # of one image, 16,384 x 16,384
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,12 @@ class Weights:
     Attributes:
         arch: what it is made of.
         stored_bytes: of the tensors in its files, where these were read; 0 where they were not.
+        precision: name of the one that the files hold, where neither config nor dtype says it (GGUF).
     """
 
     arch: Architecture
     stored_bytes: int = 0
+    precision: str = ""
 
 
 def find_weights(what: str) -> Weights:
@@ -73,7 +78,12 @@ def find_weights(what: str) -> Weights:
         return Weights(architecture_of_count(float(count[1]) * scale, text))
     if text.endswith((".json", ".gguf", ".safetensors")):
         raise ImportRejected(f"{text} does not exist", hint="give the path of a config or of weights")
-    return Weights(best_architecture(find_model(text)))
+    return Weights(best_architecture(_model(text)))
+
+
+def _model(name: str) -> Model:
+    """Return a model of the catalog; a slug is spared the comparison with all other names."""
+    return load_model(name) if name in slugs("models") else find_model(name)
 
 
 def _exists(text: str) -> bool:
@@ -119,7 +129,14 @@ def _of_header(header: Header) -> Weights:
     if not config:
         hint = "put the model's config.json beside it"
         raise ImportRejected(f"{header.name} holds weights and no config", hint=hint)
-    return Weights(read_config(config, header.name), header.n_bytes)
+    arch = read_config(config, header.name)
+    return Weights(arch, header.n_bytes, _recipe_of(arch, header.n_bytes) if header.format == "gguf" else "")
+
+
+def _recipe_of(arch: Architecture, n_bytes: int) -> str:
+    """Return the GGUF recipe whose file would be nearest to `n_bytes`: a file need not name its own."""
+    recipes = [precision for precision in PRECISIONS.values() if precision.recipe]
+    return min(recipes, key=lambda precision: abs(weight_bytes(arch, precision) - n_bytes)).name
 
 
 def find_card(text: str) -> tuple[Card, int]:
@@ -142,6 +159,8 @@ def find_card(text: str) -> tuple[Card, int]:
         if not 0 < gib <= LARGEST_GIB:
             raise BadQuantity(f"memory {name!r} is not above 0 and at most {LARGEST_GIB} GiB", hint="24GiB")
         return Card(f"{gib:g} GiB", gib, 0.0, "as given", "you"), n_gpus
+    if name.lower() in slugs("gpus"):  # the common case is spared the table of all names
+        return usable_memory(load_gpu(name.lower())), n_gpus
     slug = match_gpu(name).slug
     members = [m for m in family_members(slug) if m in slugs("gpus")] if slug else []
     if slug and members:
@@ -179,26 +198,26 @@ class Wish:
         precision: name of a precision; empty for what the model was published in, or bf16.
         kv: type of the KV cache.
         engine: name, and a version after a blank.
-        tensor: GPUs that share every layer; 0 for the engine's own way.
-        pipeline: groups of GPUs with a run of layers each; 0 likewise.
-        memory_fraction: of the card; 0 for the engine's default.
-        max_num_seqs: sequences in one step; 0 for the engine's default.
-        max_num_batched_tokens: tokens in one step; 0 for the engine's default.
+        tensor: GPUs that share every layer; None for the engine's own way.
+        pipeline: groups of GPUs with a run of layers each; None likewise.
+        memory_fraction: of the card; None for the engine's default.
+        max_num_seqs: sequences in one step; None for the engine's default.
+        max_num_batched_tokens: tokens in one step; None for the engine's default.
         is_eager: no CUDA graphs.
         has_flash_attention: whether attention scores are never written out.
         offload: of a pipeline: `none`, `model` or `sequential`.
-        training: how it is trained.
+        training: how it is trained, for the tasks that train.
     """
 
     task: str = "inference"
     precision: str = ""
     kv: str = "fp16"
     engine: str = ""
-    tensor: int = 0
-    pipeline: int = 0
-    memory_fraction: float = 0.0
-    max_num_seqs: int = 0
-    max_num_batched_tokens: int = 0
+    tensor: int | None = None
+    pipeline: int | None = None
+    memory_fraction: float | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
     is_eager: bool = False
     has_flash_attention: bool = True
     offload: str = "none"
@@ -210,10 +229,11 @@ class Wish:
             if not isinstance(value, str):
                 raise UsageError(f"{name} {value!r} is not a name", hint="give it as text")
         for name in ("tensor", "pipeline", "max_num_seqs", "max_num_batched_tokens"):
-            if getattr(self, name) != 0:
+            if getattr(self, name) is not None:
                 _count(getattr(self, name), name, 1 << 24)
-        if not isinstance(self.memory_fraction, (int, float)) or not 0 <= self.memory_fraction <= 1:
-            what = f"memory fraction {self.memory_fraction!r} is not above 0 and at most 1"
+        fraction: object = self.memory_fraction
+        if fraction is not None and not (isinstance(fraction, (int, float)) and 0 < fraction <= 1):
+            what = f"memory fraction {fraction!r} is not above 0 and at most 1"
             raise BadQuantity(what, hint="vLLM's default is 0.9")
         if self.offload not in OFFLOADS:
             raise UnknownName("offload", self.offload, nearest(self.offload, OFFLOADS) or OFFLOADS)
@@ -239,35 +259,53 @@ def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
         UsageError: values that do not go together.
     """
     arch = weights.arch
-    name, _, version = wish.engine.partition(" ")
-    engine = choose_engine(arch, wish.task, name)
+    precision = _precision(weights, wish)
     kv_bytes(wish.kv)
+    engine, version = _engine(arch, wish, precision)
     layout = default_layout(arch, engine, wish.task, n_gpus)
-    if wish.tensor or wish.pipeline:
+    if wish.tensor is not None or wish.pipeline is not None:
         layout = _asked_layout(arch, wish, n_gpus)
-    training = None
-    if wish.task != "inference":
-        training = replace(wish.training or Training(), method=wish.task)
+    if wish.offload != "none" and arch.task != "image":
+        hint = "pipelines for images can be offloaded"
+        raise UsageError(f"{arch.name} is not offloaded in parts (offload {wish.offload!r})", hint=hint)
+    fraction = engine.memory_fraction if wish.memory_fraction is None else wish.memory_fraction
     return Setup(
         engine=engine,
         version=version,
         task=wish.task,
-        precision=_precision(arch, wish),
-        kv=wish.kv,
+        precision=precision,
+        kv=wish.kv.lower(),
         layout=layout,
-        memory_fraction=wish.memory_fraction or engine.memory_fraction,
-        max_num_seqs=wish.max_num_seqs,
-        max_num_batched_tokens=wish.max_num_batched_tokens,
+        memory_fraction=fraction,
+        max_num_seqs=wish.max_num_seqs or 0,
+        max_num_batched_tokens=wish.max_num_batched_tokens or 0,
         is_eager=wish.is_eager,
         has_flash_attention=wish.has_flash_attention,
         offload=wish.offload,
-        training=training,
+        training=_training(arch, wish, precision),
         stored_bytes=weights.stored_bytes if not wish.precision else 0,
     )
 
 
+def _engine(arch: Architecture, wish: Wish, precision: Precision) -> tuple[Engine, str]:
+    """Return the engine and the version that are asked for; GGUF files run in llama.cpp."""
+    if wish.task not in TASKS:
+        raise UnknownName("task", wish.task, nearest(wish.task, TASKS) or TASKS)
+    name, _, version = wish.engine.strip().partition(" ")
+    if version and not re.fullmatch(r"[bv]?\d[\w.+-]*", version):
+        raise BadQuantity(f"engine version {version!r} is no version", hint=f"write it like {name} 0.11")
+    if (
+        not name
+        and precision.recipe
+        and wish.task == "inference"
+        and arch.task in ("text", "vision-language")
+    ):
+        name = "llama.cpp"
+    return choose_engine(arch, wish.task, name), version
+
+
 def _asked_layout(arch: Architecture, wish: Wish, n_gpus: int) -> Layout:
-    tensor = wish.tensor or max(n_gpus // max(wish.pipeline, 1), 1)
+    tensor = wish.tensor or max(n_gpus // (wish.pipeline or 1), 1)
     pipeline = wish.pipeline or max(n_gpus // tensor, 1)
     if tensor * pipeline != n_gpus:
         raise UsageError(
@@ -282,25 +320,63 @@ def _asked_layout(arch: Architecture, wish: Wish, n_gpus: int) -> Layout:
     return Layout(tensor=tensor, pipeline=pipeline)
 
 
-def _precision(arch: Architecture, wish: Wish) -> Precision:
+def _precision(weights: Weights, wish: Wish) -> Precision:
+    arch = weights.arch
     if wish.precision:
-        return find_precision(wish.precision)
+        asked = find_precision(wish.precision)
+        if wish.task == "full" and not asked.is_wide:
+            raise UsageError(
+                f"all weights cannot be trained in {asked.name}: they need 16 or 32 bit",
+                hint="--task qlora trains adapters on a 4-bit model",
+            )
+        return asked
+    if wish.training and wish.training.is_fp32:
+        return PRECISIONS["fp32"]
     if wish.task == "qlora":
         return PRECISIONS["nf4-dq"]
-    if arch.quantization:
+    if weights.precision and wish.task == "inference":
+        return PRECISIONS[weights.precision]
+    if arch.quantization and wish.task != "full":
         return from_config(arch.quantization, arch)
     return PRECISIONS["fp16" if arch.dtype == "fp16" else "bf16"]
+
+
+def _training(arch: Architecture, wish: Wish, precision: Precision) -> Training | None:
+    if wish.task == "inference":
+        if wish.training:
+            raise UsageError(
+                "options of training were given without it", hint="add --task full, lora or qlora"
+            )
+        return None
+    how = wish.training or Training()
+    return replace(
+        how,
+        method=wish.task,
+        is_fp32=precision.name == "fp32",
+        attention=how.attention if wish.has_flash_attention else "eager",
+        targets=tuple(_target(arch, name) for name in how.targets),
+    )
+
+
+def _target(arch: Architecture, word: str) -> str:
+    """Return the tensor that LoRA is to adapt: by its own name, or as `q_proj` has it."""
+    names = {tensor.name for tensor in arch.tensors if tensor.is_matrix and not tensor.is_extra}
+    stem = word.strip().lower().removesuffix("_proj")
+    for name in (word, f"attn_{stem}", f"ffn_{stem}", *(["attn_output"] if stem == "o" else [])):
+        if name in names:
+            return name
+    raise UnknownName("LoRA target", word, nearest(word, names) or sorted(names))
 
 
 def fits(
     model: str | Weights,
     gpu: str = "l40s",
     *,
-    context: int | str = 8192,
+    context: int | str | None = None,
     concurrency: int = 1,
-    wish: Wish | None = None,
     pixels: int = 1024 * 1024,
     beams: int = 5,
+    wish: Wish | None = None,
     **options: Any,
 ) -> Fit:
     """Return whether a model fits a card under a load.
@@ -308,12 +384,13 @@ def fits(
     Args:
         model: see the module for the forms.
         gpu: name with a count, such as `l40s:2`; or an amount of memory, such as `24GiB`.
-        context: tokens of a sequence, prompt and answer.
+        context: tokens of a sequence, prompt and answer; None for 8,192, of training 2,048, or what the
+            model was made for where that is less.
         concurrency: sequences (images, windows of speech; of training a GPU's batch) at once.
-        wish: how it is run.
         pixels: of an image that is made.
         beams: hypotheses of a speech decoder.
-        options: fields of `Wish`, instead of one.
+        wish: how it is run.
+        options: fields of `Wish` and `Training`, instead of one.
 
     Raises:
         UnknownName: a model, GPU, engine or precision that is not there.
@@ -321,22 +398,40 @@ def fits(
         UsageError: values that do not go together.
     """
     load = Load(
-        parse_tokens(context),
-        _count(concurrency, "concurrency", MOST_AT_ONCE),
-        pixels=_count(pixels, "pixels", 1 << 32),
+        concurrency=_count(concurrency, "concurrency", MOST_AT_ONCE),
+        pixels=_count(pixels, "pixels", MOST_PIXELS),
         beams=_count(beams, "beams", MOST_AT_ONCE),
     )
     weights = model if isinstance(model, Weights) else find_weights(model)
     card, n_gpus = find_card(gpu)
-    setup = setup_for(weights, n_gpus, wish or _wish(options))
-    return solve(weights.arch, card, setup, load)
+    wish = wish or wish_of(options)
+    tokens = usual_context(weights.arch, wish.task) if context is None else parse_tokens(context)
+    if weights.arch.task == "image" and wish.task != "inference":
+        tokens = load.pixels // PIXELS_PER_TOKEN + TEXT_TOKENS  # what its transformer learns from
+    setup = setup_for(weights, n_gpus, wish)
+    return solve(weights.arch, card, setup, replace(load, context=tokens))
 
 
-def _wish(options: Mapping[str, Any]) -> Wish:
-    unknown = [name for name in options if name not in Wish.__slots__]
-    if unknown:
-        raise UnknownName("option", unknown[0], list(Wish.__slots__))
-    return Wish(**options)
+def usual_context(arch: Architecture, task: str) -> int:
+    """Return the tokens of a sequence where nobody says: what people ask for, if the model can."""
+    usual = 8192 if task == "inference" else 2048
+    return min(usual, arch.max_context or usual)
+
+
+def wish_of(options: Mapping[str, Any]) -> Wish:
+    """Return the wish that options by name make: fields of `Wish`, and of `Training` beside them.
+
+    Raises:
+        UnknownName: an option that is neither.
+    """
+    of_training = {name: value for name, value in options.items() if name in Training.__slots__}
+    others = {name: value for name, value in options.items() if name not in of_training}
+    for name in others:
+        if name not in Wish.__slots__:
+            known = [*Wish.__slots__, *Training.__slots__]
+            raise UnknownName("option", name, nearest(name, known) or known)
+    wish = Wish(**others)
+    return replace(wish, training=Training(**of_training)) if of_training else wish
 
 
 @dataclass(frozen=True)
@@ -363,33 +458,44 @@ WIDEST_FIRST = ("bf16", "fp8", "int8", "int4")
 
 
 def best_choice(
-    model: str, gpu: str, *, task: str = "inference", context: int = 8192, concurrency: int = 1
+    model: str,
+    gpu: str,
+    *,
+    task: str = "inference",
+    context: int | None = None,
+    concurrency: int = 1,
+    most_gpus: int = COUNTS[-1],
 ) -> Choice:
     """Return the smallest number of cards and the widest precision at which a model fits.
 
+    Args:
+        model: of the catalog.
+        gpu: name of a card, without a count.
+        task: `inference`, `full`, `lora` or `qlora`.
+        context: tokens of a sequence, cut to what a model was made for; None for the usual.
+        concurrency: sequences at once.
+        most_gpus: cards at most.
+
     Raises:
-        UnknownName: a model or GPU that is not there.
+        UnknownName: a model, GPU or task that is not there.
     """
-    found = find_model(model)
+    found = _model(model)
     try:
         weights = Weights(best_architecture(found))
-    except NoAnswer as error:
+        choose_engine(weights.arch, task)
+    except (NoAnswer, UsageError) as error:
         return Choice(found.slug, found.name, None, why_not=error.message)
-    load = _fair_load(weights.arch, context, concurrency)
-    nearest = None
-    for count in COUNTS:
+    longest = weights.arch.max_context
+    asked = min(context, longest) if context and longest else context
+    miss = None
+    for count in (count for count in COUNTS if count <= most_gpus):
         for precision in _precisions(weights.arch, task):
-            fit = fits(weights, f"{gpu}:{count}", **load, task=task, precision=precision)
+            wish = Wish(task=task, precision=precision)
+            fit = fits(weights, f"{gpu}:{count}", context=asked, concurrency=concurrency, wish=wish)
             if fit.probability >= SURE:
                 return Choice(found.slug, found.name, fit)
-            nearest = fit
-    return Choice(found.slug, found.name, None, nearest)
-
-
-def _fair_load(arch: Architecture, context: int, concurrency: int) -> dict[str, Any]:
-    """Return the load that is fair to a model: no longer than what it was made for."""
-    longest = arch.max_context if arch.task in ("text", "vision-language", "encoder") else 0
-    return {"context": min(context, longest) if longest else context, "concurrency": concurrency}
+            miss = fit
+    return Choice(found.slug, found.name, None, miss)
 
 
 def _precisions(arch: Architecture, task: str) -> Iterable[str]:

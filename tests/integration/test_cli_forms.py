@@ -18,6 +18,7 @@ from rackrate.cli import main
 EXAMPLES = {
     "config show": [],
     "doctor": [],
+    "fit": ["llama-3.1-70b", "--gpu", "l40s", "--precision", "int4"],
     "gpu": ["l40s"],
     "gpus compare": ["l40s", "a10", "h100-sxm"],
     "gpus list": [],
@@ -25,6 +26,7 @@ EXAMPLES = {
     "market check": [],
     "market import": ["--formats"],
     "market stats": [],
+    "models": ["--gpu", "l40s", "--name", "gemma"],
     "models list": [],
     "models show": ["llama-3.1-70b"],
     "offers": ["--gpu", "l40s"],
@@ -35,15 +37,16 @@ EXAMPLES = {
 WITHOUT_DATA = {"config path"}  # prints one path, as it is
 
 A_UNIT = re.compile(
-    r"(usd|gib|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|rows|number|"
+    r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|rows|number|"
     r"max_position_embeddings|matched|^nvenc|^value$|date|^l40s$|^a10$|^h100-sxm$)"
 )
 
 
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    """Yield every command that is no group, by its words."""
-    if not isinstance(command, click.Group):
+    """Yield every command that answers by itself, by its words."""
+    if not isinstance(command, click.Group) or command.invoke_without_command:
         yield " ".join(path), command
+    if not isinstance(command, click.Group):
         return
     ctx = click.Context(command)
     for name in command.list_commands(ctx):
@@ -71,7 +74,7 @@ def test_every_command_is_walked_here() -> None:
 def test_every_command_with_data_has_the_three_forms_and_says_what_it_does(name: str) -> None:
     command = COMMANDS[name]
     flags = {flag for param in command.params for flag in param.opts}
-    assert {"--json", "--csv", "--md"} <= flags
+    assert {"--json", "--csv", "--md", "--html"} <= flags
     assert command.help
     undocumented = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
     assert undocumented == []
@@ -118,6 +121,16 @@ def test_markdown_has_a_heading_and_a_table_of_even_rows(name: str, cli: Any) ->
     for text in tables:
         bars = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines()]
         assert len(set(bars)) == 1
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_html_is_one_element_with_the_tables_of_the_answer(name: str, cli: Any) -> None:
+    ran = cli(*words(name, "--html"))
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("<div>")
+    assert ran.out.endswith("</div>\n")
+    n_tables = len(re.findall(r"(?:^\|.*\|\n)+", cli(*words(name, "--md")).out, flags=re.MULTILINE))
+    assert ran.out.count("<table>") == ran.out.count("</table>") == n_tables
 
 
 def test_offers_are_the_same_in_every_form(cli: Any) -> None:
@@ -202,9 +215,10 @@ def test_the_readme_of_the_command_line_runs(cli: Any) -> None:
 
 def test_the_examples_in_the_help_run(cli: Any, tmp_path: Path) -> None:
     ran = 0
-    for name, command in COMMANDS.items():
+    for command in COMMANDS.values():
         for line in (command.help or "").splitlines():
-            if line.strip().startswith("rackrate ") and "import" not in name and "--svg" not in line:
+            is_runnable = not any(word in line for word in ("market import", "--svg", "--from-log"))
+            if line.strip().startswith("rackrate ") and is_runnable:
                 args = [word.strip('"') for word in re.findall(r'"[^"]+"|\S+', line)][1:]
                 assert cli(*args).code == 0, line
                 ran += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -34,6 +35,10 @@ def loaded(process: Any, *args: str) -> set[str]:
         (["gpus", "show", "l40s"], set(), 250),
         (["models", "show", "llama-3.1-70b"], set(), 300),
         (["models", "list"], set(), 300),
+        (["fit", "--help"], set(), 250),
+        (["fit", "llama-3.1-70b", "--gpu", "l40s"], set(), 300),
+        (["fit", "llama-3.1-8b", "--task", "lora", "--json"], set(), 300),
+        (["models", "--gpu", "l40s", "--name", "llama"], set(), 320),
         (["config", "show"], {"platformdirs"}, 250),
         (["gpu", "l40s"], {"duckdb", "platformdirs"}, 450),
         (["price", "l40s", "--csv"], {"duckdb", "platformdirs"}, 450),
@@ -52,9 +57,18 @@ def test_a_command_loads_no_more_than_it_needs(
 def test_only_the_command_that_is_used_is_loaded(process: Any) -> None:
     modules = loaded(process, "models", "list")
     assert {name for name in modules if name.startswith("rackrate.cli.")} == {
-        "rackrate.cli.catalog",
+        "rackrate.cli.models",
         "rackrate.cli.output",
     }
+
+
+def test_a_question_of_memory_loads_nothing_of_the_market(process: Any) -> None:
+    modules = loaded(process, "fit", "llama-3.1-70b", "--gpu", "l40s")
+    assert not {name for name in modules if name.startswith(("rackrate.market", "rackrate.api"))}
+    third_party = (
+        {name.split(".")[0] for name in modules} - sys.stdlib_module_names - {"rackrate", "__main__"}
+    )
+    assert {name for name in third_party if not name.startswith("_")} <= {"click"}
 
 
 def test_the_package_runs_as_a_module_too(process: Any) -> None:

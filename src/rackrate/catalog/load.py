@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from rackrate.catalog.fact import Source
 from rackrate.errors import CatalogInvalid
 
-_DATA = files("rackrate.catalog") / "data"
+_DATA = Path(__file__).parent / "data"
 
 
 @cache

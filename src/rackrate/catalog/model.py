@@ -236,9 +236,8 @@ def find_model(name: str) -> Model:
         UnknownName: no model answers to it, with the nearest; or several do, with all of them.
     """
     key = fold(name)
-    for slug in load.slugs("models"):  # the common case parses one file instead of all
-        if fold(slug) == key:
-            return load_model(slug)
+    if key in _slugs_by_key():  # the common case parses one file instead of all
+        return load_model(_slugs_by_key()[key])
     found = [model for model in all_models() if key in _names(model.slug).keys] or _short_forms(name)
     if len(found) == 1:
         return found[0]
@@ -260,6 +259,11 @@ class _Names:
 def _names(slug: str) -> _Names:
     spellings = tuple(load_model(slug).spellings())
     return _Names(frozenset(map(fold, spellings)), tuple(map(tokens, spellings)))
+
+
+@cache
+def _slugs_by_key() -> dict[str, str]:
+    return {fold(slug): slug for slug in load.slugs("models")}
 
 
 def _short_forms(name: str) -> list[Model]:

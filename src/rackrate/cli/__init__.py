@@ -19,8 +19,9 @@ from rackrate.errors import DataError, InternalError, RackrateError, UnknownName
 _COMMANDS = {
     "gpu": ("rackrate.cli.gpus:gpu", "Everything on one GPU: facts, prices, who rents it."),
     "gpus": ("rackrate.cli.gpus:gpus", "List, show and compare GPUs."),
-    "models": ("rackrate.cli.catalog:models", "List and show open-weights models."),
-    "providers": ("rackrate.cli.catalog:providers", "List and show providers."),
+    "fit": ("rackrate.cli.fit:fit", "Does a model fit a GPU? By how much, and what would help."),
+    "models": ("rackrate.cli.models:models", "What runs on a GPU; list and show open-weights models."),
+    "providers": ("rackrate.cli.providers:providers", "List and show providers."),
     "offers": ("rackrate.cli.offers:offers", "What is for rent, filtered and sorted."),
     "price": ("rackrate.cli.price:price", "What a GPU costs, its spread and its history."),
     "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
@@ -65,6 +66,7 @@ def main() -> None:
     \b
     Try, without network or account:
       rackrate gpu l40s
+      rackrate fit llama-3.1-70b --gpu l40s --precision int4
       rackrate offers --gpu l40s:2.. --country EU --sort vram_gib/usd
       rackrate price h100-sxm --history 90d
     """

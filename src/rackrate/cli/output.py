@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from rackrate.errors import UsageError
-from rackrate.report.block import Answer, Block, Plot, Table, banded, draw, to_csv, to_markdown, to_text
+from rackrate.report.block import (
+    Answer,
+    Block,
+    Table,
+    Text,
+    banded,
+    draw,
+    to_csv,
+    to_html,
+    to_markdown,
+    to_text,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +31,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def output_options(command: F) -> F:
-    """Add --json, --csv and --md to a command; it gets `form`."""
+    """Add --json, --csv, --md and --html to a command; it gets `form`."""
     for form, says in (
+        ("html", "Write HTML, a part of a page."),
         ("md", "Write Markdown."),
         ("csv", "Write CSV: the table asked for, raw numbers, units in the header."),
         ("json", "Write JSON."),
@@ -69,6 +81,8 @@ def emit(answer: Answer, form: str | None) -> None:
         click.echo(to_csv(blocks), nl=False)
     elif form == "md":
         click.echo(to_markdown(blocks))
+    elif form == "html":
+        click.echo(to_html(blocks))
     elif sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         _show(blocks)
     else:
@@ -85,7 +99,7 @@ def _show(blocks: Sequence[Block]) -> None:
         console.print(RichText(block.title, style="bold"))
         if isinstance(block, Table):
             _show_table(console, block)
-        elif isinstance(block, Plot):
+        elif not isinstance(block, Text):
             for line in draw(block, width=min(72, max(24, console.width - 12 - len(block.unit)))):
                 console.print(RichText(line, style="cyan"), no_wrap=True, overflow="crop")
         else:
@@ -115,8 +129,14 @@ def _show_table(console: Console, table: Table) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[], None]]:
-    """Yield a function to call once a row; shows a count on stderr after half a second, on a terminal."""
+def progress(what: str, unit: str = "rows", every: int = 1000) -> Iterator[Callable[[], None]]:
+    """Yield a function to call once a row; shows a count on stderr after half a second, on a terminal.
+
+    Args:
+        what: is being done.
+        unit: of what is counted.
+        every: so many rows the clock is looked at.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda: None
         return
@@ -128,9 +148,9 @@ def progress(what: str) -> Iterator[Callable[[], None]]:
     def tick() -> None:
         nonlocal n, shown
         n += 1
-        if n % 1000 == 0 and time.monotonic() - max(shown, started + 0.4) > 0.1:  # noqa: PLR2004 - seconds
+        if n % every == 0 and time.monotonic() - max(shown, started + 0.4) > 0.1:  # noqa: PLR2004 - seconds
             shown = time.monotonic()
-            click.echo(f"\r{what}: {n:,} rows", err=True, nl=False)
+            click.echo(f"\r{what}: {n:,} {unit}", err=True, nl=False)
 
     try:
         yield tick

@@ -122,7 +122,7 @@ def llama_cpp_buffer(
     A micro-batch of 32-bit logits, or of attention scores where there is no flash attention, and some
     hidden vectors: 1,024 of 1,104 MiB (Llama 70B, 8K, no flash attention), 297 of 391 MiB (Qwen2.5 32B).
     """
-    widest = arch.vocab_size
+    widest: Any = 0 if arch.task == "encoder" else arch.vocab_size
     if not has_flash_attention:
         widest = larger(widest, arch.main.n_heads * context)
     gib = ubatch * 4.0 * (widest + LLAMA_HIDDEN * arch.main.hidden_size) / GIB

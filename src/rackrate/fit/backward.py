@@ -99,12 +99,18 @@ def kept_terms(
         if not training.offloads_checkpoints:
             width = 4.0 if training.is_mixed or training.is_fp32 else 2.0
             kept = kept + stack.n_layers * tokens * stack.hidden_size * width
-    words = training.label_count or arch.vocab_size
-    loss = LOSSES[training.loss] * words * (sequences if training.label_count else tokens)
+    loss = loss_bytes(arch, training, length, sequences)
     how = "a checkpoint a layer" if training.has_checkpointing else "all that each layer keeps"
     first = _moving("activations", kept / GIB, f"{how}, {arch.main.n_layers} layers")
     text = "logits in several copies, or one layer computed again"
     return first, _moving("loss", larger(loss, one_layer) / GIB, text)
+
+
+def loss_bytes(arch: Architecture, training: Training, length: Any, sequences: Any) -> Any:
+    """Return what the loss takes at the start of the way back: logits in several copies, bytes."""
+    if training.label_count:
+        return LOSSES[training.loss] * training.label_count * sequences
+    return LOSSES[training.loss] * arch.vocab_size * length * sequences
 
 
 def _moving(name: str, gib: Any, how: str) -> Term:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rackrate.errors import UnknownName, nearest
 
@@ -47,7 +48,7 @@ _TEXT = frozenset({"text", "vision-language"})
 
 _ALL = (
     Engine(
-        "vllm", "0.21", _TEXT | {"encoder"}, 0.90, 16, 0.13, 0.03, 0.42, 0.0,
+        "vllm", "0.21", _TEXT | {"encoder"}, 0.90, 16, 0.13, 0.05, 0.42, 0.0,
         "vLLM's memory profiles: non-torch 0.12-0.14 GiB on one GPU, 0.54-0.55 on several",
     ),
     Engine(
@@ -112,6 +113,7 @@ def find_engine(name: str) -> Engine:
     raise UnknownName("engine", name, nearest(key, ENGINES) or list(ENGINES))
 
 
+@lru_cache(maxsize=256)
 def version_of(text: str) -> tuple[int, ...]:
     """Return the first version number in `text` as integers; a year stands for the newest.
 

@@ -13,6 +13,7 @@ from rackrate.fit.backward import (
     dequantised_term,
     gathered_term,
     kept_terms,
+    loss_bytes,
 )
 from rackrate.fit.engine import Engine
 from rackrate.fit.kv import PAGE_PADDING, Memory, memory_of
@@ -144,12 +145,12 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
         length = load.pixels * LATENT_TOKENS_A_PIXEL + PROMPT_TOKENS
     activations, loss = kept_terms(arch, how, length, load.concurrency, setup.layout)
     gradients = gradient_gib(arch, how, setup.layout)
-    if not how.keeps_gradients:  # they come as the activations go
+    if not how.keeps_gradients and not how.has_step_in_backward:  # they come as the activations go
         gradients = larger(gradients - activations.gib - loss.gib, 0.0)
     text = "all" if how.keeps_gradients else "at the step, above what the way back took"
     kept = Term("gradients", gradients, 0.01 * gradients, text, "bytes a parameter")
     terms = [*states, kept, activations, loss]
-    slack = training_slack(activations.gib, loss.gib)
+    slack = training_slack(activations.gib, loss_bytes(arch, how, length, load.concurrency) / GIB)
     return [*terms, slack, *_outside(setup.engine, setup)]
 
 

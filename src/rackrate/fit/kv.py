@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.architecture import Architecture, Cache
@@ -93,6 +94,7 @@ class Memory:
         return min(whole, limit)
 
 
+@lru_cache(maxsize=4096)
 def memory_of(
     arch: Architecture,
     kv: str = "fp16",

@@ -14,7 +14,7 @@ from rackrate.errors import UnknownName, nearest
 from rackrate.fit.activation import block_bytes_per_token
 from rackrate.fit.kv import memory_of
 from rackrate.fit.precision import PRECISIONS, Precision
-from rackrate.fit.term import GIB, Term
+from rackrate.fit.term import GIB, Term, larger
 
 OFFLOADS = ("none", "model", "sequential")
 """Which parts stay on the GPU: all; the one that works; the layer that works."""
@@ -43,6 +43,8 @@ def component_bytes(arch: Architecture, precision: Precision) -> dict[str, float
     parts: dict[str, float] = {}
     for tensor in arch.tensors:
         stored = PRECISIONS[precision.rest] if tensor.part in _NOT_NARROWED else precision
+        if precision.recipe and tensor.part == "text_encoder_2":
+            stored = PRECISIONS["gguf:q8_0"]  # what GGUF pipelines ship: 5,061 MiB with CLIP, measured
         if _is_kept_wide(tensor, precision):
             stored = PRECISIONS["fp32"]
         parts[tensor.part] = parts.get(tensor.part, 0.0) + stored.bytes_of(tensor, arch)
@@ -91,7 +93,7 @@ def _image_peak(arch: Architecture, pixels: int, frames: int, images: int) -> Te
     denoiser = images * tokens * DENOISER_BYTES * block_bytes_per_token(arch.main) / GIB
     decoded = min(frames, FRAMES_AT_ONCE)
     decoder = images * decoded * pixels * DECODER_BYTES * decoder_width(arch) / GIB
-    gib = LEFT_OVER_GIB + max(denoiser, decoder)
+    gib = LEFT_OVER_GIB + larger(denoiser, decoder)
     how = f"{images} x {pixels / 2**20:.2f} megapixels: the VAE's decoder or the denoiser"
     return Term("activation peak", gib, 0.25 * gib, how, "measured runs of FLUX.1-dev in bf16")
 

@@ -14,16 +14,16 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
-from rackrate.fit.estimate import Estimate, estimate, sequence_memory
+from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.overhead import Card
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.pipeline import component_bytes
-from rackrate.fit.precision import Precision, find_precision
+from rackrate.fit.precision import PRECISIONS, Precision, find_precision
 from rackrate.fit.setup import Load, Setup, default_layout
 from rackrate.fit.solve import probability
 from rackrate.fit.term import GIB, Z90, Total
-from rackrate.fit.training import Training
-from rackrate.fit.weights import weight_bytes
+from rackrate.fit.training import Training, gradient_gib
+from rackrate.fit.weights import weight_bytes, weights_term
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ class Style:
         offloads_checkpoints: whether layers' checkpoints wait on the host.
         has_dropout: of LoRA.
         counts_prefill: whether the prompt's activations are in the peak.
+        label_count: classes that a training's loss is over; 0 for the vocabulary.
+        optimiser: of full fine-tuning, where the case does not say.
+        has_master: whether full fine-tuning keeps a 32-bit master copy (DeepSpeed).
+        has_step_in_backward: whether full fine-tuning on one GPU steps in the backward pass.
+        shards: whether full fine-tuning on several GPUs shares its states out (ZeRO-3).
+        rank: of LoRA, where the case does not say.
     """
 
     engine: str
@@ -74,23 +80,30 @@ class Style:
     offloads_checkpoints: bool = False
     has_dropout: bool = True
     counts_prefill: bool = True
+    label_count: int = 0
+    optimiser: str = "adamw"
+    has_master: bool = False
+    has_step_in_backward: bool = False
+    shards: bool = False
+    rank: int = 16
 
 
 STYLES: Mapping[str, Style] = {
     "vllm": Style("vllm"),
     "sglang": Style("sglang"),
+    "transformers (": Style("transformers", footing="device"),  # makers' tables, read off nvidia-smi
     "transformers": Style("transformers"),
     "llama.cpp": Style("llama.cpp"),
-    "llama-box": Style("llama.cpp"),
+    "llama-box": Style("llama.cpp", footing="device"),
     "litgpt": Style("litgpt", loss="chunked", has_checkpointing=False, has_dropout=False),
-    "hf trainer": Style("transformers", footing="device", loss="old", is_foreach=True),
-    "hf": Style("transformers", footing="device", loss="old"),
-    "torchtune": Style("torch", loss="chunked"),
+    "hf trainer": Style("transformers", footing="device", has_master=True, shards=True),
+    "hf": Style("transformers", footing="device"),
+    "torchtune": Style("torch", loss="chunked", optimiser="adamw-8bit", has_step_in_backward=True, rank=8),
     "ms-swift": Style("transformers", footing="device", is_foreach=True),
     "unsloth": Style(
         "transformers", footing="device", loss="fused", offloads_checkpoints=True, has_dropout=False
     ),
-    "qlora code": Style("transformers", footing="device", loss="old"),
+    "qlora code": Style("transformers", footing="device"),
     "peft": Style("transformers", footing="device"),
     "diffusers": Style("diffusers"),
     "kohya": Style("diffusers", footing="device"),
@@ -115,7 +128,13 @@ def style_of(case: Case) -> Style:
     return _PLAIN
 
 
-def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None = None) -> Prediction:
+def predict(
+    case: Case,
+    arch: Architecture,
+    card: Card,
+    room_gib: float | None = None,
+    style: Style | None = None,
+) -> Prediction:
     """Return what the model expects of a case.
 
     Args:
@@ -123,11 +142,12 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
         arch: the model that it names.
         card: the memory of one of its GPUs.
         room_gib: the KV room that the same run had, where it was measured: tokens follow from it.
+        style: of the tool, where one knows better than its name tells.
 
     Raises:
         UnknownName: a quantity, engine or precision that nothing here predicts.
     """
-    style = style_of(case)
+    style = style or style_of(case)
     setup, load = setup_of(case, arch, style)
     if case.quantity == "weights_gib":
         return _weights(case, arch, setup, style)
@@ -135,11 +155,12 @@ def predict(case: Case, arch: Architecture, card: Card, room_gib: float | None =
     if case.quantity in ("fits", "oom"):
         return Prediction(probability(found), 0.0)
     if case.quantity == "peak_gib":
-        return _times(_peak(found, style), (case.gpu_count or 1) if case.per == "total" else 1)
-    if case.quantity == "kv_gib":
-        return _cache(case, arch, card, found, style)
-    if case.quantity == "kv_tokens":
-        return _tokens(found, arch, setup, room_gib)
+        return _over_all(found, setup, style, (case.gpu_count or 1) if case.per == "total" else 1)
+    if case.quantity in ("kv_gib", "kv_tokens"):
+        is_room = case.quantity == "kv_gib"
+        return _cache(case, arch, card, found, style) if is_room else _tokens(found, arch, setup, room_gib)
+    if case.quantity == "between_steps_gib":
+        return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
         return _of_terms(found, *_TERMS[case.quantity])
     raise UnknownName("quantity", case.quantity, nearest(case.quantity, QUANTITIES) or QUANTITIES)
@@ -152,8 +173,18 @@ _TERMS = {
     "compute_gib": ("compute buffer",),
     "cuda_graph_gib": ("CUDA graphs",),
 }
-QUANTITIES = ("weights_gib", "peak_gib", "kv_gib", "kv_tokens", "fits", "oom", *_TERMS)
+QUANTITIES = (
+    "weights_gib", "peak_gib", "kv_gib", "kv_tokens", "between_steps_gib", "fits", "oom", *_TERMS,
+)  # fmt: skip
 """What can be predicted of a case."""
+
+
+def _between_steps(found: Estimate, arch: Architecture, setup: Setup) -> Prediction:
+    """Return weights, optimiser and the last step's gradients: what training holds between two steps."""
+    states = Total.of(term for term in found.terms if term.name in ("weights", "optimiser", "adapters"))
+    how = replace(setup.training or Training(method=setup.task), is_foreach=False)
+    gradients = gradient_gib(arch, how, setup.layout)
+    return Prediction(float(states.gib + gradients), float(states.sigma_gib + 0.01 * gradients))
 
 
 def _cache(case: Case, arch: Architecture, card: Card, found: Estimate, style: Style) -> Prediction:
@@ -171,6 +202,8 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
     said = case.settings
     engine = find_engine(style.engine)
     task = {"full_ft": "full", "lora": "lora", "qlora": "qlora"}.get(case.workload, "inference")
+    if case.workload == "diffusion" and "lora_rank" in said:
+        task = "lora"
     precision = precision_of(case)
     layout = layout_of(case, arch, task, style)
     fraction = said.get("gpu_memory_utilization")
@@ -188,7 +221,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         has_flash_attention=said.get("attention", "flash") != "no flash",
         training=None if task == "inference" else _training(case, said, style, task),
     )
-    context = case.context or (512 if task == "inference" else 2048)
+    context = case.context or (512 if task == "inference" or "short" in case.note else 2048)
     if not style.counts_prefill:
         setup = replace(setup, max_num_batched_tokens=1)
     return setup, Load(context, case.batch or 1, pixels=_pixels(arch), frames=int(said.get("n_frames", 1)))
@@ -209,7 +242,14 @@ def layout_of(case: Case, arch: Architecture, task: str, style: Style) -> Layout
     said, n_gpus = case.settings, max(case.gpu_count, 1)
     if "tensor_parallel_size" in said:
         return Layout(tensor=int(said["tensor_parallel_size"]))
-    if task != "inference" and said.get("sharding") in (None, "ddp") and n_gpus > 1:
+    if task != "inference" and n_gpus > 1 and said.get("sharding") == "ddp":
+        return Layout(data=n_gpus)
+    if (
+        task != "inference"
+        and n_gpus > 1
+        and "sharding" not in said
+        and not (style.shards and task == "full")
+    ):
         return Layout(pipeline=n_gpus)
     return default_layout(arch, find_engine(style.engine), task, n_gpus)
 
@@ -250,19 +290,15 @@ def precision_of(case: Case) -> Precision:
 
 def _of_width(bits: float) -> Precision:
     """Return a file that is `bits` wide on average: the recipe next to it stands for its layout."""
-    nearest = min((p for p in _gguf() if p.bits >= 2), key=lambda p: abs(p.bits - bits))  # noqa: PLR2004
-    return replace(nearest, error_frac=0.05)
-
-
-def _gguf() -> list[Precision]:
-    from rackrate.fit.precision import PRECISIONS  # noqa: PLC0415
-
-    return [precision for precision in PRECISIONS.values() if precision.recipe]
+    recipes = [precision for precision in PRECISIONS.values() if precision.recipe]
+    return replace(min(recipes, key=lambda p: abs(p.bits - bits)), error_frac=0.05)
 
 
 def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> Training:
     checkpointing = {"yes": True, "no": False}.get(said.get("checkpointing", ""), style.has_checkpointing)
-    optimiser = said.get("optimizer", "adamw").replace("_", "-")
+    is_full, is_alone = task == "full", case.gpu_count <= 1
+    usual = style.optimiser if is_full and is_alone else "adamw"
+    optimiser = said.get("optimizer", usual).replace("_", "-")
     if optimiser == "adamw-8bit" and "paged" in said:
         optimiser = "paged-adamw-8bit"
     targets = said.get("lora_targets", "all-linear")
@@ -273,19 +309,22 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
         is_mixed=style.is_mixed and not is_fp32,
         is_fp32=is_fp32,
         has_checkpointing=checkpointing,
-        has_step_in_backward="optimizer_in_backward" in said,
+        has_step_in_backward="optimizer_in_backward" in said
+        or (style.has_step_in_backward and is_full and is_alone),
+        has_master=style.has_master and is_full,
         is_foreach=style.is_foreach and optimiser == "adamw",
         loss=style.loss,
         offloads_checkpoints=style.offloads_checkpoints,
         has_dropout=style.has_dropout,
-        rank=int(said.get("lora_rank", 16)),
+        rank=int(said.get("lora_rank", style.rank)),
         targets=() if targets == "all-linear" else _target_names(targets),
+        label_count=style.label_count,
     )
 
 
 _TARGETS = {
     "q": "attn_q", "q_proj": "attn_q", "k": "attn_k", "k_proj": "attn_k", "v": "attn_v", "v_proj": "attn_v",
-    "o": "attn_output", "o_proj": "attn_output", "c_attn": "attn_q,attn_k,attn_v", "c_proj": "attn_output",
+    "o": "attn_output", "o_proj": "attn_output", "c_attn": "attn_q,attn_k,attn_v", "c_proj": "attn_output,ffn_down",
     "w1": "ffn_up", "w2": "ffn_gate", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
 }  # fmt: skip
 
@@ -304,14 +343,30 @@ def _weights(case: Case, arch: Architecture, setup: Setup, style: Style) -> Pred
         gib = sum(component_bytes(arch, setup.precision).values()) / GIB
     else:
         gib = weight_bytes(arch, setup.precision, layout, engine) / GIB
-    guessed = 0.04 if arch.assumptions else 0.0
-    return Prediction(gib, gib * (setup.precision.error_frac**2 + guessed**2) ** 0.5)
+    term = weights_term(arch, setup.precision, layout, engine)
+    return Prediction(gib, term.sigma_gib * gib / term.gib)
 
 
 def _peak(found: Estimate, style: Style) -> Total:
     if not style.counts_prefill:
-        return Total.of(t for t in found.terms if t.name in ("weights", "KV cache"))
+        held = ("weights", "KV cache", *(OUTSIDE[:2] if style.footing == "device" else ()))
+        return Total.of(term for term in found.terms if term.name in held)
     return found.total if style.footing == "device" else found.allocated
+
+
+SOURCE_FRAC, SOURCE_GIB = 0.012, 0.1
+"""What sources differ by when they measure one thing: rounding, units, the moment that is sampled."""
+
+
+def _over_all(found: Estimate, setup: Setup, style: Style, n_gpus: int) -> Prediction:
+    """Return the peak over all GPUs; of GPUs that work in turn only one holds the loss at a time."""
+    peak = _peak(found, style)
+    sigma = float(peak.sigma_gib**2 + (SOURCE_FRAC * peak.gib) ** 2 + SOURCE_GIB**2) ** 0.5
+    peak = Total(peak.gib, sigma)
+    if n_gpus > 1 and setup.is_training and setup.layout.pipeline > 1:
+        once = Total.of(t for t in found.terms if t.name in ("loss", "fragmentation", "NCCL")).gib
+        return Prediction(float(peak.gib * n_gpus - once * (n_gpus - 1)), float(peak.sigma_gib) * n_gpus)
+    return _times(peak, n_gpus)
 
 
 def _times(total: Total, n: int) -> Prediction:

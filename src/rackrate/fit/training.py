@@ -32,11 +32,10 @@ OPTIMISERS: Mapping[str, tuple[float, float]] = {
 moments of 32 bit (AdamW); 8 bit with a 32-bit scale for 256 (bitsandbytes); rows and columns only
 (Adafactor)."""
 
-LOSSES: Mapping[str, float] = {"full": 11.0, "old": 18.0, "chunked": 2.0, "fused": 0.0}
-"""Bytes for each token and word of the vocabulary at the start of the way back: transformers since 4.4x
-(logits in 16 bit, log-probabilities and their gradient in 32), before it (shifted copies in 32 bit
-besides), in chunks (16-bit logits alone are whole: torchtune), and fused with the output matrix (Liger,
-Unsloth)."""
+LOSSES: Mapping[str, float] = {"full": 11.0, "chunked": 2.0, "fused": 0.0}
+"""Bytes for each token and word of the vocabulary at the start of the way back: transformers (logits in 16
+bit, log-probabilities and their gradient in 32), in chunks (16-bit logits alone are whole: torchtune), and
+fused with the output matrix (Liger, Unsloth)."""
 
 ATTENTIONS = ("flash", "eager")
 
@@ -48,6 +47,8 @@ class Training:
     Attributes:
         method: `full`, `lora` or `qlora`.
         optimiser: one of `OPTIMISERS`.
+        has_master: a 32-bit master copy beside 16-bit weights, with gradients in 32 bit at the step
+            (DeepSpeed, Apex).
         is_mixed: weights, gradients and states in 32 bit and the work in 16 (autocast); else all in the
             dtype of the weights.
         is_fp32: 32 bit throughout.
@@ -67,6 +68,7 @@ class Training:
 
     method: str = "full"
     optimiser: str = "adamw"
+    has_master: bool = False
     is_mixed: bool = False
     is_fp32: bool = False
     has_checkpointing: bool = True
@@ -121,7 +123,9 @@ def state_terms(arch: Architecture, precision: Precision, training: Training, la
     held = _held_params(arch, layout)
     size = training.weight_bytes
     on_gpu, on_host = OPTIMISERS[training.optimiser]
-    if not training.is_mixed and not training.is_fp32 and training.optimiser in ("adamw", "sgd-momentum"):
+    if training.has_master:
+        on_gpu += 4.0
+    elif not training.is_mixed and not training.is_fp32 and training.optimiser in ("adamw", "sgd-momentum"):
         on_gpu /= 2  # states take the dtype of the weights
     if training.has_offload:
         on_gpu, on_host = 0.0, on_gpu + on_host
@@ -138,12 +142,14 @@ def state_terms(arch: Architecture, precision: Precision, training: Training, la
 def gradient_gib(arch: Architecture, training: Training, layout: Layout) -> float:
     """Return what all gradients take when they are all there, GiB."""
     if training.method != "full":
-        return 4.0 * adapter_params(arch, training) / GIB
-    if training.has_step_in_backward:
-        return 0.0
+        shards = layout.data if layout.shard >= 2 else 1  # noqa: PLR2004 - a ZeRO stage
+        return 4.0 * adapter_params(arch, training) / shards / GIB
+    if training.has_step_in_backward:  # one matrix's at a time
+        return max(t.rows * t.cols for t in arch.tensors if t.is_matrix) * training.weight_bytes / GIB
     shards = layout.data if layout.shard >= 2 else 1  # noqa: PLR2004 - a ZeRO stage
     copies = 2 if training.is_foreach else 1  # the root of the second moment, for all at once
-    return _held_params(arch, layout) * training.weight_bytes * copies / shards / GIB
+    size = training.weight_bytes * copies + (4.0 if training.has_master else 0.0)
+    return _held_params(arch, layout) * size / shards / GIB
 
 
 def _held_params(arch: Architecture, layout: Layout) -> float:
@@ -165,4 +171,5 @@ def _adapter_states(
     base = Term("weights", gib, precision.error_frac * gib + 0.02, how, "sum over tensors of elements x bits")
     count = adapter_params(arch, training)
     on_gpu = 4.0 + OPTIMISERS[training.optimiser][0]
-    return [base, _states("adapters", count, on_gpu, f"LoRA rank {training.rank} in 32 bit, with states")]
+    how = f"LoRA rank {training.rank} in 32 bit, with states"
+    return [base, _states("adapters", count / shards, on_gpu, how)]

@@ -175,7 +175,7 @@ def _of_training(how: Training, load: Load) -> Iterator[_Change]:
     if load.concurrency > 1:
         price = "gradient accumulation keeps the batch; less speed"
         yield _Change("batch 1 a GPU", price, lambda setup, load: (setup, replace(load, concurrency=1)))
-    if how.loss in ("full", "old"):
+    if how.loss == "full":
         yield _Change("fused cross entropy", "another kernel (Liger, Unsloth)", learn(loss="fused"))
     if how.optimiser == "adamw":
         yield _Change("8-bit AdamW", "rounded states: a little noise", learn(optimiser="adamw-8bit"))

@@ -44,7 +44,8 @@ def _is_elsewhere(tensor: Tensor, arch: Architecture, engine: str) -> bool:
     """Tell whether the GPU never sees a tensor: llama.cpp looks tokens up on the host."""
     if engine != "llama.cpp":
         return False
-    return tensor.role == "embedding" and any(t.role == "head" for t in arch.tensors)
+    is_read_back = arch.task != "encoder" and not any(t.role == "head" for t in arch.tensors)
+    return tensor.role == "embedding" and not is_read_back
 
 
 def _as_engine_stores(tensor: Tensor, precision: Precision, layout: Layout, engine: str) -> Tensor:
@@ -63,6 +64,7 @@ def _padded(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
+@lru_cache(maxsize=4096)
 def weights_term(
     arch: Architecture, precision: Precision, layout: Layout, engine: str, stored_bytes: int = 0
 ) -> Term:
@@ -84,7 +86,8 @@ def weights_term(
     how = f"{arch.n_params / 1e9:.2f}B parameters, linear layers at {precision.bits:.3g} bits"
     if layout.tensor * layout.pipeline * layout.expert > 1:
         how += f", one GPU's share of {layout}"
-    sigma = gib * (precision.error_frac**2 + guessed**2) ** 0.5
+    several = 0.03 if layout.n_gpus > 1 else 0.0  # what engines copy to each GPU beside its share
+    sigma = (gib**2 * (precision.error_frac**2 + guessed**2) + 0.01**2 + several**2) ** 0.5
     return Term("weights", gib, sigma, how, "sum over tensors of elements x bits")
 
 

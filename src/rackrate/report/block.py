@@ -125,7 +125,27 @@ class Plot:
     unit: str
 
 
-Block = Table | Text | Plot
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Parts on top of each other, against a limit, for terminals; the same numbers stand in a table too.
+
+    Attributes:
+        title: the finding in words.
+        parts: name and size of each, from the bottom.
+        limit: what they may add up to.
+        whole: what there is in all; at least `limit`.
+        unit: of the sizes.
+    """
+
+    title: str
+    parts: tuple[tuple[str, float], ...]
+    limit: float
+    whole: float
+    unit: str
+
+
+Picture = Plot | Stack
+Block = Table | Text | Picture
 
 
 class Answer(Protocol):
@@ -217,7 +237,12 @@ def to_html(blocks: Sequence[Block]) -> str:
     return "<div>" + "".join(parts) + "</div>"
 
 
-def draw(plot: Plot, width: int = 64, height: int = 8) -> list[str]:
+def draw(picture: Picture, width: int = 64, height: int = 8) -> list[str]:
+    """Draw a line of `height` rows, or a stack, in characters; a line needs some more for its labels."""
+    return _draw_stack(picture, width) if isinstance(picture, Stack) else _draw_line(picture, width, height)
+
+
+def _draw_line(plot: Plot, width: int, height: int) -> list[str]:
     """Draw the line in Braille dots: 2 x 4 to a character, highest and lowest value at the left."""
     low, high = min(plot.values), max(plot.values)
     reach = (high - low) or 1.0
@@ -240,6 +265,54 @@ def draw(plot: Plot, width: int = 64, height: int = 8) -> list[str]:
     ]
     end = plot.days[-1].isoformat()
     return [*lines, f"{'':>8}  {first.isoformat()}{end:>{width - len(first.isoformat())}}  {plot.unit}"]
+
+
+def _draw_stack(stack: Stack, width: int) -> list[str]:
+    """Draw the parts side by side, each with its letter and shade, a bar at the limit, dots for what is free.
+
+    A letter tells the parts apart where the shades do not, and the legend has those too thin to be seen.
+    """
+    room = width - 1  # the bar takes one
+    reach = max(sum(size for _, size in stack.parts), stack.whole)
+    cells: list[str] = []
+    legend: list[str] = []
+    end = 0.0
+    letters = _letters([name for name, _ in stack.parts])
+    for at, (name, size) in enumerate(stack.parts):
+        end += size
+        shades = round(end / reach * room) - len(cells)
+        cells += ([letters[at]] + [_SHADES[at % len(_SHADES)]] * (shades - 1)) if shades > 0 else []
+        legend.append(f"{letters[at]} {name} {size:.2f}")
+    cells += ["·"] * (round(stack.whole / reach * room) - len(cells))
+    cells.insert(round(stack.limit / reach * room), "|")
+    legend.append(f"| limit {stack.limit:.2f} of {stack.whole:.2f} {stack.unit}")
+    return ["".join(cells), *_wrapped(legend, width)]
+
+
+_SHADES = "█▓▒░"
+
+
+def _letters(names: Sequence[str]) -> list[str]:
+    """Return a capital for each name: its first letter that is still free."""
+    found: list[str] = []
+    for name in names:
+        found.append(
+            next(sign for sign in (name + _CAPITALS).upper() if sign.isalpha() and sign not in found)
+        )
+    return found
+
+
+_CAPITALS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def _wrapped(words: Sequence[str], width: int) -> list[str]:
+    """Return lines of whole entries, two blanks between them, of at most `width` where an entry allows."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + 2 + len(word) > width:
+            lines.append("")
+        lines[-1] += ("  " if lines[-1] else "") + word
+    return lines
 
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

@@ -248,6 +248,8 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Cell):
+        return value.value
     return list(value) if isinstance(value, tuple) else value
 
 

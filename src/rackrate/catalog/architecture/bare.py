@@ -27,10 +27,21 @@ _TIED_BELOW = 4e9  # small models share embedding and output matrix
 _SMALLEST, _LARGEST = 1e7, 1e13
 
 
-def architecture_of_count(n_params: float, name: str = "") -> Architecture:
+_WIDTH_STEP = 256  # widths of real models are multiples of it, and K-quants need that
+
+
+def architecture_of_count(
+    n_params: float, name: str = "", *, n_layers: int = 0, n_kv_heads: int = 0
+) -> Architecture:
     """Return a dense decoder of about `n_params` parameters.
 
     The nearest known shape, with the inner width set so that the count is met.
+
+    Args:
+        n_params: how many parameters.
+        name: of the model, for people.
+        n_layers: layers, where they are known; 0 for the usual number.
+        n_kv_heads: key heads, likewise.
 
     Raises:
         UsageError: a count that no model has.
@@ -38,7 +49,8 @@ def architecture_of_count(n_params: float, name: str = "") -> Architecture:
     if not _SMALLEST <= n_params <= _LARGEST:
         raise UsageError(f"{n_params:.3g} parameters are no model's", hint="write it like 8B or 70B")
     count, layers, hidden, _, heads, kv_heads = min(_SHAPES, key=lambda s: abs(s[0] - n_params) / s[0])
-    layers = max(2, round(layers * (n_params / count) ** (1 / 3)))
+    layers = n_layers or max(2, round(layers * (n_params / count) ** (1 / 3)))
+    kv_heads = n_kv_heads or kv_heads
     vocab = 128_256 if n_params > 1e9 else 50_257  # noqa: PLR2004 - parameters
     is_tied = n_params < _TIED_BELOW
     outer = vocab * hidden * (1 if is_tied else 2)
@@ -47,7 +59,8 @@ def architecture_of_count(n_params: float, name: str = "") -> Architecture:
         outer = vocab * hidden * (1 if is_tied else 2)
     head_dim = hidden // heads
     attention = hidden * head_dim * (2 * heads + 2 * kv_heads)
-    inner = max(64, round(((n_params - outer) / layers - attention) / (3 * hidden)))
+    inner = ((n_params - outer) / layers - attention) / (3 * hidden)
+    inner = max(_WIDTH_STEP, round(inner / _WIDTH_STEP) * _WIDTH_STEP)
     config = {
         "model_type": "llama",
         "num_hidden_layers": layers,

@@ -46,6 +46,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "shared_intermediate_size",
         "moe_shared_expert_intermediate_size",
     ),
+    "sliding_window_pattern": ("global_attn_every_n_layers",),
     "layer_types": ("layers_block_type", "block_types"),
     "first_k_dense_replace": ("num_dense_layers", "moe_layer_start_index"),
     "decoder_sparse_step": ("moe_layer_interval",),
@@ -57,6 +58,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "mamba_n_groups": ("n_groups", "mamba_ngroups"),
     "mamba_dt_rank": ("time_step_rank",),
     "mamba_conv_bias": ("use_conv_bias",),
+    "moe_latent_size": ("routed_expert_hidden_size",),
     "mtp_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules", "num_mtp_layers"),
 }
 """Other names of a number of a language model, by the name that our readers use."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rackrate.catalog.architecture.anatomy import Cache, Stack, Tensor
 from rackrate.catalog.architecture.config import Config
@@ -23,6 +23,7 @@ from rackrate.catalog.architecture.mixing import read_mixers
 from rackrate.catalog.architecture.sheet import Sheet
 
 LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
+"""Norms of a layer in the order in which families have them: those of two have the first two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,11 @@ def _write_layers(
 
 def caches_of(mixers: Sequence[Mixer | None]) -> tuple[Cache, ...]:
     """Return what layers remember, those that remember alike as one entry."""
-    found = (mixer.caches(n) for mixer, n in Counter(mixers).items() if mixer is not None)
-    return tuple(cache for caches in found for cache in caches)
+    n_layers: Counter[Cache] = Counter()
+    for mixer, n in Counter(mixers).items():
+        if mixer is not None:
+            n_layers.update(dict.fromkeys(mixer.caches(1), n))
+    return tuple(replace(cache, n_layers=n) for cache, n in n_layers.items())
 
 
 def stack_of(
@@ -184,7 +188,7 @@ def _blocks(config: Config, traits: Traits, n_layers: int, width: int) -> list[F
 
 def _experts(config: Config, traits: Traits, n_experts: int) -> Experts:
     is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
-    size = config.count(traits.expert_size)
+    size = config.count(traits.expert_size, config.count("intermediate_size", 0) or None)
     shared = config.count("shared_expert_intermediate_size", 0)
     shared = shared or size * config.count("n_shared_experts", 0)
     return Experts(

@@ -124,7 +124,7 @@ def bart(config: Config, kind: Family) -> Architecture:
     words.table("token_embd", vocab, width, "vocab")
     if not config.flag("tie_word_embeddings", otherwise=True):
         words.matrix("output", "head", width, vocab, "vocab")
-    stacks = []
+    stacks: list[Stack] = []
     for sheet, side, n_looks in ((encoded, "encoder", 1), (words, "decoder", 2)):
         n_heads = config.count(f"{side}_attention_heads", config.count("num_attention_heads"), least=1)
         inner, n_layers = config.count(f"{side}_ffn_dim"), config.count(f"{side}_layers")

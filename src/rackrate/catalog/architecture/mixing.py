@@ -70,7 +70,7 @@ def _attention(
     special = traits.full if kind == "full" else traits.sliding
 
     def number(name: str, otherwise: int) -> int:
-        return config.count(special.get(name, name), otherwise)
+        return config.count(special[name], otherwise) if name in special else otherwise
 
     n_heads, n_kv_heads = number("num_attention_heads", n_heads), number("num_key_value_heads", n_kv_heads)
     if not n_heads:

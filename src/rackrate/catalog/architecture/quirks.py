@@ -255,6 +255,33 @@ def _modernbert(config: Config, traits: Traits) -> Said:
     return {}, replace(traits, norm="layer" if config.flag("norm_bias") else "layer-no-bias")
 
 
+def _hyperclovax(config: Config, traits: Traits) -> Said:
+    """A switch puts norms behind attention and block too."""
+    return {}, replace(traits, layer_norms=4 if config.flag("use_post_norm") else 2)
+
+
+def _arctic(config: Config, traits: Traits) -> Said:
+    """The dense block beside the experts is a shared expert as wide as the stream."""
+    return {"shared_expert_intermediate_size": config.count("hidden_size", least=1)}, traits
+
+
+def _openelm(config: Config, traits: Traits) -> Said:
+    """Each layer has its own heads and its own multiple of the width."""
+    width, divisor = config.count("model_dim", least=1), config.count("ffn_dim_divisor", 256, least=1)
+    factors = config.get("ffn_multipliers")
+    if not isinstance(factors, (list, tuple)) or not all(isinstance(f, (int, float)) for f in factors):
+        raise BadQuantity(f"{config.where}: `ffn_multipliers` is no list of numbers")
+    sizes = [max(divisor, int(f * width + divisor / 2) // divisor * divisor) for f in factors]
+    return {
+        "num_hidden_layers": config.count("num_transformer_layers"),
+        "intermediate_size": sizes,
+        "num_attention_heads": config.numbers("num_query_heads"),
+        "num_key_value_heads": config.numbers("num_kv_heads"),
+        "tie_word_embeddings": config.get("share_input_output_layers", otherwise=True),
+        "max_position_embeddings": config.get("max_context_length"),
+    }, traits
+
+
 def _nas(config: Config, traits: Traits) -> Said:
     """DeciLM and Nemotron-NAS: each layer has its own numbers, or lacks attention or the block."""
     blocks = config.get("block_configs")
@@ -279,12 +306,14 @@ def _is_off(part: Mapping[str, Any]) -> bool:
 
 QUIRKS: Mapping[str, Quirk] = {
     "albert": _albert,
+    "arctic": _arctic,
     "falcon": _falcon,
     "gemma4": _gemma4,
     "glm_dsa": _glm_dsa,
     "gpt_neo": _gpt_neo,
     "granite_hybrid": _granite_hybrid,
     "hunyuan_moe": _hunyuan_moe,
+    "hyperclovax": _hyperclovax,
     "kimi_linear": _kimi_linear,
     "lfm2": _lfm2,
     "llama4": _llama4,
@@ -298,6 +327,7 @@ QUIRKS: Mapping[str, Quirk] = {
     "multi_query": _multi_query,
     "nas": _nas,
     "nemotron_h": _nemotron_h,
+    "openelm": _openelm,
     "opt": _opt,
     "qwen": _qwen,
     "smollm3": _smollm3,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -63,7 +64,10 @@ def _family(config: Mapping[str, Any], notes: list[str], otherwise: str = "") ->
     if model_type in families():
         return family(model_type)
     notes.append(f"the model type {model_type!r} is not known: read as Llama with what its keys say")
-    return replace(family(GENERIC), model_type=model_type, defaults={})
+    nested = any(config.get(section) for section in TEXT_SECTIONS)
+    reader, task = ("seeing", "vision-language") if nested else ("decoder", "text")
+    generic = replace(family(GENERIC), model_type=model_type, defaults={}, reader=reader, task=task)
+    return replace(generic, traits=replace(generic.traits, head_norms="", mtp=""))
 
 
 def _text_level(top: Config) -> Config:
@@ -93,7 +97,8 @@ def _with_language(top: Config, kind: Family, level: Config, text_kind: Family) 
     """Read the language model at one level of a config, of one family."""
     tied = top.get("tie_word_embeddings", level.get("tie_word_embeddings", text_kind.traits.tied))
     architectures = top.words("architectures") if top.get("architectures") else []
-    has_head = not (architectures and architectures[0].endswith("Model"))
+    is_bare = bool(architectures) and re.search(r"(?<!Head)Model$", str(architectures[0]))
+    has_head = not is_bare
     level, traits = in_common_words(level, text_kind.quirk, text_kind.traits)
     made = read_decoder(level, traits, tied=bool(tied), has_head=has_head)
     return Architecture(
@@ -110,8 +115,9 @@ def _with_language(top: Config, kind: Family, level: Config, text_kind: Family) 
 
 def _seeing(top: Config, kind: Family) -> Architecture:
     """Read a language model with a vision tower and what joins the two."""
-    level, text_kind = _text_level(top), family(kind.text)
+    level = _text_level(top)
     if level is top:  # older configs have the language model's numbers at the top
+        text_kind = family(kind.text or GENERIC)
         level = Config(top.values, text_kind.defaults, top.where, top.notes)
     else:
         text_kind = _family(level.values, top.notes, kind.text)
@@ -120,10 +126,11 @@ def _seeing(top: Config, kind: Family) -> Architecture:
     if top.get("audio_config"):
         top.note("the audio tower was left out")
     section = top.section("vision_config")
-    if not section:
-        top.note("the config has no `vision_config`: no vision tower was counted")
-        return made
     tower = _tower(section, kind)
+    if not section or tower is None:
+        what = "is of a kind that is not known" if section else "is not in the config"
+        top.note(f"`vision_config` {what}: no vision tower was counted")
+        return made
     vision = Config(section, tower.defaults, f"{top.where}, vision_config", top.notes)
     sheet = Sheet("vision")
     n_patches = TOWERS[tower.reader](vision, sheet)
@@ -132,12 +139,12 @@ def _seeing(top: Config, kind: Family) -> Architecture:
     return replace(made, tensors=made.tensors + tuple(sheet.tensors), vision_tokens=n_patches)
 
 
-def _tower(section: Mapping[str, Any], kind: Family) -> Family:
+def _tower(section: Mapping[str, Any], kind: Family) -> Family | None:
     """Return the family of a tower: the one its section names if that is a tower, else the usual one."""
     named = _text(section.get("model_type"))
     if named in families() and family(named).reader in TOWERS:
         return family(named)
-    return family(kind.vision)
+    return family(kind.vision) if kind.vision else None
 
 
 READERS: Mapping[str, Callable[[Config, Family], Architecture]] = {

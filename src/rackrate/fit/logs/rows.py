@@ -79,7 +79,7 @@ def _base(log: EngineLog, gpu: str) -> dict[str, str]:
         "model": log.model or "unknown",
         "params_b": "" if params is None else f"{params:.10g}",
         "precision": precision,
-        "quant_format": settings.get("quantization", "") or precision,
+        "quant_format": _as_file_named(settings.get("quantization", "")) or precision,
         "engine": " ".join(filter(None, (log.engine, settings.get("front_end", ""), log.version))),
         "gpu": gpu or settings.get("gpu", ""),
         "gpu_count": str(log.n_gpus),
@@ -97,6 +97,11 @@ def _precision(log: EngineLog) -> str:
             return precision
     # A scheme such as compressed-tensors or modelopt does not say how many bits it has.
     return "" if quantization else _DTYPES.get(log.settings.get("dtype", ""), "")
+
+
+def _as_file_named(quantization: str) -> str:
+    """Return what llama.cpp prints as `Q4_K - Medium` as files are named: `Q4_K_M`."""
+    return re.sub(r"\b(I?Q\d\w*) - (S|M|L)(?:mall|edium|arge)\b", r"\1_\2", quantization)
 
 
 def _note(log: EngineLog) -> str:

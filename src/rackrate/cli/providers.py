@@ -1,34 +1,10 @@
-"""`rackrate models` and `rackrate providers`: what is known of them, with sources."""
+"""`rackrate providers`: what is known of them, with sources."""
 
 from __future__ import annotations
 
 import click
 
 from rackrate.cli.output import emit, market_options, output_options
-
-
-@click.group()
-def models() -> None:
-    """List and show open-weights models."""
-
-
-@models.command("list")
-@output_options
-def list_models(form: str | None) -> None:
-    """All models with their parameters, context and KV cache per token."""
-    from rackrate import api  # noqa: PLC0415 - start-up
-
-    emit(api.models(), form)
-
-
-@models.command("show")
-@click.argument("name", metavar="MODEL")
-@output_options
-def show_model(name: str, form: str | None) -> None:
-    """Every fact of a model with its source and what the rental page said."""
-    from rackrate import api  # noqa: PLC0415 - start-up
-
-    emit(api.model(name), form)
 
 
 @click.group()
