@@ -9,7 +9,8 @@ import pytest
 
 from rackrate.errors import BadQuantity, ImportRejected, RackrateError, UnknownName, UsageError
 from rackrate.fit.parallel import Layout
-from rackrate.sizing import Wish, best_choice, find_card, find_weights, fits, parse_tokens, setup_for
+from rackrate.choice import best_choice
+from rackrate.sizing import Wish, find_card, find_weights, fits, parse_tokens, setup_for
 
 LLAMA_8B = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 4096,
