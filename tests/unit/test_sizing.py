@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from rackrate.choice import best_choice
 from rackrate.errors import BadQuantity, ImportRejected, RackrateError, UnknownName, UsageError
 from rackrate.fit.parallel import Layout
-from rackrate.choice import best_choice
 from rackrate.sizing import Wish, find_card, find_weights, fits, parse_tokens, setup_for
 
 LLAMA_8B = {

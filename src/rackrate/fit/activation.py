@@ -108,7 +108,7 @@ def forward_activation(
     """
     stack = arch.main
     tokens = prompt * sequences
-    peak = tokens * block_bytes_per_token(stack, layout)
+    peak = tokens * block_bytes_per_token(stack, layout) * (2 if precision.rest == "fp32" else 1)
     if not has_flash_attention or arch.model_type in NO_FUSED:
         peak = larger(peak, eager_attention_bytes(stack, prompt, sequences) / layout.tensor)
     elif any(cache.kind == "sliding" for cache in arch.caches):

@@ -18,7 +18,7 @@ from rackrate.fit.formats import FORMATS
 from rackrate.fit.parallel import Layout
 from rackrate.fit.precision import LINEAR, Precision
 from rackrate.fit.term import GIB, Term, larger
-from rackrate.fit.training import LOSSES, Training
+from rackrate.fit.training import LOSSES, NEW_COPIES, Training
 from rackrate.fit.weights import largest_matrix_bytes
 
 LATENT_TOKENS_A_PIXEL = 1 / 256  # diffusion: the VAE shrinks 8 times and patches are 2 x 2
@@ -27,72 +27,79 @@ PROMPT_TOKENS = 512  # of FLUX's text encoder
 LOGIT_COPIES = {"gemma2": 2.0}
 """Bytes a logit more where a model bends its logits (soft capping)."""
 
-NORM_COPIES = 6.5
-"""Hidden vectors of 16 bit that each norm beyond two keeps (Gemma 2 and 3 have four a layer; H100)."""
+NORM_COPIES = 5.0
+"""Hidden vectors of 16 bit that each norm beyond two keeps: Gemma 2 and 3 have four a layer."""
 
-FUSED_FFN_COPIES = 3.0  # inner vectors that fused gates keep (Liger, Unsloth), where plain ones keep 4
+WORKSPACE_GIB = 0.063  # cuBLAS, forward and back (H100)
+FUSED_FFN = 6.0  # bytes of each inner number that fused gates keep (Liger, Unsloth); plain ones keep 8
 
 SCORE_BYTES = {"bf16": 6.5, "fp32": 9.0, "split": 4.0}
-"""What attention keeps of each score where it is not fused: 6.1 (Llama) and 7.1 (BERT, autocast) in 16 bit,
-8.9 in 32; 3.95 of grouped heads in 32 bit, which nothing fuses (Llama 3.2 1B)."""
+"""What attention keeps of each score where it is not fused: 6 (Llama) and 7 (BERT, autocast) in 16 bit, 9 in
+32; 4 of grouped heads in 32 bit, which nothing fuses."""
 
-_ADAPTED = {"autocast": 2.4, "fp32": 4.0, "bf16": 2.0}
+_ADAPTED = {"autocast": 2.0, "fp32": 4.0, "bf16": 2.0}
 """Bytes that an adapter keeps of each number of its input; dropout keeps a mask of one byte besides."""
 
 
 def saved_bytes_per_token(stack: Stack, training: Training) -> float:
     """Return what one layer keeps of one token for the way back, bytes.
 
-    With a gate 2 x (8.25 hidden + 2 (q + kv) + 4 ffn), and 3 (q + kv) more where heads are normalised.
+    With a gate, in 16 bit: 16 hidden + 4 (q + kv) + 8 ffn + 4 heads, and 6 (q + kv) + 4 heads more where
+    heads are normalised; in 32 bit 24 hidden + 8 (q + kv) + 16 ffn. Without: 28 hidden + 4 ffn under
+    autocast, 36 hidden + 8 ffn in 32 bit.
 
-    Source: measured on an H100 with one width changed at a time (Llama 3.2 1B: 109.5 kB a token and layer;
-    each term within 1 %). With 11.5 for 8.25 the copies of the ml-engineering book: Llama-3.1-8B 28 and
-    28.0, SmolLM2 24.8 and 24.0, Qwen3-8B 29.8 and 29.8, Qwen3-4B 36.7 and 38. BERT: 44 B x hidden in
-    autocast, 67 B in 32 bit.
+    Source: measured on an H100 with one width changed at a time, transformers 5.17; Llama, Qwen2 and Qwen3
+    within 0.1 %, BERT within 3 %. With 23 for 16 the copies of the ml-engineering book (transformers
+    4.4x): Llama-3.1-8B 28 and 28.0, SmolLM2 24.8 and 24.0, Qwen3-8B 29.8 and 29.8.
     """
-    heads = stack.q_size + stack.kv_size
+    hidden, ffn, heads = stack.hidden_size, stack.ffn_size, stack.q_size + stack.kv_size
+    sums = 4 * stack.n_heads  # the logarithm of each row's sum, in 32 bit
     if not stack.is_gated:
-        narrow = 10 * stack.hidden_size + 2 * heads + 2 * stack.ffn_size
-        wide = 4.75 * stack.hidden_size + 2 * heads + 2 * stack.ffn_size
-        return 4.0 * wide if training.is_fp32 else 2.0 * narrow
-    normed = 3 * heads if stack.has_head_norms else 0
-    gathered = 3 * stack.n_experts_per_token * stack.hidden_size
-    inner = (FUSED_FFN_COPIES if training.loss == "fused" else 4) * stack.ffn_size
-    kept = training.hidden_copies * stack.hidden_size + 2 * heads + normed + inner + gathered
-    return (4.0 if training.is_fp32 else 2.0) * kept + _adapted_bytes(stack, training)
+        return (36 * hidden + 8 * ffn if training.is_fp32 else 28 * hidden + 4 * ffn) + sums
+    if training.is_fp32:
+        return 24 * hidden + 8 * heads + 16 * ffn + sums
+    normed = 6 * heads + sums if stack.has_head_norms else 0
+    gathered = 6 * stack.n_experts_per_token * hidden
+    inner = (FUSED_FFN if training.loss == "fused" else 8.0) * ffn
+    kept = 2 * training.hidden_copies * hidden + 4 * heads + inner + sums + normed + gathered
+    kept += 10 * hidden if training.is_mixed else 0  # norms and residuals in 32 bit
+    return kept + _adapted_bytes(stack, training)
 
 
 def _adapted_bytes(stack: Stack, training: Training) -> float:
     """Return what frozen matrices and norms save, and what adapters keep of their inputs.
 
-    Llama 3.2 1B on an H100, kB a token and layer: 101 and 103 (16-bit adapters), 154 and 162 (32), 122 and
-    122 (autocast), 142 and 142 (with dropout); query and value alone 81 and 80.
+    Adapters of 16 bit share an input as it is, others keep a copy each: Llama 3.1 8B takes 29.5 GiB with
+    the former and 36.5 with the latter (2,048 tokens, H100).
     """
     if training.method == "full":
         return 0.0
-    hidden, q_size, ffn = stack.hidden_size, stack.q_size, stack.ffn_size
+    hidden, ffn = stack.hidden_size, stack.ffn_size
     groups = {
         ("attn_q", "attn_k", "attn_v"): hidden,
-        ("attn_output",): q_size,
+        ("attn_output",): stack.q_size,
         ("ffn_gate", "ffn_up"): hidden,
         ("ffn_down",): ffn,
     }
-    frozen = 0.0 if training.keeps_frozen_inputs else 2.0 * sum(groups.values()) + 4.0 * hidden
-    size = _ADAPTED[training.adapters]
+    norms = 8 if training.hidden_copies == NEW_COPIES else 4
+    frozen = 0.0 if training.keeps_frozen_inputs else norms * hidden + 2.0 * ffn
+    shares = training.adapters == "bf16" and not training.has_dropout
     kept = 0.0
     for names, width in groups.items():
         n_adapted = len([name for name in names if not training.targets or name in training.targets])
-        if training.adapters == "bf16" and not training.has_dropout:  # they share the input as it is
-            kept += 0.0 if training.keeps_frozen_inputs else size * width * min(n_adapted, 1)
-        else:
-            kept += (size + (1.0 if training.has_dropout else 0.0)) * width * n_adapted
+        if not shares:
+            kept += (_ADAPTED[training.adapters] + training.has_dropout) * width * n_adapted
+        elif n_adapted and not training.keeps_frozen_inputs and names != ("attn_output",):
+            kept += _ADAPTED["bf16"] * width  # attention keeps its output by itself
     return kept - frozen
 
 
 def kept_terms(
     arch: Architecture, training: Training, length: Any, sequences: Any, layout: Layout
-) -> tuple[Term, Term]:
+) -> tuple[Term, Term, Any]:
     """Return the activations that wait for the way back, and the loss or the layer computed again.
+
+    With fused or chunked losses and long sequences the layer is the larger.
 
     Args:
         arch: the model.
@@ -100,6 +107,9 @@ def kept_terms(
         length: tokens of a sequence.
         sequences: how many a GPU works on at once.
         layout: how the GPUs share the layers.
+
+    Returns:
+        both terms, and the GiB of the layer that is computed again (0 without checkpointing).
     """
     tokens = length * sequences
     kept, one_layer = 0.0, 0.0
@@ -116,9 +126,9 @@ def kept_terms(
             kept = kept + stack.n_layers * tokens * stack.hidden_size * width
     loss = loss_bytes(arch, training, length, sequences)
     how = "a checkpoint a layer" if training.has_checkpointing else "all that each layer keeps"
-    first = _moving("activations", kept / GIB, f"{how}, {arch.main.n_layers} layers")
+    first = _moving("activations", kept / GIB + WORKSPACE_GIB, f"{how}, {arch.main.n_layers} layers")
     text = "logits in several copies, or one layer computed again"
-    return first, _moving("loss", larger(loss, one_layer) / GIB, text)
+    return first, _moving("loss", larger(loss, one_layer) / GIB, text), one_layer / GIB
 
 
 def _extra_norms(arch: Architecture, stack: Stack) -> float:

@@ -147,14 +147,15 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
     length = load.context
     if arch.task == "image":
         length = load.pixels * LATENT_TOKENS_A_PIXEL + PROMPT_TOKENS
-    activations, loss = kept_terms(arch, how, length, load.concurrency, setup.layout)
+    activations, loss, layer = kept_terms(arch, how, length, load.concurrency, setup.layout)
     cast = autocast_gib(arch, how, setup.layout)
     if cast:
         states.append(Term("autocast copies", cast, 0.02 * cast, "16-bit weights", "measured on an H100"))
     gradients = gradient_gib(arch, how, setup.layout)
     if not how.keeps_gradients and not how.has_step_in_backward:  # they come as the activations go
         tied = 0.0 if how.is_foreach else tied_gib(arch, how)
-        gradients = larger(gradients + tied - activations.gib - loss.gib - cast, 0.0)
+        end = larger(gradients + tied, gradients + layer)  # of the way back
+        gradients = larger(end - activations.gib - loss.gib - cast, 0.0)
     text = "all" if how.keeps_gradients else "at the step, above what the way back took"
     kept = Term("gradients", gradients, 0.01 * gradients, text, "bytes a parameter")
     terms = [*states, kept, activations, loss]
@@ -166,7 +167,7 @@ def _outside(engine: Engine, setup: Setup) -> list[Term]:
     layout = setup.layout
     is_shared = setup.is_training or max(layout.tensor, layout.pipeline, layout.expert) > 1
     link = link_term(engine, layout) if is_shared else None  # copies of a model never speak to each other
-    return [context_term(engine), *([link] if link else [])]
+    return [context_term(engine, is_training=setup.is_training), *([link] if link else [])]
 
 
 def _with_overheads(setup: Setup, terms: list[Term]) -> list[Term]:

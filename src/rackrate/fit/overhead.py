@@ -60,10 +60,14 @@ def usable_memory(gpu: Gpu) -> Card:
     return Card(gpu.slug, gib, 0.012 * gib, how + ", less the driver's share", gpu.memory_gib.source, is_a100)
 
 
-def context_term(engine: Engine) -> Term:
+TRAINING_CONTEXT_GIB = 0.07  # libraries that only the way back loads (H100: 0.75 GiB against 0.68)
+
+
+def context_term(engine: Engine, *, is_training: bool = False) -> Term:
     """Return what CUDA, its libraries and the engine's own buffers take on one GPU."""
+    gib = engine.context_gib + (TRAINING_CONTEXT_GIB if is_training else 0.0)
     return Term(
-        "CUDA context", engine.context_gib, engine.context_sigma_gib, "driver context and libraries",
+        "CUDA context", gib, engine.context_sigma_gib, "driver context and libraries",
         engine.source,
     )  # fmt: skip
 
