@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rackrate.catalog.architecture import encoders, media
+from rackrate.catalog.architecture import encoders, pipelines, speech
 from rackrate.catalog.architecture.anatomy import Architecture
 from rackrate.catalog.architecture.config import Config
 from rackrate.catalog.architecture.decoder import read_decoder
@@ -18,6 +18,15 @@ from rackrate.catalog.architecture.towers import TOWERS
 from rackrate.errors import BadQuantity, NoAnswer
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
+PIPELINES = {
+    "CogVideoXPipeline": "cogvideox",
+    "FluxPipeline": "flux",
+    "StableDiffusion3Pipeline": "stable_diffusion_3",
+    "StableDiffusionPipeline": "stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl",
+}
+"""Families of pipelines, by the `_class_name` of their index."""
+
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 GENERIC = "llama"
 """The family whose traits an unknown model type is read with."""
@@ -62,6 +71,7 @@ def _text(value: Any) -> str:
 
 def _family(config: Mapping[str, Any], notes: list[str], otherwise: str = "") -> Family:
     model_type = _text(config.get("model_type")) or otherwise
+    model_type = model_type or PIPELINES.get(_text(config.get("_class_name")), "")
     if model_type in families():
         return family(model_type)
     notes.append(f"the model type {model_type!r} is not known: read as Llama with what its keys say")
@@ -153,7 +163,7 @@ READERS: Mapping[str, Callable[[Config, Family], Architecture]] = {
     "encoder": encoders.encoder,
     "t5": encoders.t5,
     "bart": encoders.bart,
-    "whisper": media.whisper,
-    "flux": media.flux,
+    "whisper": speech.whisper,
+    "pipeline": pipelines.pipeline,
 }
 """What reads a family, by the word in its file."""
