@@ -361,6 +361,14 @@ def test_an_encoder_remembers_nothing_and_a_decoder_behind_one_keeps_the_source(
     assert cache(read_config(BUILT["mllama"]["config"]), "cross").n_layers == 8
 
 
+def test_the_largest_image_is_cut_into_tiles_or_is_as_large_as_its_processor_lets_it() -> None:
+    llava = architecture_of(load_model("llava-v1.6-34b"))
+    assert llava.vision_tokens == 5 * 24**2  # four tiles and the whole
+    assert architecture_of(load_model("gemma-3-27b")).vision_tokens == 64**2
+    assert architecture_of(load_model("qwen2.5-vl-72b")).vision_tokens == 2**16
+    assert architecture_of(load_model("llama-3.1-70b")).vision_tokens == 0
+
+
 def test_multi_token_prediction_stands_beside_what_engines_load() -> None:
     counts = counts_of(read_config(BUILT["DeepSeek-V3"]["config"] | {"num_nextn_predict_layers": 1}))
     assert counts.total == 671_026_419_200

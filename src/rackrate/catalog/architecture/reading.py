@@ -143,10 +143,23 @@ def _seeing(top: Config, kind: Family) -> Architecture:
         return made
     vision = Config(section, tower.defaults, f"{top.where}, vision_config", top.notes)
     sheet = Sheet("vision")
-    n_patches = TOWERS[tower.reader](vision, sheet)
+    n_patches = TOWERS[tower.reader](vision, sheet) * _most_tiles(top, vision)
     if kind.projector:
         PROJECTORS[kind.projector](vision, top, sheet, made.main.hidden_size)
     return replace(made, tensors=made.tensors + tuple(sheet.tensors), vision_tokens=n_patches)
+
+
+def _most_tiles(top: Config, vision: Config) -> int:
+    """Return how many images of the tower's size the largest image is cut into, with the whole beside."""
+    most = top.get("max_dynamic_patch")
+    if isinstance(most, int) and most > 1:
+        return most + 1
+    shapes, side = top.get("image_grid_pinpoints"), vision.get("image_size")
+    if not isinstance(shapes, (list, tuple)) or not isinstance(side, int) or side < 1:
+        return 1
+    pairs = [s for s in shapes if isinstance(s, (list, tuple)) and len(s) == 2]  # noqa: PLR2004  (sides)
+    areas = [a * b for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+    return max(areas, default=0) // side**2 + 1
 
 
 def _tower(section: Mapping[str, Any], kind: Family) -> Family | None:
