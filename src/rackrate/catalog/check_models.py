@@ -18,7 +18,7 @@ from rackrate.catalog.names import fold
 from rackrate.catalog.problem import Problem
 from rackrate.catalog.provider import TIERS, Provider, all_providers
 from rackrate.catalog.workload import CAPABILITIES, Workload, all_workloads
-from rackrate.errors import NoAnswer
+from rackrate.errors import NoAnswer, UsageError
 
 TOLERANCE_FRAC = 0.01  # of a parameter count; a published one is rounded to two or three digits
 BF16_BYTES = 2
@@ -116,7 +116,7 @@ def _counts(where: str, model: Model) -> Iterator[Problem]:
     """Hold the stated counts against the computed ones; a model without a config has none."""
     try:
         count = count_parameters(model)
-    except NoAnswer as error:
+    except (NoAnswer, UsageError) as error:
         if model.params_total:
             yield Problem(where, "count", f"a total is stated, but {error.message}")
         return

@@ -131,6 +131,80 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int]] = {
         11_135_332_352,
     ),
 }
+# Pipelines by component: what diffusers 0.42.1 and transformers 5.23 build on the meta device.
+CLIP_L, CLIP_G, T5_XXL, VAE_4, VAE_16 = 123_060_480, 694_659_840, 4_762_310_656, 83_653_863, 83_819_683
+PIPELINES: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
+    "stable-diffusion-1.5": (
+        {"_class_name": "StableDiffusionPipeline"},
+        {"unet": 859_520_964, "text_encoder": CLIP_L, "vae": VAE_4},
+    ),
+    "stable-diffusion-2.1-unet": (
+        {
+            "_class_name": "StableDiffusionPipeline",
+            "unet": {
+                "cross_attention_dim": 1024,
+                "attention_head_dim": [5, 10, 20, 20],
+                "use_linear_projection": True,
+            },
+            "text_encoder": None,
+            "vae": None,
+        },
+        {"unet": 865_910_724},
+    ),
+    "sdxl": (
+        {"_class_name": "StableDiffusionXLPipeline"},
+        {"unet": 2_567_463_684, "text_encoder": CLIP_L, "text_encoder_2": CLIP_G, "vae": VAE_4},
+    ),
+    "stable-diffusion-3-medium": (
+        {"_class_name": "StableDiffusion3Pipeline"},
+        {
+            "transformer": 2_028_328_000,
+            "text_encoder": CLIP_L + 768 * 768,
+            "text_encoder_2": CLIP_G,
+            "text_encoder_3": T5_XXL,
+            "vae": VAE_16,
+        },
+    ),
+    "stable-diffusion-3.5-large": (
+        {
+            "model_type": "stable_diffusion_3",
+            "transformer": {"num_layers": 38, "num_attention_heads": 38, "qk_norm": "rms_norm"},
+            "text_encoder": None,
+            "text_encoder_2": None,
+            "text_encoder_3": None,
+            "vae": None,
+        },
+        {"transformer": 8_056_627_520},
+    ),
+    "stable-diffusion-3.5-medium": (
+        {
+            "model_type": "stable_diffusion_3",
+            "transformer": {"qk_norm": "rms_norm", "dual_attention_layers": list(range(13))},
+            "text_encoder": None,
+            "text_encoder_2": None,
+            "text_encoder_3": None,
+            "vae": None,
+        },
+        {"transformer": 2_243_171_520},
+    ),
+    "flux.1-dev": (
+        {"_class_name": "FluxPipeline", "transformer": {"guidance_embeds": True}},
+        {
+            "transformer": 11_901_408_320,
+            "text_encoder": CLIP_L,
+            "text_encoder_2": T5_XXL,
+            "vae": VAE_16,
+        },
+    ),
+    "cogvideox-2b": (
+        {"_class_name": "CogVideoXPipeline"},
+        {"transformer": 1_693_783_872, "text_encoder": T5_XXL, "vae": 215_583_907},
+    ),
+    "cogvideox-5b": (
+        {"_class_name": "CogVideoXPipeline", "transformer": {"num_layers": 42, "num_attention_heads": 48}},
+        {"transformer": 5_570_283_072, "text_encoder": T5_XXL, "vae": 215_583_907},
+    ),
+}
 # The same where only a rounded count was published.
 ROUNDED: dict[str, tuple[dict[str, Any], float]] = {
     "grok-1": ({"model_type": "grok-1"}, 314e9),
@@ -182,6 +256,17 @@ def test_families_that_transformers_lacks_have_the_published_count(name: str) ->
     architecture = read_config(config, name)
     assert architecture.n_params == published
     assert architecture.assumptions == ()
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipelines_have_the_components_that_diffusers_builds(name: str) -> None:
+    config, parts = PIPELINES[name]
+    made = read_config(config, name)
+    assert made.params_by_part() == parts
+    assert made.caches == ()
+    assert counts_of(made).active == parts[made.main.name]
+    left_out = [part for part in config if config[part] is None]
+    assert len(made.assumptions) == len(left_out)
 
 
 @pytest.mark.parametrize("name", ROUNDED)
@@ -274,6 +359,14 @@ def test_an_encoder_remembers_nothing_and_a_decoder_behind_one_keeps_the_source(
     assert cache(whisper, "cross") == Cache("cross", 32, 20, 64, 64, 1500)
     assert (whisper.main.name, whisper.main.n_cross_layers) == ("decoder", 32)
     assert cache(read_config(BUILT["mllama"]["config"]), "cross").n_layers == 8
+
+
+def test_the_largest_image_is_cut_into_tiles_or_is_as_large_as_its_processor_lets_it() -> None:
+    llava = architecture_of(load_model("llava-v1.6-34b"))
+    assert llava.vision_tokens == 5 * 24**2  # four tiles and the whole
+    assert architecture_of(load_model("gemma-3-27b")).vision_tokens == 64**2
+    assert architecture_of(load_model("qwen2.5-vl-72b")).vision_tokens == 2**16
+    assert architecture_of(load_model("llama-3.1-70b")).vision_tokens == 0
 
 
 def test_multi_token_prediction_stands_beside_what_engines_load() -> None:

@@ -7,17 +7,19 @@
     family       the traits of a model type, from data/architectures/<model_type>.toml
     quirks       configs with words of their own, put into the common ones
     layout       which layer attends, slides, recurs; which has experts
-    layers       attention, latent attention, recurrences
+    mixing       the mixer of each layer with its numbers
+    layers       attention, latent attention; recurrent: what carries a state instead
     feedforward  dense blocks and experts
-    decoder      language models out of these
-    vision       towers and projectors
-    media        speech, text encoders, diffusion
+    decoder      language models out of these; extras: what one family alone has
+    encoders     BERT and its kin, T5, BART; speech: Whisper
+    towers       eyes; projectors: what joins them to a language model
+    pipelines    diffusion; denoisers: what works in every step; autoencoders
     sheet        how tensors are written down
 
 Every shape is computed from the config; none is taken from a published total. Left out: heads of a
 task that the checkpoint does not ship, and quantisation, which changes bytes and not shapes.
 
-Source: the modules of transformers 5.23 and diffusers @58eb52c080, which each reader names.
+Source: the modules of transformers 5.23 and diffusers 0.42, which each reader names.
 Error: none; tests/data/architectures.json holds what those modules hold, built without weights.
 """
 

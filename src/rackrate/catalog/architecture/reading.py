@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rackrate.catalog.architecture import encoders, media
+from rackrate.catalog.architecture import encoders, pipelines, speech
 from rackrate.catalog.architecture.anatomy import Architecture
 from rackrate.catalog.architecture.config import Config
 from rackrate.catalog.architecture.decoder import read_decoder
@@ -19,6 +19,15 @@ from rackrate.catalog.architecture.towers import TOWERS
 from rackrate.errors import BadQuantity, NoAnswer
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
+PIPELINES = {
+    "CogVideoXPipeline": "cogvideox",
+    "FluxPipeline": "flux",
+    "StableDiffusion3Pipeline": "stable_diffusion_3",
+    "StableDiffusionPipeline": "stable_diffusion",
+    "StableDiffusionXLPipeline": "stable_diffusion_xl",
+}
+"""Families of pipelines, by the `_class_name` of their index."""
+
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 GENERIC = "llama"
 """The family whose traits an unknown model type is read with."""
@@ -63,6 +72,7 @@ def _text(value: Any) -> str:
 
 def _family(config: Mapping[str, Any], notes: list[str], otherwise: str = "") -> Family:
     model_type = _text(config.get("model_type")) or otherwise
+    model_type = model_type or PIPELINES.get(_text(config.get("_class_name")), "")
     if model_type in families():
         return family(model_type)
     notes.append(f"the model type {model_type!r} is not known: read as Llama with what its keys say")
@@ -135,10 +145,23 @@ def _seeing(top: Config, kind: Family) -> Architecture:
         return made
     vision = Config(section, tower.defaults, f"{top.where}, vision_config", top.notes)
     sheet = Sheet("vision")
-    n_patches = TOWERS[tower.reader](vision, sheet)
+    n_patches = TOWERS[tower.reader](vision, sheet) * _most_tiles(top, vision)
     if kind.projector:
         PROJECTORS[kind.projector](vision, top, sheet, made.main.hidden_size)
     return replace(made, tensors=made.tensors + tuple(sheet.tensors), vision_tokens=n_patches)
+
+
+def _most_tiles(top: Config, vision: Config) -> int:
+    """Return how many images of the tower's size the largest image is cut into, with the whole beside."""
+    most = top.get("max_dynamic_patch")
+    if isinstance(most, int) and most > 1:
+        return most + 1
+    shapes, side = top.get("image_grid_pinpoints"), vision.get("image_size")
+    if not isinstance(shapes, (list, tuple)) or not isinstance(side, int) or side < 1:
+        return 1
+    pairs = [s for s in shapes if isinstance(s, (list, tuple)) and len(s) == 2]  # noqa: PLR2004  (sides)
+    areas = [a * b for a, b in pairs if isinstance(a, int) and isinstance(b, int)]
+    return max(areas, default=0) // side**2 + 1
 
 
 def _tower(section: Mapping[str, Any], kind: Family) -> Family | None:
@@ -155,7 +178,7 @@ READERS: Mapping[str, Callable[[Config, Family], Architecture]] = {
     "encoder": encoders.encoder,
     "t5": encoders.t5,
     "bart": encoders.bart,
-    "whisper": media.whisper,
-    "flux": media.flux,
+    "whisper": speech.whisper,
+    "pipeline": pipelines.pipeline,
 }
 """What reads a family, by the word in its file."""
