@@ -189,8 +189,9 @@ def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
 
 
 _HELD_OUT = (
-    "How well are sources and models predicted that the fitted constants have not seen? All rows of the files "
-    "above, with errors as there. `bench/score_cross.py` lists the constants and says how they are fitted."
+    "How well are sources and models predicted that the fitted constants have not seen? All rows of the "
+    "files above, with errors as there. `bench/score_cross.py` lists the constants and says how they are "
+    "fitted."
 )
 
 
