@@ -188,6 +188,13 @@ def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
     return "\n\n".join(parts)
 
 
+_HELD_OUT = (
+    "How well are sources and models predicted that the fitted constants have not seen? All rows of the "
+    "files above, with errors as there. `bench/score_cross.py` lists the constants and says how they are "
+    "fitted."
+)
+
+
 def docs_section(title: str, outcome: Any, by_name: Scores) -> str:
     """Return the section of docs/benchmarks.md: the table, the ranges, what was held out."""
     rows = outcome.by_name[OURS]
@@ -198,18 +205,12 @@ def docs_section(title: str, outcome: Any, by_name: Scores) -> str:
         "1.15, and vramcalc 0.1.2. "
         f"{outcome.n_bare} cases are of models that are known here by their parameter count alone."
     )
-    parts = [
-        f"## {title}",
-        what,
-        main_table(by_name),
-        ranges_line(rows),
-        *(f"{name} is not installed here." for name, found in by_name.items() if found is None),
-    ]
+    parts = [f"## {title}"]
     if outcome.crossed:
-        parts += [
-            "### Sources and models that were held out",
-            crossed_table(by_name[OURS] or (), outcome.crossed),
-        ]
+        parts += [_HELD_OUT, crossed_table(by_name[OURS] or (), outcome.crossed)]
+    else:
+        parts += [what, main_table(by_name), ranges_line(rows)]
+        parts += [f"{name} is not installed here." for name, found in by_name.items() if found is None]
     return "\n\n".join(parts)
 
 
