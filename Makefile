@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CASES := ../shared/data/fit_cases.csv
+H100 := ../shared/data/h100_measurements_calibration.csv
+SCORE := --cross-validate --worst 0
 
 .PHONY: demo test lint bench clean
 
@@ -23,7 +25,8 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/market.py
 	$(BIN)/python bench/fit_speed.py --docs
-	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs --cross-validate --worst 0)
+	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs "Does it fit" $(SCORE))
+	$(if $(wildcard $(H100)),$(BIN)/python bench/score_fit.py $(H100) --docs "Does it fit: H100 and H200" $(SCORE))
 
 $(READY): pyproject.toml constraints.txt tools/make_venv.sh
 	sh tools/make_venv.sh $(PYTHON)

@@ -97,12 +97,12 @@ CONSTANTS = (
     Constant("engine", "llama.cpp.context_gib"),
     Constant("engine", "openai-whisper.context_gib"),
     Constant("training", "LOSSES[full]"),
-    Constant("training", "LOSSES[old]"),
     Constant("training", "LOSSES[chunked]"),
     Constant("backward", "DROPOUT_BYTES"),
     Constant("pipeline", "LEFT_OVER_GIB"),
     Constant("pipeline", "DECODER_BYTES"),
     Constant("pipeline", "DENOISER_BYTES"),
+    Constant("pipeline", "FRAMES_AT_ONCE"),
     Constant("pipeline", "LOADED_TWICE_BYTES"),
 )
 

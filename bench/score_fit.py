@@ -1,7 +1,7 @@
 """How right is the memory model? Predicts every row of files of measured cases, and scores itself and others.
 
     python bench/score_fit.py CASES.csv [CASES2.csv ...] [--json] [--worst N] [--no-peers]
-                              [--cross-validate] [--z] [--docs]
+                              [--cross-validate] [--z] [--docs TITLE]
 
 See `score_rows` for what files may hold, `score_table` for what an error is, `score_peers` for the others.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -170,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--worst", type=int, default=5, metavar="N", help="worst rows of each class to list")
     parser.add_argument("--no-peers", action="store_true", help="score Rackrate alone")
     parser.add_argument("--cross-validate", action="store_true", help="score groups that were held out")
-    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--docs", metavar="TITLE", default="", help="write a section of docs/benchmarks.md")
     parser.add_argument("--z", action="store_true", help="list the rows outside their range")
     args = parser.parse_args(argv)
     try:
@@ -182,7 +183,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome.crossed = [cross_validate(prepared, ours, by) for by in ("source", "model")]
     by_name = {name: None if rows is None else scores(rows) for name, rows in outcome.by_name.items()}
     if args.docs:
-        write_section("fit", docs_section(outcome, by_name) + "\n\n" + machine("rackrate", *installed()))
+        name = re.sub(r"\W+", "-", args.docs.lower())
+        write_section(
+            name, docs_section(args.docs, outcome, by_name) + "\n\n" + machine("rackrate", *installed())
+        )
     if args.json:
         print(json.dumps(as_json(outcome, by_name), indent=1))
     else:

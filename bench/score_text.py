@@ -188,7 +188,7 @@ def report(outcome: Any, by_name: Scores, *, n_worst: int, with_z: bool) -> str:
     return "\n\n".join(parts)
 
 
-def docs_section(outcome: Any, by_name: Scores) -> str:
+def docs_section(title: str, outcome: Any, by_name: Scores) -> str:
     """Return the section of docs/benchmarks.md: the table, the ranges, what was held out."""
     rows = outcome.by_name[OURS]
     what = (
@@ -199,7 +199,7 @@ def docs_section(outcome: Any, by_name: Scores) -> str:
         f"{outcome.n_bare} cases are of models that are known here by their parameter count alone."
     )
     parts = [
-        "## Does it fit",
+        f"## {title}",
         what,
         main_table(by_name),
         ranges_line(rows),

@@ -21,7 +21,7 @@ from rackrate.fit.overhead import Card, context_term, graphs_term, link_term, sl
 from rackrate.fit.pipeline import diffusion_terms, speech_terms
 from rackrate.fit.setup import Load, Setup
 from rackrate.fit.term import GIB, Term, Total, larger
-from rackrate.fit.training import Training, gradient_gib, state_terms
+from rackrate.fit.training import Training, autocast_gib, gradient_gib, state_terms, tied_gib
 from rackrate.fit.weights import weights_term
 
 OUTSIDE = ("CUDA context", "NCCL", "fragmentation")
@@ -84,7 +84,11 @@ def sequence_memory(arch: Architecture, setup: Setup) -> Memory:
     """Return what one sequence costs one GPU under this set-up."""
     engine = setup.engine
     padding = PAGE_PADDING if engine.name == "vllm" and _has_state(arch) else 1.0
-    return memory_of(arch, setup.kv, setup.layout, block=engine.kv_block, padding=padding)
+    # transformers hands the prefill of sliding layers on whole; what it drops comes after the peak.
+    is_whole = engine.name in ("transformers", "torch", "litgpt")
+    return memory_of(
+        arch, setup.kv, setup.layout, block=engine.kv_block, padding=padding, is_window_full=is_whole
+    )
 
 
 def _has_state(arch: Architecture) -> bool:
@@ -144,9 +148,13 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
     if arch.task == "image":
         length = load.pixels * LATENT_TOKENS_A_PIXEL + PROMPT_TOKENS
     activations, loss = kept_terms(arch, how, length, load.concurrency, setup.layout)
+    cast = autocast_gib(arch, how, setup.layout)
+    if cast:
+        states.append(Term("autocast copies", cast, 0.02 * cast, "16-bit weights", "measured on an H100"))
     gradients = gradient_gib(arch, how, setup.layout)
     if not how.keeps_gradients and not how.has_step_in_backward:  # they come as the activations go
-        gradients = larger(gradients - activations.gib - loss.gib, 0.0)
+        tied = 0.0 if how.is_foreach else tied_gib(arch, how)
+        gradients = larger(gradients + tied - activations.gib - loss.gib - cast, 0.0)
     text = "all" if how.keeps_gradients else "at the step, above what the way back took"
     kept = Term("gradients", gradients, 0.01 * gradients, text, "bytes a parameter")
     terms = [*states, kept, activations, loss]

@@ -83,7 +83,7 @@ def graphs_term() -> Term:
     return Term("CUDA graphs", GRAPHS_GIB, GRAPHS_SIGMA_GIB, how, "vLLM's start-up logs")
 
 
-LOSS_SLACK = 0.45  # logits of several sizes leave gaps: 3.4 GiB beside 5.4 of loss, 2.0 beside 2.7
+LOSS_SLACK = 0.25  # logits of several sizes leave gaps: 0.1 to 0.6 of the loss, 86 cases on an H100
 KEPT_SLACK = 0.015  # BERT without a large vocabulary: 0.41 GiB beside 19
 
 
@@ -91,7 +91,7 @@ def training_slack(kept_gib: Any, loss_gib: Any) -> Term:
     """Return what the allocator reserves in a training step and never hands out at the same moment."""
     gib = 0.15 + KEPT_SLACK * kept_gib + LOSS_SLACK * loss_gib
     how = f"0.15 GiB + {KEPT_SLACK:.1%} of activations + {LOSS_SLACK:.0%} of the loss"
-    return Term("fragmentation", gib, 0.35 * gib, how, "reserved over allocated, measured on an H100")
+    return Term("fragmentation", gib, 0.6 * gib, how, "reserved over allocated, measured on an H100")
 
 
 def slack_term(engine: Engine, moving_gib: Any) -> Term | None:

@@ -22,7 +22,7 @@ from rackrate.fit.precision import PRECISIONS, Precision, find_precision
 from rackrate.fit.setup import Load, Setup, default_layout
 from rackrate.fit.solve import probability
 from rackrate.fit.term import GIB, Z90, Total
-from rackrate.fit.training import Training, gradient_gib
+from rackrate.fit.training import NEW_COPIES, OLD_COPIES, Training, gradient_gib
 from rackrate.fit.weights import weight_bytes, weights_term
 
 
@@ -69,6 +69,9 @@ class Style:
         has_step_in_backward: whether full fine-tuning on one GPU steps in the backward pass.
         shards: whether full fine-tuning on several GPUs shares its states out (ZeRO-3).
         rank: of LoRA, where the case does not say.
+        adapters: type in which they work.
+        has_wide_ends: whether QLoRA puts embedding and output matrix in 32 bit.
+        hidden_copies: by the age of its norms.
     """
 
     engine: str
@@ -86,24 +89,30 @@ class Style:
     has_step_in_backward: bool = False
     shards: bool = False
     rank: int = 16
+    adapters: str = "autocast"
+    has_wide_ends: bool = False
+    hidden_copies: float = OLD_COPIES
 
 
 STYLES: Mapping[str, Style] = {
     "vllm": Style("vllm"),
     "sglang": Style("sglang"),
     "transformers (": Style("transformers", footing="device"),  # makers' tables, read off nvidia-smi
+    "transformers 5": Style("transformers", hidden_copies=NEW_COPIES),
     "transformers": Style("transformers"),
     "llama.cpp": Style("llama.cpp"),
     "llama-box": Style("llama.cpp", footing="device"),
-    "litgpt": Style("litgpt", loss="chunked", has_checkpointing=False, has_dropout=False),
+    "litgpt": Style("litgpt", loss="chunked", has_checkpointing=False, has_dropout=False, adapters="bf16"),
     "hf trainer": Style("transformers", footing="device", has_master=True, shards=True),
     "hf": Style("transformers", footing="device"),
-    "torchtune": Style("torch", loss="chunked", optimiser="adamw-8bit", has_step_in_backward=True, rank=8),
+    "torchtune": Style(
+        "torch", loss="chunked", optimiser="adamw-8bit", has_step_in_backward=True, rank=8, adapters="bf16"
+    ),
     "ms-swift": Style("transformers", footing="device", is_foreach=True),
     "unsloth": Style(
         "transformers", footing="device", loss="fused", offloads_checkpoints=True, has_dropout=False
     ),
-    "qlora code": Style("transformers", footing="device"),
+    "qlora code": Style("transformers", footing="device", has_wide_ends=True),
     "peft": Style("transformers", footing="device"),
     "diffusers": Style("diffusers"),
     "kohya": Style("diffusers", footing="device"),
@@ -316,6 +325,10 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
         loss=style.loss,
         offloads_checkpoints=style.offloads_checkpoints,
         has_dropout=style.has_dropout,
+        adapters=style.adapters,
+        has_wide_ends=style.has_wide_ends and task == "qlora",
+        keeps_frozen_inputs=said.get("bitsandbytes", "").startswith("0.41") and task == "qlora",
+        hidden_copies=style.hidden_copies,
         rank=int(said.get("lora_rank", style.rank)),
         targets=() if targets == "all-linear" else _target_names(targets),
         label_count=style.label_count,
@@ -324,7 +337,8 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
 
 _TARGETS = {
     "q": "attn_q", "q_proj": "attn_q", "k": "attn_k", "k_proj": "attn_k", "v": "attn_v", "v_proj": "attn_v",
-    "o": "attn_output", "o_proj": "attn_output", "c_attn": "attn_q,attn_k,attn_v", "c_proj": "attn_output,ffn_down",
+    "o": "attn_output", "o_proj": "attn_output", "c_attn": "attn_q,attn_k,attn_v",
+    "c_proj": "attn_output,ffn_down",  # Qwen's first models call both of them so
     "w1": "ffn_up", "w2": "ffn_gate", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
 }  # fmt: skip
 
@@ -354,14 +368,16 @@ def _peak(found: Estimate, style: Style) -> Total:
     return found.total if style.footing == "device" else found.allocated
 
 
-SOURCE_FRAC, SOURCE_GIB = 0.012, 0.1
-"""What sources differ by when they measure one thing: rounding, units, the moment that is sampled."""
+SOURCE_FRAC, TRAINER_FRAC, SOURCE_GIB = 0.012, 0.055, 0.1
+"""What sources differ by when they measure one thing: rounding, units, the moment that is sampled; and what
+trainers other than the one that we measured differ by."""
 
 
 def _over_all(found: Estimate, setup: Setup, style: Style, n_gpus: int) -> Prediction:
     """Return the peak over all GPUs; of GPUs that work in turn only one holds the loss at a time."""
     peak = _peak(found, style)
-    sigma = float(peak.sigma_gib**2 + (SOURCE_FRAC * peak.gib) ** 2 + SOURCE_GIB**2) ** 0.5
+    frac = TRAINER_FRAC if setup.is_training and style.hidden_copies != NEW_COPIES else SOURCE_FRAC
+    sigma = float(peak.sigma_gib**2 + (frac * peak.gib) ** 2 + SOURCE_GIB**2) ** 0.5
     peak = Total(peak.gib, sigma)
     if n_gpus > 1 and setup.is_training and setup.layout.pipeline > 1:
         once = Total.of(t for t in found.terms if t.name in ("loss", "fragmentation", "NCCL")).gib

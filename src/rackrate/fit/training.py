@@ -32,10 +32,18 @@ OPTIMISERS: Mapping[str, tuple[float, float]] = {
 moments of 32 bit (AdamW); 8 bit with a 32-bit scale for 256 (bitsandbytes); rows and columns only
 (Adafactor)."""
 
-LOSSES: Mapping[str, float] = {"full": 11.0, "chunked": 2.0, "fused": 0.0}
+LOSSES: Mapping[str, float] = {"full": 12.2, "chunked": 2.0, "fused": 0.0}
 """Bytes for each token and word of the vocabulary at the start of the way back: transformers (logits in 16
-bit, log-probabilities and their gradient in 32), in chunks (16-bit logits alone are whole: torchtune), and
-fused with the output matrix (Liger, Unsloth)."""
+bit, in 32, log-probabilities or their gradient: 12.16 on an H100 whatever layers and words), in chunks
+(16-bit logits alone are whole: torchtune), and fused with the output matrix (Liger, Unsloth)."""
+
+ADAPTERS = ("autocast", "fp32", "bf16")
+"""In which type LoRA's matrices work: 32-bit ones under autocast (PEFT in the Trainer), without it, or 16."""
+
+NEW_COPIES, OLD_COPIES = 8.25, 11.5
+"""Hidden vectors of 16 bit that a layer's norms and residuals keep of a token: transformers 5 (measured on
+an H100), and before it (the ml-engineering book, transformers 4.4x)."""
+
 
 ATTENTIONS = ("flash", "eager")
 
@@ -59,6 +67,11 @@ class Training:
         loss: one of `LOSSES`.
         attention: `flash` (SDPA and kin) or `eager`.
         has_dropout: whether LoRA drops a part of its inputs.
+        adapters: one of `ADAPTERS`.
+        has_wide_ends: whether a frozen model's embedding, output matrix and norms are put in 32 bit
+            (`prepare_model_for_kbit_training`).
+        keeps_frozen_inputs: whether frozen matrices keep their inputs all the same (bitsandbytes 0.41).
+        hidden_copies: `NEW_COPIES` or `OLD_COPIES`.
         rank: of LoRA.
         targets: names of the tensors that LoRA adapts; empty for all linear layers.
         has_offload: whether optimiser states live on the host.
@@ -78,6 +91,10 @@ class Training:
     loss: str = "full"
     attention: str = "flash"
     has_dropout: bool = True
+    adapters: str = "autocast"
+    has_wide_ends: bool = False
+    keeps_frozen_inputs: bool = False
+    hidden_copies: float = NEW_COPIES
     rank: int = 16
     targets: tuple[str, ...] = ()
     has_offload: bool = False
@@ -90,6 +107,7 @@ class Training:
             ("optimiser", self.optimiser, tuple(OPTIMISERS)),
             ("loss", self.loss, tuple(LOSSES)),
             ("attention", self.attention, ATTENTIONS),
+            ("adapters", self.adapters, ADAPTERS),
         ):
             if value not in known:
                 raise UnknownName(what, value, nearest(value, known) or known)
@@ -134,9 +152,22 @@ def state_terms(arch: Architecture, precision: Precision, training: Training, la
     terms = [_states("weights", held, weights, "32 bit" if size > 2 else "16 bit")]  # noqa: PLR2004
     if states:
         terms.append(_states("optimiser", held, states, training.optimiser))
-    if training.is_mixed:
-        terms.append(_states("autocast copies", held, 2.0, "16-bit weights of the way forward"))
     return terms
+
+
+def autocast_gib(arch: Architecture, training: Training, layout: Layout) -> float:
+    """Return the 16-bit copies of the weights that autocast keeps until the way back is done, GiB."""
+    return 2.0 * _held_params(arch, layout) / GIB if training.is_mixed else 0.0
+
+
+def tied_gib(arch: Architecture, training: Training) -> float:
+    """Return the second gradient of an embedding that is the output matrix too, GiB.
+
+    4 B a number on an H100, in 16 and in 32 bit: 1.01 GiB for Llama 3.2 1B, 1.5 for 3B, none for 8B.
+    """
+    if training.method != "full" or any(t.role == "head" for t in arch.tensors):
+        return 0.0
+    return 4.0 * sum(t.n_params for t in arch.tensors if t.name == "token_embd") / GIB
 
 
 def gradient_gib(arch: Architecture, training: Training, layout: Layout) -> float:
@@ -159,7 +190,7 @@ def _held_params(arch: Architecture, layout: Layout) -> float:
 def _states(name: str, params: float, size: float, how: str) -> Term:
     gib = params * size / GIB
     source = "bytes a parameter; between steps within 0.8 % on an H100"
-    return Term(name, gib, 0.01 * gib, f"{params / 1e9:.3g}B parameters x {size:.3g} B ({how})", source)
+    return Term(name, gib, 0.015 * gib, f"{params / 1e9:.3g}B parameters x {size:.3g} B ({how})", source)
 
 
 def _adapter_states(
@@ -168,6 +199,9 @@ def _adapter_states(
     shards = layout.data if layout.shard >= 3 else 1  # noqa: PLR2004 - a ZeRO stage
     gib = weight_bytes(arch, precision, layout) / shards / GIB
     how = f"frozen, {precision.name}" + (f", a share of {layout.data}" if shards > 1 else "")
+    if training.has_wide_ends:
+        gib += 2.0 * arch.params_of("embedding", "head", "norm") / shards / GIB
+        how += "; embedding, output matrix and norms in 32 bit"
     base = Term("weights", gib, precision.error_frac * gib + 0.02, how, "sum over tensors of elements x bits")
     count = adapter_params(arch, training)
     on_gpu = 4.0 + OPTIMISERS[training.optimiser][0]

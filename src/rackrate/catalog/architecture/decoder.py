@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from rackrate.catalog.architecture.anatomy import Cache, Stack, Tensor
 from rackrate.catalog.architecture.config import Config
@@ -21,6 +22,8 @@ from rackrate.catalog.architecture.layers import Attention, Both, Latent, Mixer
 from rackrate.catalog.architecture.layout import sparse_layers
 from rackrate.catalog.architecture.mixing import read_mixers
 from rackrate.catalog.architecture.sheet import Sheet
+
+Part = TypeVar("Part", Mixer, FeedForward)
 
 LAYER_NORMS = ("attn_norm", "ffn_norm", "post_attention_norm", "post_ffw_norm")
 """Norms of a layer in the order in which families have them: those of two have the first two."""
@@ -74,6 +77,16 @@ def read_decoder(config: Config, traits: Traits, *, tied: bool, has_head: bool =
     )
 
 
+def _counted(parts: Sequence[Part | None]) -> list[tuple[Part, int]]:
+    """Return the parts of layers that are there, equal ones once, with their counts."""
+    by_id = Counter(map(id, parts))  # most layers share one object, which spares comparing its numbers
+    found: Counter[Part] = Counter()
+    for part in {id(part): part for part in parts}.values():
+        if part is not None:
+            found[part] += by_id[id(part)]
+    return list(found.items())
+
+
 def _write_layers(
     sheet: Sheet,
     traits: Traits,
@@ -82,12 +95,10 @@ def _write_layers(
     blocks: Sequence[FeedForward | None],
 ) -> None:
     """Write layers, those that are equal once with their count, and their norms."""
-    for mixer, n in Counter(mixers).items():
-        if mixer is not None:
-            mixer.write(sheet.times(n), width)
-    for block, n in Counter(blocks).items():
-        if block is not None:
-            block.write(sheet.times(n), width)
+    for mixer, n in _counted(mixers):
+        mixer.write(sheet.times(n), width)
+    for block, n in _counted(blocks):
+        block.write(sheet.times(n), width)
     n_mixers = len(mixers) - mixers.count(None)
     first = n_mixers if traits.first_norm else n_mixers - 1
     n_blocks = len(blocks) - blocks.count(None)
@@ -180,8 +191,9 @@ def _blocks(config: Config, traits: Traits, n_layers: int, width: int) -> list[F
         return [sparse] * n_layers
     is_gated, bias = config.flag(traits.gated), config.flag(traits.mlp_bias)
     sizes = config.per_layer("intermediate_size", n_layers, traits.ffn_factor * width)
+    dense = {size: Dense(size, is_gated, bias) if size else None for size in set(sizes)}
     return [
-        None if not has or (sparse is None and not size) else sparse if on else Dense(size, is_gated, bias)
+        None if not has else sparse if on else dense[size]
         for has, on, size in zip(has_block, is_sparse, sizes, strict=True)
     ]
 
@@ -218,7 +230,7 @@ def _write_mtp(
     if not n_extra or not traits.mtp:
         return
     extra = Sheet(tensors=sheet.tensors, is_extra=True)
-    _write_layers(extra, traits, width, [mixers[-1]] * n_extra, [blocks[-1]] * n_extra)
+    _write_layers(extra.times(n_extra), traits, width, mixers[-1:], blocks[-1:])
     # Qwen has one join for all of its extra layers; DeepSeek has one in each, with tables of its own.
     join = extra if traits.mtp == "qwen" else extra.times(n_extra)
     join.matrix("nextn_eh_proj", "mlp", 2 * width, width)

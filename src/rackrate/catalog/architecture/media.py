@@ -156,7 +156,7 @@ def _autoencoder(config: Config, sheet: Sheet) -> None:
     Source: `Encoder`, `Decoder`, `UNetMidBlock2D` of diffusers.
     """
     n_in, n_latent = config.count("in_channels"), config.count("latent_channels")
-    widths, n_resnets = config.numbers("block_out_channels"), config.count("layers_per_block")
+    widths, n_resnets = config.numbers("block_out_channels"), config.count("layers_per_block", least=1)
     if not widths:
         raise BadQuantity(f"{config.where}: `block_out_channels` is empty")
     first, last = widths[0], widths[-1]

@@ -28,9 +28,9 @@ def read_mixers(config: Config, traits: Traits, n_layers: int) -> list[Mixer | N
     kinds = attention_kinds(config, traits, n_layers)
     if kinds.count("linear") == n_layers:
         return [_recurrent(config, traits)] * n_layers
-    n_heads = config.count("num_attention_heads", least=1)
     heads = config.per_layer("num_attention_heads", n_layers)
-    kv_heads = config.per_layer("num_key_value_heads", n_layers, n_heads)
+    has_own = config.get("num_key_value_heads") is not None
+    kv_heads = config.per_layer("num_key_value_heads", n_layers) if has_own else heads
     first_shared = n_layers - config.count("num_kv_shared_layers", 0)
     indexers = config.words("indexer_types")
     indexers += ["full"] * (n_layers - len(indexers))

@@ -216,9 +216,10 @@ def _glm_dsa(config: Config, traits: Traits) -> Said:
 
 def _gpt_neo(config: Config, traits: Traits) -> Said:
     """A nested list says which layers look at a window."""
-    groups = config.get("attention_types") or [[["global", "local"], config.count("num_hidden_layers") // 2]]
+    n_layers = len(_layers(config))
+    groups = config.get("attention_types") or [[["global", "local"], -(-n_layers // 2)]]
     try:
-        named = [name for names, n in groups for _ in range(n) for name in names]
+        named = [name for names, n in groups for _ in range(min(n, n_layers)) for name in names]
     except (TypeError, ValueError):
         raise BadQuantity(f"{config.where}: `attention_types` is no list of names and counts") from None
     return {"layer_types": named, "sliding_window": config.count("window_size", 256)}, traits
@@ -271,7 +272,7 @@ def _openelm(config: Config, traits: Traits) -> Said:
     factors = config.get("ffn_multipliers")
     if not isinstance(factors, (list, tuple)) or not all(isinstance(f, (int, float)) for f in factors):
         raise BadQuantity(f"{config.where}: `ffn_multipliers` is no list of numbers")
-    sizes = [max(divisor, int(f * width + divisor / 2) // divisor * divisor) for f in factors]
+    sizes = [_nearest_multiple(f * width, divisor) for f in factors]
     return {
         "num_hidden_layers": config.count("num_transformer_layers"),
         "intermediate_size": sizes,
@@ -282,6 +283,12 @@ def _openelm(config: Config, traits: Traits) -> Said:
     }, traits
 
 
+def _nearest_multiple(size: float, divisor: int) -> int:
+    """Return the multiple of `divisor` nearest to `size`, but none that loses a tenth of it."""
+    rounded = max(divisor, int(size + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * size else rounded + divisor
+
+
 def _nas(config: Config, traits: Traits) -> Said:
     """DeciLM and Nemotron-NAS: each layer has its own numbers, or lacks attention or the block."""
     blocks = config.get("block_configs")
@@ -289,19 +296,25 @@ def _nas(config: Config, traits: Traits) -> Said:
         return {}, traits
     n_heads, width = config.count("num_attention_heads", least=1), config.count("hidden_size", least=1)
     kv_heads, sizes = [], []
-    for block in blocks:
-        attention, ffn = block.get("attention") or {}, block.get("ffn") or {}
-        if attention.get("replace_with_linear") or ffn.get("replace_with_linear"):
-            config.note("a layer is replaced by one matrix, which was left out")
-        group = 0 if _is_off(attention) else attention.get("n_heads_in_group") or 1
+    for i, block in enumerate(blocks):
+        where = f"{config.where}, block_configs[{i}]"
+        level = Config(block, {}, where, config.notes)
+        attention = Config(level.section("attention"), {}, where, config.notes)
+        ffn = Config(level.section("ffn"), {}, where, config.notes)
+        group = 0 if _is_off(attention) else attention.count("n_heads_in_group", 1)
         kv_heads.append(n_heads // group if group else 0)
-        wide = int(2 * (0 if _is_off(ffn) else ffn.get("ffn_mult") or 0) * width / 3)
-        sizes.append(-(-wide // 256) * 256)
+        factor = 0 if _is_off(ffn) else ffn.get("ffn_mult", 0)
+        if not isinstance(factor, (int, float)) or not 0 <= factor <= n_heads * width:
+            raise BadQuantity(f"{where}: `ffn_mult` is {factor!r}, which is no factor")
+        sizes.append(-(-int(2 * factor * width / 3) // 256) * 256)
     return {"num_key_value_heads": kv_heads, "intermediate_size": sizes}, traits
 
 
-def _is_off(part: Mapping[str, Any]) -> bool:
-    return bool(part.get("no_op") or part.get("replace_with_linear"))
+def _is_off(part: Config) -> bool:
+    """Tell whether a layer lacks a part; one matrix in its place is left out, and said so."""
+    if part.flag("replace_with_linear"):
+        part.note("a layer has one matrix in the place of a part, which was left out")
+    return part.flag("no_op") or part.flag("replace_with_linear")
 
 
 QUIRKS: Mapping[str, Quirk] = {

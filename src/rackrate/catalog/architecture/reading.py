@@ -16,7 +16,7 @@ from rackrate.catalog.architecture.projectors import PROJECTORS
 from rackrate.catalog.architecture.quirks import in_common_words
 from rackrate.catalog.architecture.sheet import Sheet
 from rackrate.catalog.architecture.towers import TOWERS
-from rackrate.errors import BadQuantity
+from rackrate.errors import BadQuantity, NoAnswer
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
@@ -44,6 +44,8 @@ def read_config(config: Mapping[str, Any], name: str = "") -> Architecture:
     notes: list[str] = []
     kind = _family(config, notes)
     top = Config(config, kind.defaults, name, notes)
+    if kind.reader not in READERS:
+        raise NoAnswer(f"{name} cannot be read: {kind.model_type!r} is a tower without a language model")
     made = READERS[kind.reader](top, kind)
     return replace(
         made,

@@ -1,0 +1,62 @@
+"""Cards and fixed overheads: what logs say a process can have."""
+
+from __future__ import annotations
+
+import pytest
+
+from rackrate.catalog.gpu import load_gpu
+from rackrate.catalog.load import slugs
+from rackrate.fit.engine import ENGINES
+from rackrate.fit.overhead import context_term, graphs_term, link_term, slack_term, usable_memory
+from rackrate.fit.parallel import ONE_GPU, Layout
+
+
+@pytest.mark.parametrize(
+    ("slug", "low", "high"),
+    [
+        ("l40s", 44.31, 44.39),  # notes, section 7.5: engines' start-up logs
+        ("h100-sxm", 79.18, 79.33),
+        ("a100-80gb-sxm", 79.14, 79.15),
+        ("t4", 14.56, 14.74),
+        ("a10", 21.48, 22.4),
+        ("rtx-4090", 23.5, 23.71),
+        ("rtx-3090", 23.5, 23.71),
+        ("h200-sxm", 139.7, 139.9),  # our own: 139.80
+    ],
+)
+def test_usable_memory_of_known_cards(slug: str, low: float, high: float) -> None:
+    assert low <= usable_memory(load_gpu(slug)).gib <= high
+
+
+@pytest.mark.parametrize("slug", slugs("gpus"))
+def test_no_card_gives_more_than_its_label(slug: str) -> None:
+    gpu = load_gpu(slug)
+    card = usable_memory(gpu)
+    label = gpu.memory_gib.value or 0.0
+    assert 0.9 * label <= card.gib <= label
+    assert card.sigma_gib >= 0
+    assert card.formula
+    assert card.source
+    assert card.is_a100 == ("a100" in slug)
+
+
+def test_overheads_as_logs_have_them() -> None:
+    """Fit-102, 118, 122, 145: non-torch 0.12 to 0.14 GiB on one GPU, 0.54 on two; 0.67 for torch (ours)."""
+    vllm, torch = ENGINES["vllm"], ENGINES["torch"]
+    link = link_term(vllm, Layout(tensor=2))
+    assert context_term(vllm).gib == pytest.approx(0.13, abs=0.02)
+    assert link is not None
+    assert context_term(vllm).gib + link.gib == pytest.approx(0.54, abs=0.03)
+    assert context_term(torch).low_gib <= 0.67 <= context_term(torch).high_gib
+    assert graphs_term().low_gib <= 0.3 <= graphs_term().high_gib
+
+
+def test_one_gpu_has_nobody_to_speak_to() -> None:
+    assert all(link_term(engine, ONE_GPU) is None for engine in ENGINES.values())
+
+
+def test_slack_grows_with_what_moves() -> None:
+    assert slack_term(ENGINES["vllm"], 10.0) is None
+    torch = ENGINES["torch"]
+    sizes = [slack_term(torch, gib) for gib in (0.0, 1.0, 10.0)]
+    assert [term.gib for term in sizes if term] == [torch.slack_frac * gib for gib in (0.0, 1.0, 10.0)]
