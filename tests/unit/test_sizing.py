@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rackrate.choice import best_choice
 from rackrate.errors import BadQuantity, ImportRejected, RackrateError, UnknownName, UsageError
 from rackrate.fit.parallel import Layout
-from rackrate.sizing import Wish, best_choice, find_card, find_weights, fits, parse_tokens, setup_for
+from rackrate.sizing import Wish, find_card, find_weights, fits, parse_tokens, setup_for
 
 LLAMA_8B = {
     "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 4096,
@@ -151,8 +152,8 @@ def test_bad_values_are_our_errors(options: dict[str, object], error: type[Rackr
     assert caught.value.message
 
 
-@pytest.mark.parametrize(("tensor", "pipeline"), [(3, 0), (0, 3), (8, 0), (2, 1)])
-def test_the_hint_of_a_bad_split_works(tensor: int, pipeline: int) -> None:
+@pytest.mark.parametrize(("tensor", "pipeline"), [(3, None), (None, 3), (8, None), (2, 1)])
+def test_the_hint_of_a_bad_split_works(tensor: int | None, pipeline: int | None) -> None:
     with pytest.raises(UsageError) as caught:
         fits("llama-3-70b", "h100:4", tensor=tensor, pipeline=pipeline)
     count = int(caught.value.hint.split("NAME:")[1].split(",")[0])
