@@ -166,6 +166,13 @@ def test_filters_say_what_they_leave_out() -> None:
         rackrate.models_on("l40s", name="no such model")
 
 
+def test_what_is_known_by_its_size_alone_is_named() -> None:
+    rough = rackrate.models_on("l40s", name="flux.2-dev")
+    assert rackrate.fits("flux.2-dev", "l40s").fit.assumptions
+    assert "roughly, their config being unknown: flux.2-dev" in rough.notes
+    assert not any("roughly" in note for note in rackrate.models_on("l40s", name="gemma-3-27b").notes)
+
+
 def test_progress_is_told_once_a_model() -> None:
     told: list[int] = []
     rackrate.models_on("l40s", name="qwen3", on_model=lambda: told.append(1))

@@ -188,7 +188,13 @@ class FitAnswer:
             Column("context", "context", 0),
             Column("note", "set to", absent=""),
         )
-        rows = [tuple(getattr(case, column.key) for column in columns) for case in self.measured]
+        rows = [
+            tuple(
+                _measured_value(case) if column.key == "value" else getattr(case, column.key)
+                for column in columns
+            )
+            for case in self.measured
+        ]
         title = "The nearest run in your calibration file"
         return Table(title, columns, rows, (f"from {self.measured[0].source}",))
 
@@ -206,6 +212,13 @@ def chance(probability: float) -> str:
     if probability > 0.99:  # noqa: PLR2004 - what would round to 100 %
         return "over 99%"
     return "under 1%" if probability < 0.01 else f"{probability:.0%}"  # noqa: PLR2004
+
+
+def _measured_value(case: Case) -> float | Cell:
+    """Return what was measured; of a verdict, which has no unit in its name, as yes or no."""
+    if case.quantity in ("fits", "oom"):
+        return Cell(case.value, "yes" if case.value else "no")
+    return case.value
 
 
 def _titled(source: str) -> str:

@@ -55,6 +55,9 @@ def on_gpu(
     ]
     if len(shown) < len(choices):
         notes.append(f"{len(choices) - len(shown)} that do not fit are left out")
+    rough = [c.model for c in shown if (fit := c.fit or c.nearest) and fit.arch.assumptions]
+    if rough:
+        notes.append(f"roughly, their config being unknown: {', '.join(rough)}")
     title = f"{card.gpu}, {task}: {n_fitting} of {len(choices)} models fit"
     return Listing(title, _COLUMNS, tuple(map(_row, shown)), tuple(notes))
 

@@ -53,6 +53,20 @@ def test_progress_shows_a_count_once_it_takes_long(
     assert screen.getvalue().endswith("\r\033[K") is is_shown
 
 
+def test_progress_of_few_but_slow_things_looks_at_the_clock_more_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    screen = Terminal()
+    clock = itertools.count(0, 0.3)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setenv("TERM", "xterm")
+    with output.progress("judging", "models", every=10) as tick:
+        for _ in range(30):
+            tick()
+    assert "judging: 30 models" in screen.getvalue()
+
+
 def test_progress_is_silent_on_a_dumb_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
