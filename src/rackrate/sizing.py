@@ -333,6 +333,9 @@ def _precision(weights: Weights, wish: Wish) -> Precision:
                 f"all weights cannot be trained in {asked.name}: they need 16 or 32 bit",
                 hint="--task qlora trains adapters on a 4-bit model",
             )
+        if "experts" in asked.narrowed and len(asked.narrowed) == 1 and not arch.main.n_experts:
+            hint = "int4 or nvfp4 narrow a dense model"
+            raise UsageError(f"{asked.name} narrows experts, and {arch.name} has none", hint=hint)
         return asked
     if wish.training and wish.training.is_fp32:
         return PRECISIONS["fp32"]

@@ -128,6 +128,10 @@ def _counts(where: str, model: Model) -> Iterator[Problem]:
     for what, (fact, computed) in stated.items():
         if fact.value is not None and _is_off(fact.value, computed):
             yield Problem(where, "count", f"{what}: stated {fact.value:,}, computed {computed:,}")
+    for part, facts in model.parts.items():
+        said = facts["params"].value if "params" in facts else None
+        if said and _is_off(said, count.by_part.get(part, 0)):
+            yield Problem(where, "count", f"{part}: stated {said:,}, computed {count.by_part.get(part, 0):,}")
     published = model.params_published.value
     is_off = published is not None and _is_off(published, count.checkpoint)
     if is_off != bool(model.published_differs):

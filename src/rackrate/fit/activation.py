@@ -83,8 +83,9 @@ def vllm_activation(arch: Architecture, limits: VllmLimits, layout: Layout) -> T
 
 def vision_bytes(arch: Architecture) -> float:
     """Return what the vision tower holds for the largest image that a profile tries, bytes."""
-    towers = [stack for stack in arch.stacks if stack.name == "vision"]
-    return max((VISION_BYTES * arch.vision_tokens * tower.hidden_size for tower in towers), default=0.0)
+    eyes = (t for t in arch.tensors if t.part == "vision" and t.role == "attention")
+    width = max((tensor.cols for tensor in eyes), default=0)
+    return float(VISION_BYTES * arch.vision_tokens * width)
 
 
 def forward_activation(

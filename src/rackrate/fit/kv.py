@@ -48,7 +48,7 @@ def kv_bytes(name: str) -> float:
     """
     if name.lower() in KV_BYTES:
         return KV_BYTES[name.lower()]
-    raise UnknownName("KV cache type", name, nearest(name.lower(), KV_BYTES))
+    raise UnknownName("KV cache type", name, nearest(name.lower(), KV_BYTES) or list(KV_BYTES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,7 @@ transformer. Whisper is a small model beside its buffers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from rackrate.catalog.architecture import Architecture, Stack, Tensor
+from rackrate.catalog.architecture import Architecture, Tensor
 from rackrate.errors import UnknownName, nearest
 from rackrate.fit.activation import block_bytes_per_token
 from rackrate.fit.kv import memory_of
@@ -128,22 +126,22 @@ def speech_terms(
             Term("load peak", max(load, 0.0), 0.08 * gib + 0.1, text, "openai/whisper's load_model"),
         ]
     memory = memory_of(arch, kv)
-    spoken = memory.sequence_bytes(arch.max_context or SPOKEN_TOKENS) - memory.fixed_bytes
+    tokens = arch.max_context or SPOKEN_TOKENS
+    spoken = memory.sequence_bytes(tokens) - memory.fixed_bytes
     held = batch * (memory.fixed_bytes + beams * spoken) / GIB
-    how = f"{batch} windows of 30 s, {beams} beams of {arch.max_context or SPOKEN_TOKENS} tokens"
-    terms.append(
-        Term("KV cache", held, 0.02 * held, how, "2 x layers x tokens x width, crossed once a window")
-    )
-    return [*terms, _speech_peak(arch, engine, batch)]
-
-
-def _speech_peak(arch: Architecture, engine: str, batch: int) -> Term:
+    how = f"{batch} windows of 30 s, {beams} beams of {tokens} tokens"
+    cache = Term("KV cache", held, 0.02 * held, how, "2 x layers x tokens x width, crossed once a window")
     if engine == "faster-whisper":
-        return Term("workspace", CT2_WORKSPACE_GIB, 0.3, "CTranslate2's buffers", "one 8 GB card")
-    stacks: Mapping[str, Stack] = {stack.name: stack for stack in arch.stacks}
-    encoder = stacks.get("encoder", arch.main)
+        buffers = "CTranslate2's buffers"
+        return [*terms, cache, Term("workspace", CT2_WORKSPACE_GIB, 0.3, buffers, "one 8 GB card")]
+    return [*terms, cache, _encoder_peak(arch, batch, held)]
+
+
+def _encoder_peak(arch: Architecture, batch: int, held_gib: float) -> Term:
+    """Return what the encoder takes above the caches, which are filled once it is done."""
+    stacks = {stack.name: stack for stack in arch.stacks}
     window = next((cache.window for cache in arch.caches if cache.kind == "cross"), 1500)
-    gib = batch * window * block_bytes_per_token(encoder) / GIB + 0.03
-    return Term(
-        "activation peak", gib, 0.15 * gib + 0.05, f"encoder of {batch} windows", "measured on an H100"
-    )
+    encoder = batch * window * block_bytes_per_token(stacks.get("encoder", arch.main)) / GIB
+    gib = larger(encoder - held_gib, 0.0) + 0.1
+    how = f"encoder of {batch} windows, above the caches that follow"
+    return Term("activation peak", gib, 0.15 * gib + 0.05, how, "measured on an H100")

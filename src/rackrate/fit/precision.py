@@ -82,7 +82,7 @@ def _gguf_bytes(tensor: Tensor, arch: Architecture, name: str) -> float:
     """Return the bytes in a GGUF file: vectors, places and routers in 32 bit, the rest by the recipe."""
     recipe = RECIPES[name]
     if tensor.part in ("vision", "audio"):
-        return FORMATS["fp16"].bytes_of(tensor.rows, tensor.cols) * tensor.count  # a file of its own
+        return 0.0  # in a file of its own (mmproj), which is loaded only when it is asked for
     if not tensor.is_matrix or tensor.role == "router" or tensor.name in _NEVER_NARROWED:
         return FORMATS["fp32"].bytes_of(tensor.rows, tensor.cols) * tensor.count
     shape = _shape_of(arch)
@@ -153,7 +153,7 @@ _ALL = (
 )
 
 PRECISIONS: Mapping[str, Precision] = {p.name: p for p in _ALL} | {
-    f"gguf:{name}": Precision(f"gguf:{name}", RECIPES[name].base, rest="fp16", recipe=name, error_frac=0.02)
+    f"gguf:{name}": Precision(f"gguf:{name}", RECIPES[name].base, rest="fp16", recipe=name, error_frac=0.006)
     for name in RECIPES
 }
 """Every precision by its name."""
@@ -183,7 +183,8 @@ def find_precision(name: str) -> Precision:
     for choice in (key, ALIASES.get(key, ""), f"gguf:{gguf}"):
         if choice in PRECISIONS:
             return PRECISIONS[choice]
-    raise UnknownName("precision", name, nearest(key, [*PRECISIONS, *ALIASES]))
+    usual = ["bf16", "fp8", "int8", "int4", "gguf:q4_k_m"]
+    raise UnknownName("precision", name, nearest(key, [*PRECISIONS, *ALIASES]) or usual)
 
 
 # Names of modules in Hugging Face checkpoints that hold most of a role; what is a part of one only

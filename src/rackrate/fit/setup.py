@@ -102,13 +102,14 @@ class Setup:
 
     def limits(self, card: Card, context: int) -> VllmLimits:
         """Return what vLLM tries out at start-up on this card, with what was asked for in place."""
-        found = vllm_limits(
-            self.version or self.engine.version, card.gib, is_a100=card.is_a100, context=context
-        )
+        version = self.version or self.engine.version
+        if self.engine.name != "vllm":  # SGLang's own numbers say nothing of vLLM's defaults
+            version = ENGINES["vllm"].version
+        found = vllm_limits(version, card.gib, is_a100=card.is_a100, context=context)
         return VllmLimits(
             self.max_num_seqs or found.max_num_seqs,
             self.max_num_batched_tokens or found.max_num_batched_tokens,
-            found.counts_graphs and not self.is_eager,
+            found.counts_graphs and self.engine.name == "vllm" and not self.is_eager,
         )
 
     def named(self) -> str:

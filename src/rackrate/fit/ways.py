@@ -32,12 +32,14 @@ class Way:
         price: what that costs in quality, speed or money.
         total: memory of the fullest GPU afterwards.
         probability: that it then fits.
+        limit_gib: what the engine may then use of the card.
     """
 
     change: str
     price: str
     total: Total
     probability: float
+    limit_gib: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return the way as plain data."""
@@ -45,6 +47,7 @@ class Way:
             "change": self.change,
             "price": self.price,
             "total_gib": float(self.total.gib),
+            "limit_gib": self.limit_gib,
             "probability": self.probability,
         }
 
@@ -82,7 +85,7 @@ def _way(fit: Fit, changes: tuple[_Change, ...]) -> Way | None:
     if chance < SURE:
         return None
     text = " and ".join(change.text for change in changes)
-    return Way(text, "; ".join(change.price for change in changes), found.total, chance)
+    return Way(text, "; ".join(change.price for change in changes), found.total, chance, found.limit_gib)
 
 
 def _changes(fit: Fit) -> Iterator[_Change]:
@@ -158,33 +161,45 @@ def _of_weights(fit: Fit) -> Iterator[_Change]:
             )
 
 
+def _learn(**changes: Any) -> Callable[[Setup, Load], Applied]:
+    """Return the step to a training with these fields; QLoRA brings its precision along."""
+
+    def apply(setup: Setup, load: Load) -> Applied:
+        training = replace(setup.training or Training(method=setup.task), **changes)
+        task, precision = training.method, setup.precision
+        if task == "qlora" and not precision.matrix.startswith("nf4"):
+            precision = PRECISIONS["nf4-dq"]
+        return replace(setup, task=task, training=training, precision=precision), load
+
+    return apply
+
+
 def _of_training(how: Training, load: Load) -> Iterator[_Change]:
-    def learn(**changes: Any) -> Callable[[Setup, Load], Applied]:
-        def apply(setup: Setup, load: Load) -> Applied:
-            training = replace(setup.training or Training(method=setup.task), **changes)
-            task, precision = training.method, setup.precision
-            if task == "qlora" and not precision.matrix.startswith("nf4"):
-                precision = PRECISIONS["nf4-dq"]
-            return replace(setup, task=task, training=training, precision=precision), load
-
-        return apply
-
     if not how.has_checkpointing:
         price = "about a third more time: layers are computed twice"
-        yield _Change("gradient checkpointing", price, learn(has_checkpointing=True))
+        yield _Change("gradient checkpointing", price, _learn(has_checkpointing=True))
     if load.concurrency > 1:
         price = "gradient accumulation keeps the batch; less speed"
         yield _Change("batch 1 a GPU", price, lambda setup, load: (setup, replace(load, concurrency=1)))
     if how.loss == "full":
-        yield _Change("fused cross entropy", "another kernel (Liger, Unsloth)", learn(loss="fused"))
+        yield _Change("fused cross entropy", "another kernel (Liger, Unsloth)", _learn(loss="fused"))
     if how.optimiser == "adamw":
-        yield _Change("8-bit AdamW", "rounded states: a little noise", learn(optimiser="adamw-8bit"))
+        yield _Change("8-bit AdamW", "rounded states: a little noise", _learn(optimiser="adamw-8bit"))
+    if load.context > SHORTEST:
+        short = max(SHORTEST, load.context // 4)
+        text = f"sequences of {short:,} tokens"
+        price = "longer texts are cut"
+        yield _Change(text, price, lambda setup, load: (setup, replace(load, context=short)))
+    yield from _of_method(how)
+
+
+def _of_method(how: Training) -> Iterator[_Change]:
+    price = "learns less than all weights can"
     if how.method == "full":
-        price = "learns less than all weights can"
-        yield _Change("LoRA instead of all weights", price, learn(method="lora", is_mixed=False))
+        yield _Change("LoRA instead of all weights", price, _learn(method="lora", is_mixed=False))
     if how.method != "qlora":
-        price = "learns less than all weights can; slower steps"
-        yield _Change("QLoRA (NF4 base)", price, learn(method="qlora", is_mixed=False))
+        change = _learn(method="qlora", is_mixed=False)
+        yield _Change("QLoRA (NF4 base)", f"{price}; slower steps", change)
 
 
 def _more_gpus(fit: Fit) -> Way | None:
@@ -197,5 +212,7 @@ def _more_gpus(fit: Fit) -> Way | None:
         chance = probability(found)
         if chance >= SURE:
             times = n / setup.layout.n_gpus
-            return Way(f"{n} GPUs ({layout})", f"{times:g} times the rent", found.total, chance)
+            return Way(
+                f"{n} GPUs ({layout})", f"{times:g} times the rent", found.total, chance, found.limit_gib
+            )
     return None

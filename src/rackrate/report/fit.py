@@ -166,15 +166,21 @@ class FitAnswer:
         columns = (
             Column("change", "change"),
             Column("total_gib", "GiB then", 2),
+            Column("limit_gib", "of GiB", 2),
             Column("probability", "fits"),
             Column("price", "at the price of"),
         )
         rows = [
-            (way.change, float(way.total.gib), Cell(way.probability, chance(way.probability)), way.price)
+            (
+                way.change,
+                float(way.total.gib),
+                way.limit_gib,
+                Cell(way.probability, chance(way.probability)),
+                way.price,
+            )
             for way in self.ways
         ]
-        notes = ("where the change is of the share of the card, the limit moves too",)
-        return Table("What would make it fit", columns, rows, notes)
+        return Table("What would make it fit", columns, rows)
 
     def _measured(self) -> Table:
         columns = (

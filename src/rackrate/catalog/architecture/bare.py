@@ -24,7 +24,7 @@ _SHAPES = (
     (405.9e9, 126, 16384, 53248, 128, 8),
 )
 _TIED_BELOW = 4e9  # small models share embedding and output matrix
-_SMALLEST, _LARGEST = 1e7, 1e13
+_SMALLEST, _LARGEST = 5e7, 1e13
 
 
 _WIDTH_STEP = 256  # widths of real models are multiples of it, and K-quants need that
