@@ -99,7 +99,7 @@ CONSTANTS = (
     Constant("training", "LOSSES[full]"),
     Constant("training", "LOSSES[chunked]"),
     Constant("backward", "NORM_COPIES"),
-    Constant("backward", "FUSED_FFN_COPIES"),
+    Constant("backward", "FUSED_FFN"),
     Constant("activation", "SCORE_BYTES"),
     Constant("pipeline", "LEFT_OVER_GIB"),
     Constant("pipeline", "DECODER_BYTES"),

@@ -79,7 +79,7 @@ def estimate(arch: Architecture, card: Card, setup: Setup, load: Load) -> Estima
         ))  # fmt: skip
     elif arch.task == "asr":
         terms = _with_overheads(setup, speech_terms(
-            arch, setup.precision, setup.engine.name, setup.kv, load.concurrency, load.beams
+            arch, setup.precision, setup.engine.name, setup.kv, load
         ))  # fmt: skip
     elif setup.engine.name in ("vllm", "sglang"):
         terms = _serving(arch, card, setup, load)

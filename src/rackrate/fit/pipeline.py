@@ -12,7 +12,8 @@ from rackrate.errors import UnknownName, nearest
 from rackrate.fit.activation import block_bytes_per_token
 from rackrate.fit.kv import memory_of
 from rackrate.fit.precision import PRECISIONS, Precision
-from rackrate.fit.term import GIB, Term, larger
+from rackrate.fit.setup import Load
+from rackrate.fit.term import GIB, Term, larger, smaller
 
 OFFLOADS = ("none", "model", "sequential")
 """Which parts stay on the GPU: all; the one that works; the layer that works."""
@@ -102,9 +103,7 @@ def decoder_width(arch: Architecture) -> int:
     return min((width for width in outputs if width >= NARROWEST_BLOCK), default=128)
 
 
-def speech_terms(
-    arch: Architecture, precision: Precision, engine: str, kv: str, batch: int, beams: int
-) -> list[Term]:
+def speech_terms(arch: Architecture, precision: Precision, engine: str, kv: str, load: Load) -> list[Term]:
     """Return the terms of Whisper on one GPU.
 
     Args:
@@ -112,21 +111,21 @@ def speech_terms(
         precision: of the weights.
         engine: `openai-whisper`, `faster-whisper`, or a torch one.
         kv: type of the caches.
-        batch: windows of 30 s at once.
-        beams: hypotheses of each.
+        load: windows of 30 s at once, beams and tokens of each.
     """
+    batch, beams = load.concurrency, load.beams
     gib = sum(precision.bytes_of(tensor, arch) for tensor in arch.tensors) / GIB
     how = f"{arch.n_params / 1e6:.0f}M parameters in {precision.name}"
     terms = [Term("weights", gib, precision.error_frac * gib, how, "sum over tensors")]
     if engine == "openai-whisper":
-        load = LOADED_TWICE_BYTES * arch.n_params / GIB - gib
+        twice = LOADED_TWICE_BYTES * arch.n_params / GIB - gib
         text = "the 32-bit model beside the checkpoint while it loads"
         return [
             *terms,
-            Term("load peak", max(load, 0.0), 0.08 * gib + 0.1, text, "openai/whisper's load_model"),
+            Term("load peak", max(twice, 0.0), 0.08 * gib + 0.1, text, "openai/whisper's load_model"),
         ]
     memory = memory_of(arch, kv)
-    tokens = arch.max_context or SPOKEN_TOKENS
+    tokens = smaller(load.context, arch.max_context or SPOKEN_TOKENS)
     spoken = memory.sequence_bytes(tokens) - memory.fixed_bytes
     held = batch * (memory.fixed_bytes + beams * spoken) / GIB
     how = f"{batch} windows of 30 s, {beams} beams of {tokens} tokens"

@@ -231,6 +231,8 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         training=None if task == "inference" else _training(case, said, style, task),
     )
     context = case.context or (512 if task == "inference" or "short" in case.note else 2048)
+    if arch.task == "asr" and context > ENCODED_TOKENS:
+        context -= ENCODED_TOKENS  # cases count the encoder's frames
     if not style.counts_prefill:
         setup = replace(setup, max_num_batched_tokens=1)
     return setup, Load(context, case.batch or 1, pixels=_pixels(arch), frames=int(said.get("n_frames", 1)))
@@ -367,6 +369,8 @@ def _peak(found: Estimate, style: Style) -> Total:
         return Total.of(term for term in found.terms if term.name in held)
     return found.total if style.footing == "device" else found.allocated
 
+
+ENCODED_TOKENS = 1500  # Whisper's frames of a window
 
 SOURCE_FRAC, TRAINER_FRAC, SOURCE_GIB = 0.012, 0.07, 0.1
 """What sources differ by when they measure one thing: rounding, units, the moment that is sampled; and what

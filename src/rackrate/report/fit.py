@@ -170,16 +170,10 @@ class FitAnswer:
             Column("probability", "fits"),
             Column("price", "at the price of"),
         )
-        rows = [
-            (
-                way.change,
-                float(way.total.gib),
-                way.limit_gib,
-                Cell(way.probability, chance(way.probability)),
-                way.price,
-            )
-            for way in self.ways
-        ]
+        rows = []
+        for way in self.ways:
+            sure = Cell(way.probability, chance(way.probability))
+            rows.append((way.change, float(way.total.gib), way.limit_gib, sure, way.price))
         return Table("What would make it fit", columns, rows)
 
     def _measured(self) -> Table:

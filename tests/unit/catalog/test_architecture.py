@@ -308,7 +308,7 @@ def test_every_model_of_the_catalog_has_an_architecture_made_once() -> None:
 def test_the_layers_that_the_catalog_states_are_those_of_the_caches() -> None:
     for model in all_models():
         stated = model.full_attention_layers.value
-        if stated is not None:
+        if stated is not None and model.kv_bytes_per_token_bf16:
             full = cache(architecture_of(model), "full")
             assert full.n_layers == stated
             assert 2 * full.n_layers * full.n_kv_heads * (full.k_dim + full.v_dim) == (

@@ -9,6 +9,7 @@ from rackrate.errors import UnknownName
 from rackrate.fit.parallel import ONE_GPU
 from rackrate.fit.pipeline import OFFLOADS, component_bytes, decoder_width, diffusion_terms, speech_terms
 from rackrate.fit.precision import find_precision
+from rackrate.fit.setup import Load
 from rackrate.fit.term import GIB
 from rackrate.sizing import find_weights, fits
 
@@ -78,7 +79,7 @@ def test_the_decoder_of_flux_ends_in_128_channels() -> None:
     ],
 )  # fmt: skip
 def test_whisper_weighs_two_bytes_a_parameter(slug: str, millions: int) -> None:
-    weights = speech_terms(model(slug), find_precision("fp16"), "faster-whisper", "fp16", 1, 1)[0]
+    weights = speech_terms(model(slug), find_precision("fp16"), "faster-whisper", "fp16", Load())[0]
     assert weights.gib * GIB / 2e6 == pytest.approx(millions, rel=0.04)
 
 
@@ -93,7 +94,8 @@ def test_openai_whisper_stays_below_its_own_table(slug: str, gib: float) -> None
 
 def test_a_window_costs_its_crossed_cache() -> None:
     """faster-whisper's table: from batch 1 to 8 measured 1,565 MiB: seven windows of 224."""
-    terms = [speech_terms(model("whisper-large-v2"), BF16, "faster-whisper", "fp16", n, 1) for n in (1, 8)]
+    large = model("whisper-large-v2")
+    terms = [speech_terms(large, BF16, "faster-whisper", "fp16", Load(concurrency=n)) for n in (1, 8)]
     step = (terms[1][1].gib - terms[0][1].gib) * 1024
     crossed = 7 * 2 * 32 * 1500 * 1280 * 2 / 2**20
     spoken = 7 * 2 * 32 * 448 * 1280 * 2 / 2**20
@@ -103,7 +105,8 @@ def test_a_window_costs_its_crossed_cache() -> None:
 
 def test_beams_multiply_the_spoken_part_only() -> None:
     one, five = (
-        speech_terms(model("whisper-tiny"), BF16, "faster-whisper", "fp16", 1, n)[1].gib for n in (1, 5)
+        speech_terms(model("whisper-tiny"), BF16, "faster-whisper", "fp16", Load(beams=n))[1].gib
+        for n in (1, 5)
     )
     spoken = 2 * 4 * 448 * 384 * 2 / GIB
     assert five - one == pytest.approx(4 * spoken)

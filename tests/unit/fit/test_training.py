@@ -9,7 +9,13 @@ import pytest
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import RackrateError
-from rackrate.fit.backward import dequantised_term, gathered_term, kept_terms, saved_bytes_per_token
+from rackrate.fit.backward import (
+    WORKSPACE_GIB,
+    dequantised_term,
+    gathered_term,
+    kept_terms,
+    saved_bytes_per_token,
+)
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.precision import find_precision
 from rackrate.fit.term import GIB
@@ -141,21 +147,24 @@ def test_bert_keeps_44_or_67_bytes_a_hidden_number(training: Training, factor: f
 
 
 def test_checkpoints_are_a_hidden_vector_a_layer() -> None:
-    kept, _ = kept_terms(model("llama-3.1-8b"), Training(), 2048, 1, ONE_GPU)
-    assert kept.gib == 32 * 2048 * 4096 * 2 / GIB
-    none, _ = kept_terms(model("llama-3.1-8b"), Training(offloads_checkpoints=True), 2048, 1, ONE_GPU)
-    assert none.gib == 0
+    llama = model("llama-3.1-8b")
+    kept, _, layer = kept_terms(llama, Training(), 2048, 1, ONE_GPU)
+    assert kept.gib == pytest.approx(32 * 2048 * 4096 * 2 / GIB + WORKSPACE_GIB)
+    none, _, same = kept_terms(llama, Training(offloads_checkpoints=True), 2048, 1, ONE_GPU)
+    assert none.gib == WORKSPACE_GIB
+    assert layer == same
     as_the_book = Training(has_checkpointing=False, hidden_copies=11.5)
-    whole, _ = kept_terms(model("llama-3.1-8b"), as_the_book, 2048, 1, ONE_GPU)
-    assert whole.gib == pytest.approx(32 * 2048 * 28 * 4096 * 2 / GIB)
+    whole, _, again = kept_terms(llama, as_the_book, 2048, 1, ONE_GPU)
+    assert whole.gib == pytest.approx(32 * 2048 * 28 * 4096 * 2 / GIB, rel=0.01)
+    assert again == 0
 
 
 def test_the_loss_of_a_large_vocabulary_is_more_than_all_checkpoints() -> None:
     arch = model("llama-3.1-8b")
-    kept, loss = kept_terms(arch, Training(), 2048, 1, ONE_GPU)
+    kept, loss, _ = kept_terms(arch, Training(), 2048, 1, ONE_GPU)
     assert loss.gib > kept.gib
     assert loss.gib * GIB / (2048 * 128_256) == pytest.approx(12, abs=2)  # notes: about 12 B a word
-    _, fused = kept_terms(arch, Training(loss="fused"), 2048, 1, ONE_GPU)
+    _, fused, _ = kept_terms(arch, Training(loss="fused"), 2048, 1, ONE_GPU)
     assert fused.gib < loss.gib / 4
 
 
@@ -217,4 +226,4 @@ def test_arrays_give_the_numbers_of_single_loads() -> None:
         many = kept_terms(model("qwen3-8b"), how, lengths, 2, ONE_GPU)
         for i, n in enumerate(lengths):
             one = kept_terms(model("qwen3-8b"), how, int(n), 2, ONE_GPU)
-            assert [term.gib[i] for term in many] == pytest.approx([term.gib for term in one])
+            assert [term.gib[i] for term in many[:2]] == pytest.approx([term.gib for term in one[:2]])

@@ -58,4 +58,4 @@ def test_more_gpus_are_whole_doublings() -> None:
 
 def test_a_way_as_plain_data() -> None:
     data = ways(fits("llama-3-70b", "l40s"))[0].to_dict()
-    assert set(data) == {"change", "price", "total_gib", "probability"}
+    assert set(data) == {"change", "price", "total_gib", "limit_gib", "probability"}

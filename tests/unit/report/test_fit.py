@@ -119,7 +119,8 @@ def test_what_does_not_fit_comes_with_up_to_three_ways_each_at_a_price() -> None
     assert isinstance(table, Table)
     assert 1 <= len(table.rows) == len(found.ways) <= 3
     assert all(
-        change and gib > 0 and likely.value >= 0.95 and price for change, gib, likely, price in table.rows
+        change and 0 < gib <= limit and likely.value >= 0.95 and price
+        for change, gib, limit, likely, price in table.rows
     )
     assert [way["change"] for way in found.to_dict()["ways"]] == [row[0] for row in table.rows]
 
