@@ -179,6 +179,7 @@ class _Reader:
         self.batch = Batch(source)
         self._met: dict[RawShape, tuple[int, _Shape]] = {}
         self._money = cache(partial(_money, rates))
+        self._places = set[tuple[str, str]]()
 
     def read(self, raw: RawOffer) -> tuple[Any, ...]:
         """Return the number of the row's shape and the row's values in the order of `OF_ROW`.
@@ -189,7 +190,7 @@ class _Reader:
         met = self._met.get(raw.shape)
         if not met:
             _clean(raw.shape, _TEXTS)
-        _clean(raw, _PLACE)
+        self._clean_place(raw)
         price = _price(raw.price)
         number, shape = met or self._meet(raw.shape)
         available, hints = _size(raw.available)
@@ -214,6 +215,16 @@ class _Reader:
             f"{shape.series}|{raw.country}|{raw.region}",
             " ".join((*shape.hints, *hints, *fx_hints)),
         )
+
+    def _clean_place(self, raw: RawOffer) -> None:
+        """Make text of the place, which is looked at once for each that is met."""
+        try:
+            if (raw.country, raw.region) in self._places:
+                return
+        except TypeError:
+            pass  # a list or object, which is rejected next
+        _clean(raw, _PLACE)
+        self._places.add((raw.country, raw.region))
 
     def _meet(self, raw: RawShape) -> tuple[int, _Shape]:
         """Read a shape and give it a number; one that means the same as another shares its number."""
@@ -375,6 +386,8 @@ def _number_in(text: str) -> float | None:
 
 
 def _price(value: Any) -> float:
+    if type(value) is float and 0 <= value < math.inf:  # nearly all of them, read before
+        return value
     price = number(value, "price")
     if price is None:
         raise Unreadable("no_price", "the record has no price")

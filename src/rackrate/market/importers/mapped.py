@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
-from functools import lru_cache, partial
+from functools import _lru_cache_wrapper, lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from rackrate.market.offer import RawOffer, RawShape
 _SINCE_1970 = re.compile(r"\d{9,}(?:\.\d+)?")
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
-Shapes = Callable[..., Sequence[tuple[Price, RawShape]]]
-"""From the values of the recurring columns to the price columns, each with the shape that it prices."""
+Met = tuple["_lru_cache_wrapper[Any]", "_lru_cache_wrapper[Any]"]
+"""What the columns of a shape mean, and those of a place, worked out once for each set of values."""
 
 
 def read(path: Path, when: When, mapping: PriceMapping) -> Iterator[Listing]:
@@ -35,8 +35,9 @@ def read(path: Path, when: When, mapping: PriceMapping) -> Iterator[Listing]:
 
     Records that agree in all but price, time and place share one shape, which is read once.
     """
-    shapes = lru_cache(maxsize=16_384, typed=True)(partial(_shapes, mapping))  # typed: true is no 1
-    rows = [row for file in inputs(path) for row in _rows(file, when, mapping, shapes)]
+    once = lru_cache(maxsize=16_384, typed=True)  # typed: true is no 1
+    met = once(partial(_shapes, mapping)), once(partial(_place, mapping))
+    rows = [row for file in inputs(path) for row in _rows(file, when, mapping, met)]
     _date([row for row in rows if isinstance(row, RawOffer)], mapping.snapshot)
     yield Listing(source=mapping.source, rows=iter(rows), **mapping.about)
 
@@ -78,7 +79,7 @@ def inputs(path: Path) -> list[Path]:
     return input_files(path, *_FORMATS, *(f"{suffix}.gz" for suffix in _FORMATS))
 
 
-def _rows(file: Path, when: When, mapping: PriceMapping, shapes: Shapes) -> Iterator[RawOffer | Reject]:
+def _rows(file: Path, when: When, mapping: PriceMapping, met: Met) -> Iterator[RawOffer | Reject]:
     origin = file.name
     missing, seen = set(mapping.columns), dict[str, None]()
     for line, record in _records(file, mapping):
@@ -88,7 +89,7 @@ def _rows(file: Path, when: When, mapping: PriceMapping, shapes: Shapes) -> Iter
         if missing:  # a key may be absent from some records of a JSON list
             missing -= {column for column in missing if column.split(".")[0] in record or column in record}
             seen.update(dict.fromkeys(record))
-        yield from _offers(record, origin, line, when, mapping, shapes)
+        yield from _offers(record, origin, line, when, mapping, met)
     if missing and seen:
         column = min(missing)
         known = nearest(column, seen) or list(seen)[:8]
@@ -150,7 +151,7 @@ def _offers(
     line: int,
     when: When,
     mapping: PriceMapping,
-    shapes: Shapes,
+    met: Met,
 ) -> Iterator[RawOffer | Reject]:
     def reject(rule: str, reason: str) -> Reject:
         short = " ".join(str(value) for value in record.values())[:200]
@@ -158,8 +159,8 @@ def _offers(
 
     try:
         at = _instant(mapping.at(record), origin) if mapping.at else when.stated_at
-        place = {name: value for name, get in mapping.place.items() if (value := get(record)) is not None}
-        priced = _priced(record, mapping, shapes)
+        place = _look_up(record, mapping.placed, met[1])
+        priced = _look_up(record, mapping.recurring, met[0])
     except Unreadable as error:
         yield reject(error.rule, str(error))
         return
@@ -181,18 +182,22 @@ def _offers(
         yield reject("no_price", "no price is given")
 
 
-def _priced(
-    record: Mapping[str, Any], mapping: PriceMapping, shapes: Shapes
-) -> Sequence[tuple[Price, RawShape]]:
-    """Return the price columns, each with the shape of the record; it is made once and then found."""
+def _look_up(record: Mapping[str, Any], columns: Sequence[str], cached: _lru_cache_wrapper[Any]) -> Any:
+    """Return what the values of `columns` mean; it is made once and then found."""
     try:
-        recurring = tuple(map(record.__getitem__, mapping.recurring))
+        values = tuple(map(record.__getitem__, columns))
     except KeyError:  # a dotted path, or a key that not every record of a JSON list has
-        recurring = tuple(value_at(path, record) for path in mapping.recurring)
+        values = tuple(value_at(path, record) for path in columns)
     try:
-        return shapes(*recurring)
+        return cached(*values)
     except TypeError:  # a list or object cannot be looked up
-        return _shapes(mapping, *recurring)
+        return cached.__wrapped__(*values)
+
+
+def _place(mapping: PriceMapping, *values: Any) -> Mapping[str, Any]:
+    """Return country, region and what is available, where they are said."""
+    record = dict(zip(mapping.placed, values, strict=True))
+    return {name: value for name, get in mapping.place.items() if (value := get(record)) is not None}
 
 
 def _shapes(mapping: PriceMapping, *recurring: Any) -> Sequence[tuple[Price, RawShape]]:

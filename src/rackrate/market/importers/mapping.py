@@ -127,6 +127,7 @@ class PriceMapping:
         at: takes the instant out of a record; None where the list has none.
         prices: the price columns.
         recurring: columns that the shape is read from; records that agree in them share it.
+        placed: columns that the place is read from, likewise.
         columns: columns that must exist.
         fx: dated exchange rates of the file's own.
     """
@@ -144,6 +145,7 @@ class PriceMapping:
     at: Get | None
     prices: tuple[Price, ...]
     recurring: tuple[str, ...]
+    placed: tuple[str, ...]
     columns: tuple[str, ...]
     fx: tuple[tuple[str, date, float], ...]
 
@@ -174,10 +176,9 @@ def load_mapping(path: Path) -> PriceMapping:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", source):
         hint = "name the list in lower-case letters, digits and dashes"
         raise UsageError(f"{path} has {source!r} for its source", hint=hint)
-    own, recurring = list[str](), list[str]()
-    getters = {
-        name: _getter(name, spec, own if name in _OF_ROW else recurring) for name, spec in columns.items()
-    }
+    own, placed, recurring = list[str](), list[str](), list[str]()
+    column_of = {"at": own} | dict.fromkeys(_OF_ROW[1:], placed)
+    getters = {name: _getter(name, spec, column_of.get(name, recurring)) for name, spec in columns.items()}
     shape = {(_TEXT | _MEMORY)[name]: get for name, get in getters.items() if name not in _OF_ROW}
     return PriceMapping(
         source=source,
@@ -193,7 +194,8 @@ def load_mapping(path: Path) -> PriceMapping:
         at=getters.get("at"),
         prices=tuple(_price(spec, own, recurring) for spec in prices),
         recurring=tuple(recurring),
-        columns=(*own, *recurring),
+        placed=tuple(placed),
+        columns=(*own, *placed, *recurring),
         fx=tuple(_rates(_table(doc, "fx"))),
     )
 
