@@ -45,7 +45,7 @@ GPU = "l40s"
 LIMIT = 20
 N_ROWS = 70_000
 N_RUNS = 32
-N_IMPORTS = 3
+N_IMPORTS = 8  # the first is told apart
 N_STARTS = 10
 GOAL_QUERY_S = 0.010
 GOAL_AHEAD = 10
@@ -260,12 +260,17 @@ def report_queries(n_rows: int, n_matching: int, timings: dict[str, Timing]) -> 
 
 def report_imports(n_rows: int, walls: Sequence[float], split: dict[str, float]) -> str:
     """Write what an import takes."""
-    median = statistics.median(walls)
+    first, *warm = walls
+    median = statistics.median(warm)
     steps = [[name, f"{seconds:.2f} s"] for name, seconds in split.items()]
+    whole = [
+        [f"whole import, median of {len(warm)}", f"{median:.2f} s"],
+        ["the first of the process", f"{first:.2f} s"],
+    ]
     return _section(
         f"Import of {n_rows:,} rows, CSV through a mapping file",
-        table(["", "wall"], [*steps, [f"whole import, median of {len(walls)}", f"{median:.2f} s"]]),
-        f"{_goal('import', median, GOAL_IMPORT_S, lambda s: f'{s:.2f} s')} Best {min(walls):.2f} s. The "
+        table(["", "wall"], [*steps, *whole]),
+        f"{_goal('import', median, GOAL_IMPORT_S, lambda s: f'{s:.2f} s')} Best {min(warm):.2f} s. The "
         "steps are timed once, one after the other; the whole imports go into new stores.",
     )
 

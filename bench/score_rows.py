@@ -23,6 +23,7 @@ from typing import Any
 from rackrate.errors import RackrateError
 from rackrate.fit.cases import COLUMNS, Case, case_from_row, read_cases
 from rackrate.fit.predict import Style
+from rackrate.fit.training import NEW_COPIES
 
 GIB = 2.0**30
 NVML_EXTRA_GIB = {"H100": 0.47, "H200": 0.60}  # gpu_measurements.md: NVML's "used" over nvidia-smi's
@@ -61,6 +62,8 @@ def read_rows(path: Path) -> tuple[list[Row], list[str]]:
     rejected = [f"{path.name}, line {row.line}: {row.reason}" for row in table.rejected]
     if "config" not in header:
         return [Row(case, file=path.name) for case in table.cases], rejected
+    if "settings" in header:
+        return _own(text, path.name)
     configs = _configs(text, rejected)
     keys = map(_key, (case.to_row() for case in table.cases))
     return [
@@ -87,6 +90,59 @@ def _configs(text: str, rejected: list[str]) -> dict[tuple[str, ...], Mapping[st
         if isinstance(config, dict):
             found[_key(case.to_row())] = config
     return found
+
+
+# --- our own measurements (bench/gpu) ---------------------------------------------------------
+
+_FOOTINGS = {
+    "peak_allocated_gib": "allocated", "peak_reserved_gib": "reserved", "peak_device_gib": "device",
+}  # fmt: skip
+_OPTIMISERS = {
+    "adamw8bit": "adamw-8bit", "paged-adamw8bit": "paged-adamw-8bit", "sgd-momentum": "sgd-momentum",
+    "sgd": "sgd", "adafactor": "adafactor", "adafactor-hf": "adafactor",
+}  # fmt: skip
+
+
+def _own(text: str, name: str) -> tuple[list[Row], list[str]]:
+    """Read what bench/gpu/measure_memory.py wrote: its settings say what others leave to prose."""
+    rows, left_out = list[Row](), dict[str, int]()
+    for row in csv.DictReader(io.StringIO(text)):
+        case = case_from_row({column: row[column] for column in COLUMNS})
+        footing = _FOOTINGS.get(case.quantity)
+        if footing:
+            case = replace(case, quantity="peak_gib")
+        elif case.quantity not in ("weights_gib", "kv_gib", "oom"):
+            left_out[case.quantity] = left_out.get(case.quantity, 0) + 1
+            continue
+        how = json.loads(row["settings"])
+        if case.precision == "bf16-autocast":  # 32-bit weights; the style says so
+            case = replace(case, precision=case.quant_format if case.quantity == "weights_gib" else "bf16")
+        if how.get("targets") == "qv":
+            case = replace(case, note=f"{case.note}; LoRA r={how['rank']} on q,v")
+        style = _own_style(how, footing or "allocated", is_full=case.workload == "full_ft")
+        rows.append(Row(case, json.loads(row["config"]), style, name))
+    return rows, [f"{name}: {count} rows of {what}" for what, count in left_out.items()]
+
+
+def _own_style(how: Mapping[str, Any], footing: str, *, is_full: bool) -> Style:
+    adapters = "autocast" if how.get("autocast") else str(how.get("adapters", "fp32"))
+    optimiser = str(how.get("optimiser", "adamw-fused"))
+    return Style(
+        "transformers",
+        footing=footing,
+        hidden_copies=NEW_COPIES,
+        has_checkpointing=bool(how.get("checkpointing")),
+        is_mixed=is_full and bool(how.get("autocast")),
+        is_foreach=optimiser in ("adamw", "adamw-foreach"),
+        optimiser=_OPTIMISERS.get(optimiser, "adamw"),
+        has_dropout=bool(how.get("dropout")),
+        adapters=adapters,
+        has_wide_ends=bool(how.get("prepared")),
+        keeps_gradients=int(how.get("accumulate", 1)) > 1,
+        attention="eager" if how.get("attention") == "eager" else "flash",
+        label_count=2 if how.get("task") == "classify" else 0,
+        rank=int(how.get("rank", 16)),
+    )
 
 
 # --- measurements ------------------------------------------------------------------------------
@@ -148,7 +204,8 @@ def _measured(
         value -= NVML_EXTRA_GIB[gpu]
     how = json.loads(row["config_json"] or "{}").get("case", {})
     workload = _WORKLOADS.get(row["workload"], "inference")
-    style = Style("transformers", footing="device" if on_device else "allocated")
+    footing = "device" if on_device else "allocated"
+    style = Style("transformers", footing=footing, hidden_copies=NEW_COPIES)
     if row["workload"] == "training":
         workload = "lora" if "lora" in row["precision"] else "full_ft"
         style = replace(

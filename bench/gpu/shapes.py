@@ -192,10 +192,12 @@ NUMBERS = (
 def written(config: Mapping[str, object]) -> dict[str, object]:
     """Return what a result row says of a configuration: the fields of `NUMBERS` that it has.
 
-    `layer_types` becomes counts by kind, since the order of the layers changes no size.
+    `layer_types` is left out where all layers are alike.
     """
     kept = {name: config[name] for name in NUMBERS if config.get(name) is not None}
+    if "sliding_window" in config:  # none at all is no default
+        kept["sliding_window"] = config["sliding_window"]
     kinds = kept.get("layer_types")
-    if isinstance(kinds, list):
-        kept["layer_types"] = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+    if isinstance(kinds, list) and len(set(kinds)) == 1:
+        del kept["layer_types"]
     return kept

@@ -15,6 +15,7 @@ from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
 from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
+from rackrate.fit.kv import memory_of
 from rackrate.fit.overhead import Card
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.pipeline import component_bytes
@@ -55,7 +56,8 @@ class Style:
 
     Attributes:
         engine: whose terms apply.
-        footing: `allocated` (torch's counter), `device` (nvidia-smi) or `file`.
+        footing: `allocated` (what torch hands out), `reserved` (what it keeps), `device` (nvidia-smi) or
+            `file`.
         loss: of training.
         has_checkpointing: of training, where the case does not say.
         is_mixed: whether full fine-tuning keeps 32-bit weights.
@@ -72,6 +74,8 @@ class Style:
         adapters: type in which they work.
         has_wide_ends: whether QLoRA puts embedding and output matrix in 32 bit.
         hidden_copies: by the age of its norms.
+        keeps_gradients: whether gradients outlive the step (accumulation).
+        attention: of training: `flash` or `eager`.
     """
 
     engine: str
@@ -92,6 +96,8 @@ class Style:
     adapters: str = "autocast"
     has_wide_ends: bool = False
     hidden_copies: float = OLD_COPIES
+    keeps_gradients: bool = False
+    attention: str = "flash"
 
 
 STYLES: Mapping[str, Style] = {
@@ -110,7 +116,12 @@ STYLES: Mapping[str, Style] = {
     ),
     "ms-swift": Style("transformers", footing="device", is_foreach=True),
     "unsloth": Style(
-        "transformers", footing="device", loss="fused", offloads_checkpoints=True, has_dropout=False
+        "transformers",
+        footing="device",
+        loss="fused",
+        offloads_checkpoints=True,
+        has_dropout=False,
+        adapters="bf16",
     ),
     "qlora code": Style("transformers", footing="device", has_wide_ends=True),
     "peft": Style("transformers", footing="device"),
@@ -167,7 +178,7 @@ def predict(
         return _over_all(found, setup, style, (case.gpu_count or 1) if case.per == "total" else 1)
     if case.quantity in ("kv_gib", "kv_tokens"):
         is_room = case.quantity == "kv_gib"
-        return _cache(case, arch, card, found, style) if is_room else _tokens(found, arch, setup, room_gib)
+        return _cache(case, arch, found, style) if is_room else _tokens(found, arch, setup, room_gib)
     if case.quantity == "between_steps_gib":
         return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
@@ -196,14 +207,16 @@ def _between_steps(found: Estimate, arch: Architecture, setup: Setup) -> Predict
     return Prediction(float(states.gib + gradients), float(states.sigma_gib + 0.01 * gradients))
 
 
-def _cache(case: Case, arch: Architecture, card: Card, found: Estimate, style: Style) -> Prediction:
+def _cache(case: Case, arch: Architecture, found: Estimate, style: Style) -> Prediction:
     """Return the room of an engine that takes all that is left, or the cache of the load."""
     if style.engine in _RESERVING:
         return _room(found)
-    if case.per == "gpu":
+    if case.per == "gpu" and style.engine == "llama.cpp":
         return _of_terms(found, "KV cache")
     setup, load = setup_of(case, arch, style)
-    return _of_terms(estimate(arch, card, replace(setup, layout=ONE_GPU), load), "KV cache")
+    memory = memory_of(arch, setup.kv, ONE_GPU)  # as it is kept, which a prefill may exceed
+    gib = load.concurrency * memory.sequence_bytes(load.context) / GIB
+    return Prediction(float(gib), 0.002 * float(gib) + 0.001)
 
 
 def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]:
@@ -227,7 +240,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         max_num_seqs=int(said.get("max_num_seqs", 0)),
         max_num_batched_tokens=int(said.get("max_num_batched_tokens", said.get("profiled_tokens", 0))),
         is_eager="enforce_eager" in said,
-        has_flash_attention=said.get("attention", "flash") != "no flash",
+        has_flash_attention=said.get("attention", style.attention) not in ("no flash", "eager"),
         training=None if task == "inference" else _training(case, said, style, task),
     )
     context = case.context or (512 if task == "inference" or "short" in case.note else 2048)
@@ -331,6 +344,8 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
         has_wide_ends=style.has_wide_ends and task == "qlora",
         keeps_frozen_inputs=said.get("bitsandbytes", "").startswith("0.41") and task == "qlora",
         hidden_copies=style.hidden_copies,
+        keeps_gradients=style.keeps_gradients,
+        attention="eager" if said.get("attention") == "eager" else style.attention,
         rank=int(said.get("lora_rank", style.rank)),
         targets=() if targets == "all-linear" else _target_names(targets),
         label_count=style.label_count,
@@ -367,7 +382,8 @@ def _peak(found: Estimate, style: Style) -> Total:
     if not style.counts_prefill:
         held = ("weights", "KV cache", *(OUTSIDE[:2] if style.footing == "device" else ()))
         return Total.of(term for term in found.terms if term.name in held)
-    return found.total if style.footing == "device" else found.allocated
+    outside = {"device": (), "reserved": ("CUDA context", "NCCL")}.get(style.footing, OUTSIDE)
+    return Total.of(term for term in found.terms if term.name not in outside)
 
 
 ENCODED_TOKENS = 1500  # Whisper's frames of a window
