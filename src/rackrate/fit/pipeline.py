@@ -22,6 +22,7 @@ TEXT_TOKENS = 512  # FLUX's T5 prompt
 PIXELS_PER_TOKEN = 256  # the VAE shrinks 8 times and patches are 2 x 2
 LEFT_OVER_GIB = 0.53  # latents, embeddings and caches beside the decoder (FLUX, 3 measured runs)
 DECODER_BYTES = 15  # for each pixel and channel of the VAE's first block: 1.88 GiB a megapixel (FLUX)
+USUAL_BLOCK = 128  # channels next to the image
 NARROWEST_BLOCK = 64  # channels; narrower vectors belong to the latent
 FRAMES_A_LATENT = 4  # video VAEs shrink time, too
 FRAMES_AT_ONCE = 20  # what a video VAE holds of a clip: 12 GiB for 49 frames of 480 x 720 (CogVideoX)
@@ -99,8 +100,10 @@ def _image_peak(arch: Architecture, pixels: int, frames: int, images: int) -> Te
 
 def decoder_width(arch: Architecture) -> int:
     """Return the channels of the VAE's block next to the image; 128 where the VAE is not known."""
+    if arch.model_type == "pipeline":  # components of which only the size is known
+        return USUAL_BLOCK
     outputs = [t.cols for t in arch.tensors if t.part == "vae" and t.rows == 1]
-    return min((width for width in outputs if width >= NARROWEST_BLOCK), default=128)
+    return min((width for width in outputs if width >= NARROWEST_BLOCK), default=USUAL_BLOCK)
 
 
 def speech_terms(arch: Architecture, precision: Precision, engine: str, kv: str, load: Load) -> list[Term]:

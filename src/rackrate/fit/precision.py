@@ -192,7 +192,7 @@ def find_precision(name: str) -> Precision:
 _MODULES = {
     "attention": r"(?:self_attn|(?:self_)?attention|\battn|\b(?:q|qkv|q_b)_proj|query_key_value)$",
     "recurrent": r"(?:linear_attn|mamba|mixer|linear_attn\.in_proj_qkvz?|(?:mamba|mixer)\.in_proj)$",
-    "experts": r"(?:experts|experts\.(?:\d+\.)?(?:gate|up|gate_up)_proj|block_sparse_moe)$",
+    "experts": r"(?<!shared_)(?:experts|experts\.(?:\d+\.)?(?:gate|up|gate_up)_proj|block_sparse_moe)$",
     "mlp": r"(?:(?:mlp|feed_forward|shared_experts?)(?:\.(?:gate|up|gate_up)_proj)?|mlp\.fc1)$",
     "router": r"(?:mlp\.gate|router)$",
 }
@@ -319,7 +319,8 @@ def _compressed(q: Mapping[str, Any]) -> Precision | None:
     bits, kind = _int(weights.get("num_bits", 8), 8), str(weights.get("type", "int"))
     if kind == "float":
         if bits == 4:  # noqa: PLR2004
-            return PRECISIONS["nvfp4"]
+            is_mx = "mxfp4" in str(q.get("format")) or _int(weights.get("group_size"), 16) == 32  # noqa: PLR2004
+            return replace(PRECISIONS["mxfp4"], narrowed=LINEAR) if is_mx else PRECISIONS["nvfp4"]
         return PRECISIONS["fp8-block" if weights.get("strategy") == "block" else "fp8"]
     if weights.get("strategy") in ("channel", "tensor") and bits == 8:  # noqa: PLR2004
         return PRECISIONS["int8"]

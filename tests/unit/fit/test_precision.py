@@ -233,3 +233,24 @@ def test_narrow_is_smaller_than_wide(precision: Any) -> None:
         assert 0.1 * arch.n_params < size <= 4.0 * arch.n_params
         if precision.bits < 16 and (precision.name != "mxfp4" or arch.main.n_experts):
             assert size < weight_bytes(arch, PRECISIONS["bf16"])
+
+
+def test_shared_experts_that_stay_wide_leave_the_routed_ones_narrow() -> None:
+    """As Kimi K2.6 NVFP4 and K2.5 state it, layer by layer or at once."""
+    arch = find_weights("qwen2-57b-a14b").arch
+    n = arch.main.n_layers
+    listed = [f"model.layers.{i}.{name}*" for i in range(n) for name in ("mlp.shared_experts", "self_attn")]
+    group = {"weights": {"num_bits": 4, "type": "float", "group_size": 16}, "targets": ["Linear"]}
+    for ignore in (listed, ["re:.*self_attn.*", "re:.*shared_experts.*"]):
+        stated = {"quant_method": "compressed-tensors", "config_groups": {"group_0": group}, "ignore": ignore}
+        found = from_config(stated, arch)
+        assert "experts" in found.narrowed
+        assert "attention" not in found.narrowed
+        assert found.matrix == "nvfp4"
+
+
+def test_four_bit_floats_in_groups_of_32_are_mxfp4() -> None:
+    """As Kimi K3 states them."""
+    weights = {"num_bits": 4, "type": "float", "group_size": 32, "strategy": "group"}
+    stated = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
+    assert from_config(stated, find_weights("qwen3-8b").arch).matrix == "mxfp4"
