@@ -107,7 +107,7 @@ def _has_state(arch: Architecture) -> bool:
 def kv_term(arch: Architecture, setup: Setup, load: Load) -> Term:
     """Return the KV cache that the load fills."""
     gib = load.concurrency * sequence_memory(arch, setup).sequence_bytes(load.context) / GIB
-    how = f"{load.concurrency} sequences of {load.context} tokens in {setup.kv}"
+    how = f"{load} in {setup.kv}"
     sigma = (0.05 if _has_state(arch) else 0.002) * gib
     return Term("KV cache", gib, sigma, how, "sum over layers of what each kind keeps")
 

@@ -16,7 +16,7 @@ from rackrate.fit.cases import Case
 from rackrate.fit.engine import find_engine
 from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.kv import memory_of
-from rackrate.fit.overhead import Card
+from rackrate.fit.overhead import Card, graphs_term
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.pipeline import component_bytes
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision
@@ -182,7 +182,9 @@ def predict(
     if case.quantity == "between_steps_gib":
         return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
-        return _of_terms(found, *_TERMS[case.quantity])
+        graphs = (graphs_term(),)  # whether or not they come out of the budget
+        terms = graphs if case.quantity == "cuda_graph_gib" else found.terms
+        return _of_terms(replace(found, terms=terms), *_TERMS[case.quantity])
     raise UnknownName("quantity", case.quantity, nearest(case.quantity, QUANTITIES) or QUANTITIES)
 
 

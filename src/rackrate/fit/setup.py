@@ -43,7 +43,9 @@ class Load:
     beams: int = 1
 
     def __str__(self) -> str:
-        """Write it for people."""
+        """Write it for people; arrays by their size."""
+        if not isinstance(self.context, int) or not isinstance(self.concurrency, int):
+            return "many loads"
         return f"{self.concurrency} x {self.context:,} tokens"
 
 

@@ -88,11 +88,11 @@ class Config:
 
     def states(self, *names: str) -> bool:
         """Tell whether the config itself gives one of these, and not null."""
-        return any(self.values.get(other) is not None for name in names for other in _names(name))
+        return any(self.values.get(other) is not None for name in names for other in spellings(name))
 
     def get(self, name: str, otherwise: Any = None) -> Any:
         """Return the raw value of `name`: stated, else the family's default, else `otherwise`."""
-        for other in _names(name):
+        for other in spellings(name):
             if other in self.values:
                 stated = self.values[other]
                 return otherwise if stated is None else stated
@@ -197,7 +197,8 @@ class Config:
         return int(value)
 
 
-def _names(name: str) -> tuple[str, ...]:
+def spellings(name: str) -> tuple[str, ...]:
+    """Return the names under which configs have a value, the common one first."""
     return (name, *SYNONYMS.get(name, ()))
 
 

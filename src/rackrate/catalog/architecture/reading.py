@@ -9,7 +9,7 @@ from typing import Any
 
 from rackrate.catalog.architecture import encoders, pipelines, speech
 from rackrate.catalog.architecture.anatomy import Architecture
-from rackrate.catalog.architecture.config import Config
+from rackrate.catalog.architecture.config import Config, spellings
 from rackrate.catalog.architecture.decoder import read_decoder
 from rackrate.catalog.architecture.family import Family, families, family
 from rackrate.catalog.architecture.projectors import PROJECTORS
@@ -56,6 +56,10 @@ def read_config(config: Mapping[str, Any], name: str = "") -> Architecture:
     if kind.reader not in READERS:
         raise NoAnswer(f"{name} cannot be read: {kind.model_type!r} is a tower without a language model")
     made = READERS[kind.reader](top, kind)
+    level = _text_level(top)
+    is_silent = not any(name in level.values for name in spellings("hidden_size"))
+    if is_silent and kind.reader != "pipeline":
+        top.note(f"the config has no hidden_size: the sizes of {kind.model_type}'s class are taken")
     return replace(
         made,
         name=name,
