@@ -119,8 +119,11 @@ def _own(text: str, name: str) -> tuple[list[Row], list[str]]:
             case = replace(case, precision=case.quant_format if case.quantity == "weights_gib" else "bf16")
         if how.get("targets") == "qv":
             case = replace(case, note=f"{case.note}; LoRA r={how['rank']} on q,v")
+        config = json.loads(row["config"])
         style = _own_style(how, footing or "allocated", is_full=case.workload == "full_ft")
-        rows.append(Row(case, json.loads(row["config"]), style, name))
+        if how.get("task") == "mlm":
+            style = replace(style, label_count=int(config["vocab_size"]))
+        rows.append(Row(case, config, style, name))
     return rows, [f"{name}: {count} rows of {what}" for what, count in left_out.items()]
 
 

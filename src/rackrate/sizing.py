@@ -360,6 +360,7 @@ def _training(arch: Architecture, wish: Wish, precision: Precision) -> Training 
         how,
         method=wish.task,
         is_fp32=precision.name == "fp32",
+        has_wide_ends=wish.task == "qlora",  # PEFT's and TRL's own way with a 4-bit model
         attention=how.attention if wish.has_flash_attention else "eager",
         targets=tuple(_target(arch, name) for name in how.targets),
     )

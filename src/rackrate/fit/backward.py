@@ -30,6 +30,7 @@ LOGIT_COPIES = {"gemma2": 2.0}
 NORM_COPIES = 5.0
 """Hidden vectors of 16 bit that each norm beyond two keeps: Gemma 2 and 3 have four a layer."""
 
+CLASSES = 2  # of an encoder, where nobody says
 WORKSPACE_GIB = 0.063  # cuBLAS, forward and back (H100)
 FUSED_FFN = 6.0  # bytes of each inner number that fused gates keep (Liger, Unsloth); plain ones keep 8
 
@@ -154,8 +155,9 @@ def loss_bytes(arch: Architecture, training: Training, length: Any, sequences: A
     """Return what the loss takes at the start of the way back: logits in several copies, bytes."""
     if arch.task == "image":
         return 0.0  # a mean of squares over latents
-    if training.label_count:
-        return LOSSES[training.loss] * training.label_count * sequences
+    labels = training.label_count or (CLASSES if arch.task == "encoder" else 0)
+    if labels and labels != arch.vocab_size:
+        return LOSSES[training.loss] * labels * sequences
     size = LOSSES[training.loss]
     if training.loss == "full":
         size += LOGIT_COPIES.get(arch.model_type, 0.0)

@@ -167,7 +167,8 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
         gradients = larger(end - activations.gib - loss.gib - cast, 0.0)
     text = "all" if how.keeps_gradients else "at the step, above what the way back took"
     kept = Term("gradients", gradients, 0.01 * gradients, text, "bytes a parameter")
-    terms = [*states, kept, activations, loss]
+    has_none = isinstance(gradients, float) and gradients <= 0  # the way back took more
+    terms = [*states, *([] if has_none else [kept]), activations, loss]
     if setup.layout.data > 1 and not setup.layout.shard:
         buckets = 2 * gradient_gib(arch, replace(how, is_foreach=False), setup.layout)
         source = "two H200: +0.80, +2.33, +5.2 GiB for gradients of 0.41, 1.25, 2.30"

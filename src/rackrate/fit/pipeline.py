@@ -131,7 +131,7 @@ def speech_terms(arch: Architecture, precision: Precision, engine: str, kv: str,
     tokens = smaller(load.context, arch.max_context or SPOKEN_TOKENS)
     spoken = memory.sequence_bytes(tokens) - memory.fixed_bytes
     held = batch * (memory.fixed_bytes + beams * spoken) / GIB
-    how = f"{batch} windows of 30 s, {beams} beams of {tokens} tokens"
+    how = f"{batch} windows of 30 s, {beams} beams, at most {arch.max_context or SPOKEN_TOKENS} tokens"
     cache = Term("KV cache", held, 0.02 * held, how, "2 x layers x tokens x width, crossed once a window")
     if engine == "faster-whisper":
         buffers = "CTranslate2's buffers"

@@ -65,7 +65,7 @@ class Style:
         offloads_checkpoints: whether layers' checkpoints wait on the host.
         has_dropout: of LoRA.
         counts_prefill: whether the prompt's activations are in the peak.
-        label_count: classes that a training's loss is over; 0 for the vocabulary.
+        label_count: classes that a training's loss is over, as `Training` has it.
         optimiser: of full fine-tuning, where the case does not say.
         has_master: whether full fine-tuning keeps a 32-bit master copy (DeepSpeed).
         has_step_in_backward: whether full fine-tuning on one GPU steps in the backward pass.

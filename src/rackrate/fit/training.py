@@ -76,7 +76,8 @@ class Training:
         targets: names of the tensors that LoRA adapts; empty for all linear layers.
         has_offload: whether optimiser states live on the host.
         offloads_checkpoints: whether the layers' checkpoints do.
-        label_count: words that the loss is over, where it is not the vocabulary; 0 for the vocabulary.
+        label_count: classes of a sequence that the loss is over; 0 for the vocabulary of a language model and
+            for two classes of an encoder. A masked language model has its vocabulary, for every token.
     """
 
     method: str = "full"

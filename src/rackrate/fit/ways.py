@@ -198,7 +198,7 @@ def _of_method(how: Training) -> Iterator[_Change]:
     if how.method == "full":
         yield _Change("LoRA instead of all weights", price, _learn(method="lora", is_mixed=False))
     if how.method != "qlora":
-        change = _learn(method="qlora", is_mixed=False)
+        change = _learn(method="qlora", is_mixed=False, has_wide_ends=True)
         yield _Change("QLoRA (NF4 base)", f"{price}; slower steps", change)
 
 
