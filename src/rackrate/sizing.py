@@ -22,7 +22,7 @@ from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model, load_model
 from rackrate.errors import BadQuantity, ImportRejected, UnknownName, UsageError, nearest
-from rackrate.fit.engine import Engine
+from rackrate.fit.engine import CACHE_TYPES, TORCH_CACHE_TYPES, Engine
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
@@ -305,7 +305,20 @@ def _engine(arch: Architecture, wish: Wish, precision: Precision) -> tuple[Engin
         and arch.task in ("text", "vision-language")
     ):
         name = "llama.cpp"
-    return choose_engine(arch, wish.task, name), version
+    engine = choose_engine(arch, wish.task, name)
+    _check_types(engine, precision if wish.precision else None, wish.kv.lower())
+    return engine, version
+
+
+def _check_types(engine: Engine, asked: Precision | None, kv: str) -> None:
+    """Refuse weights or a cache of a type that the engine does not take."""
+    if engine.name == "llama.cpp" and asked and not asked.recipe and not asked.is_wide:
+        hint = "GGUF files have their own types, such as gguf:q8_0 or gguf:q4_k_m"
+        raise UsageError(f"llama.cpp does not take {asked.name} weights", hint=hint)
+    taken = CACHE_TYPES.get(engine.name, TORCH_CACHE_TYPES)
+    if kv not in taken and engine.name not in ("faster-whisper", "openai-whisper", "diffusers"):
+        hint = f"it takes {', '.join(taken)}"
+        raise UsageError(f"{engine.name} does not take a KV cache in {kv}", hint=hint)
 
 
 def _asked_layout(arch: Architecture, wish: Wish, n_gpus: int) -> Layout:

@@ -235,3 +235,17 @@ def test_speech_and_images_have_loads_of_their_own() -> None:
     assert best_choice("whisper-large-v3", "t4").fit is not None
     assert best_choice("bert-base-uncased", "t4").fit is not None
     assert best_choice("flux.1-schnell", "l40s").fit is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"engine": "llama.cpp", "precision": "fp8"}, "gguf"),
+        ({"engine": "vllm", "kv": "q8_0"}, "fp8"),
+        ({"engine": "transformers", "kv": "q4_0"}, "bf16"),
+    ],
+)
+def test_an_engine_refuses_the_types_that_it_does_not_take(options: dict[str, str], hint: str) -> None:
+    with pytest.raises(UsageError, match="does not take") as caught:
+        fits("qwen3-8b", "l40s", **options)
+    assert hint in str(caught.value.hint)

@@ -88,6 +88,15 @@ _ALL = (
 ENGINES: Mapping[str, Engine] = {engine.name: engine for engine in _ALL}
 """Every engine by its name."""
 
+CACHE_TYPES: Mapping[str, tuple[str, ...]] = {
+    "vllm": ("fp16", "bf16", "fp8"),
+    "sglang": ("fp16", "bf16", "fp8"),
+    "llama.cpp": ("fp16", "bf16", "fp32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"),
+}
+"""Types of KV cache that an engine takes, where it does not take those of torch."""
+
+TORCH_CACHE_TYPES = ("fp16", "bf16", "fp32")
+
 DEFAULT_ENGINE: Mapping[str, str] = {
     "text": "vllm",
     "vision-language": "vllm",
