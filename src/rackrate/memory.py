@@ -15,6 +15,7 @@ from rackrate.catalog.load import slugs
 from rackrate.choice import COUNTS, best_choice
 from rackrate.config import calibration_file
 from rackrate.errors import ImportRejected, UnknownName, UsageError, nearest
+from rackrate.fit.precision import find_precision
 from rackrate.fit.setup import TASKS
 from rackrate.fit.ways import ways
 from rackrate.report.fit import FitAnswer
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from rackrate.fit.solve import Fit
     from rackrate.report.cards import Listing
     from rackrate.report.measured import Compared, MeasuredRun
+
+# A card of the log whose memory is this share off is another one; ECC moves it by 6 %.
+_SAME_CARD = 0.1
 
 
 def fits(
@@ -144,18 +148,19 @@ def _plain(text: str) -> str:
     return re.sub(r"[\s_-]+", "", text.casefold())
 
 
-def measured(path: str | Path, *, model: str = "", gpu: str = "") -> MeasuredRun:
+def measured(path: str | Path, *, model: str = "", gpu: str = "", precision: str = "") -> MeasuredRun:
     """Return what a start-up log of vLLM, SGLang or llama.cpp measured, beside what was to be expected.
 
     Args:
         path: of the log.
         model: which one it was, in the words of `fits`; empty for the name in the log.
         gpu: which card; empty for what the log says.
+        precision: of the weights, such as `int4` or `gguf:q4_k_m`; empty for what the log says.
 
     Raises:
         ImportRejected: no such file, or no log of an engine's start.
-        UnknownName: a model or GPU that is not there.
-        UsageError: the log names neither model nor GPU.
+        UnknownName: a model, GPU or precision that is not there.
+        UsageError: the log does not name its model, its GPU or how its file is quantised.
     """
     from rackrate.fit.cases import case_from_row  # noqa: PLC0415 - start-up
     from rackrate.fit.logs import parse_log, to_cases  # noqa: PLC0415
@@ -168,11 +173,8 @@ def measured(path: str | Path, *, model: str = "", gpu: str = "") -> MeasuredRun
     log = parse_log(text)
     weights = find_weights(model) if model else _model_named(log)
     card, assumed = _card_of(log, gpu)
-    rows = to_cases(log, card.gpu)
-    if any(not row["precision"] for row in rows):
-        usual = "fp16" if weights.arch.dtype == "fp16" else "bf16"
-        assumed = (*assumed, f"the log does not say the precision of the weights: {usual} taken")
-        rows = [row | {"precision": row["precision"] or usual} for row in rows]
+    rows, of_weights = _with_precision(to_cases(log, card.gpu), precision, weights)
+    assumed = (*assumed, *of_weights, *_other_card(log, card))
     cases = [case_from_row(row | {"model": weights.arch.name}) for row in rows]
     compared = tuple(_compared(case, cases, weights, card) for case in cases)
     return MeasuredRun(log, weights.arch.name, card.gpu, compared, assumed)
@@ -217,6 +219,30 @@ def _card_of(log: EngineLog, gpu: str) -> tuple[Card, tuple[str, ...]]:
         said = f"the log does not name its GPU: one of {total:.2f} GiB, as it says"
         return find_card(f"{total:.2f}GiB")[0], (said,)
     raise UsageError("the log does not say on which GPU it ran", hint="add --gpu, such as --gpu l40s")
+
+
+def _other_card(log: EngineLog, card: Card) -> Iterator[str]:
+    """Yield a warning where the log saw a card of another size than the one that was named."""
+    total_gib = log.measured.get("total_gib")
+    if total_gib and abs(total_gib / card.gib - 1) > _SAME_CARD:
+        yield f"the log saw a card of {total_gib:.2f} GiB, {card.gpu} has {card.gib:.2f}: was it another?"
+
+
+def _with_precision(
+    rows: list[dict[str, str]], precision: str, weights: Weights
+) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """Return the rows with the precision that was given, or else the usual one where the log has none."""
+    if precision:
+        name = find_precision(precision).name
+        return [row | {"precision": name, "quant_format": ""} for row in rows], ()
+    if any(row["precision"] == row["quant_format"] == "gguf" for row in rows):
+        hint = "add --precision, such as --precision gguf:q4_k_m"
+        raise UsageError("the log does not say how its file is quantised", hint=hint)
+    if all(row["precision"] for row in rows):
+        return rows, ()
+    usual = "fp16" if weights.arch.dtype == "fp16" else "bf16"
+    said = f"the log does not say the precision of the weights: {usual} taken"
+    return [row | {"precision": row["precision"] or usual} for row in rows], (said,)
 
 
 def _model_named(log: EngineLog) -> Weights:

@@ -257,3 +257,42 @@ def test_the_group_still_lists_and_shows_and_helps(cli: Any) -> None:
     bare = cli("models")
     assert bare.code == 2
     assert "Usage: rackrate models" in bare.err
+
+
+# Excerpts as people post them: no loader lines, a service manager's prefix, a terminal's frame.
+POSTED = {
+    "llama.cpp": """Mar 12 07:01:08 host python[433748]: load_tensors: offloaded 49/49 layers to GPU
+Mar 12 07:01:08 host python[433748]: load_tensors:        CUDA0 model buffer size = 4403.49 MiB
+""",
+    "vllm": """│ INFO 03-21 20:15:45 [worker.py:267] the current vLLM instance can use total_gpu_memory (79.19GiB) x gpu_memory_utilization (0.90) = 71.27GiB    │
+│ INFO 03-21 20:15:45 [worker.py:267] model weights take 12.55GiB; non_torch_memory takes 0.16GiB; PyTorch activation peak memory takes 2.38GiB; the rest of the memory reserved for KV Cache is 56.18GiB.    │
+""",  # noqa: E501 - as it is posted
+}
+
+
+def test_a_log_without_the_files_type_asks_for_it_and_takes_it(tmp_path: Path, cli: Any) -> None:
+    (tmp_path / "posted.log").write_text(POSTED["llama.cpp"])
+    words = ["fit", "--from-log", str(tmp_path / "posted.log"), "--gpu", "l40s", "--model", "llama-3.1-8b"]
+    asked = cli(*words, "--json")
+    assert (asked.code, asked.json["error"]["code"]) == (2, "usage")
+    assert "--precision gguf:" in asked.json["error"]["hint"]
+    found = cli(*words, "--precision", "gguf:q4_k_m", "--json").json
+    weights = next(row for row in found["data"] if row["quantity"] == "weights_gib")
+    assert weights["measured"] == pytest.approx(4403.49 / 1024, abs=1e-4)
+    assert abs(weights["error_frac"]) < 0.08  # the table of words stays with the host
+    assert cli(*words, "--precision", "gguf:q4_k_x", "--json").json["error"]["code"] == "unknown-precision"
+    named = POSTED["llama.cpp"] + (
+        "llama_model_loader: loaded meta data with 29 key-value pairs and 292 tensors from "
+        "/models/Llama-3.1-8B.Q4_K_M.gguf (version GGUF V3 (latest))\n"
+    )
+    (tmp_path / "posted.log").write_text("\n".join(reversed(named.splitlines())))
+    assert cli(*words, "--json").json["data"][0] == weights
+
+
+def test_a_log_of_another_card_is_said_to_be_one(tmp_path: Path, cli: Any) -> None:
+    (tmp_path / "posted.log").write_text(POSTED["vllm"])
+    words = ["fit", "--from-log", str(tmp_path / "posted.log"), "--model", "llama-3.1-8b"]
+    other = cli(*words, "--gpu", "l40s", "--json").json["assumed"]
+    assert any("79.19 GiB" in line and "l40s has 44." in line for line in other)
+    same = cli(*words, "--gpu", "h100-sxm", "--json").json["assumed"]
+    assert not any("79.19 GiB" in line for line in same)

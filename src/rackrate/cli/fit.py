@@ -123,12 +123,13 @@ def _compare(
     path: str, model: str, gpu: str, options: dict[str, Any], *, save: bool, form: str | None
 ) -> int:
     """Show what a log measured beside what was predicted."""
+    precision = options.pop("precision", "")
     if options:
-        hint = "the log says how it was run: give only --model and --gpu beside it"
+        hint = "the log says how it was run: give only --model, --gpu and --precision beside it"
         raise UsageError(f"--from-log takes no {', '.join(sorted(options))}", hint=hint)
     from rackrate import memory  # noqa: PLC0415 - start-up
 
-    found = memory.measured(path, model=model, gpu=gpu)
+    found = memory.measured(path, model=model, gpu=gpu, precision=precision)
     emit(memory.saved(found) if save else found, form)
     return 0
 

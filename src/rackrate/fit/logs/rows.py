@@ -79,7 +79,7 @@ def _base(log: EngineLog, gpu: str) -> dict[str, str]:
         "model": log.model or "unknown",
         "params_b": "" if params is None else f"{params:.10g}",
         "precision": precision,
-        "quant_format": _as_file_named(settings.get("quantization", "")) or precision,
+        "quant_format": _file_type(log) or precision,
         "engine": " ".join(filter(None, (log.engine, settings.get("front_end", ""), log.version))),
         "gpu": gpu or settings.get("gpu", ""),
         "gpu_count": str(log.n_gpus),
@@ -99,9 +99,16 @@ def _precision(log: EngineLog) -> str:
     return "" if quantization else _DTYPES.get(log.settings.get("dtype", ""), "")
 
 
-def _as_file_named(quantization: str) -> str:
-    """Return what llama.cpp prints as `Q4_K - Medium` as files are named: `Q4_K_M`."""
-    return re.sub(r"\b(I?Q\d\w*) - (S|M|L)(?:mall|edium|arge)\b", r"\1_\2", quantization)
+def _file_type(log: EngineLog) -> str:
+    """Return the quantisation as files are named, `Q4_K_M`, where llama.cpp prints `Q4_K - Medium`.
+
+    A log that lacks that line may still have it in the name of the file.
+    """
+    told = log.settings.get("quantization", "")
+    if told or log.engine != "llama.cpp":
+        return re.sub(r"\b(I?Q\d\w*) - (S|M|L)(?:mall|edium|arge)\b", r"\1_\2", told)
+    named = re.search(r"(?<![A-Za-z0-9])(?:I?Q\d\w*|B?F16|F32)(?![A-Za-z0-9])", log.settings.get("file", ""))
+    return named[0] if named else ""
 
 
 def _note(log: EngineLog) -> str:
