@@ -266,21 +266,33 @@ def _deepseek(config: dict[str, Any], shapes: Mapping[str, object]) -> None:
         config["num_key_value_heads"] = config.get("num_attention_heads")
 
 
+def _name_heads(config: dict[str, Any], count: str, size: str) -> None:
+    """Name the heads of a state space, whose file has their number and what they are wide together."""
+    heads, inner = _count(config, "ssm.time_step_rank"), _count(config, "ssm.inner_size")
+    if heads and inner:
+        config[count] = heads
+        config[size] = inner // heads
+
+
+def _rename(config: dict[str, Any], names: Mapping[str, str]) -> None:
+    for key, name in names.items():
+        if key in config:
+            config[name] = config.pop(key)
+
+
 def _linear(config: dict[str, Any], _: object) -> None:
     """Name the gated delta nets of Qwen3-Next and Qwen3.5, which are written as state spaces."""
     if config["model_type"] not in _LINEAR:
         return
-    heads, inner = _count(config, "ssm.time_step_rank"), _count(config, "ssm.inner_size")
-    if heads and inner:
-        config["linear_num_value_heads"] = heads
-        config["linear_value_head_dim"] = inner // heads
-    for key, name in (
-        ("ssm.group_count", "linear_num_key_heads"),
-        ("ssm.state_size", "linear_key_head_dim"),
-        ("ssm.conv_kernel", "linear_conv_kernel_dim"),
-    ):
-        if key in config:
-            config[name] = config.pop(key)
+    _name_heads(config, "linear_num_value_heads", "linear_value_head_dim")
+    _rename(
+        config,
+        {
+            "ssm.group_count": "linear_num_key_heads",
+            "ssm.state_size": "linear_key_head_dim",
+            "ssm.conv_kernel": "linear_conv_kernel_dim",
+        },
+    )
     config.pop("ssm.time_step_rank", None)
     config.pop("ssm.inner_size", None)
     n_layers = _count(config, "num_hidden_layers")
@@ -297,17 +309,15 @@ def _ssm(config: dict[str, Any], _: object) -> None:
     """Name the Mamba layers of Granite's hybrids."""
     if config["model_type"] != "granitemoehybrid":
         return
-    heads, inner = _count(config, "ssm.time_step_rank"), _count(config, "ssm.inner_size")
-    if heads and inner:
-        config["mamba_n_heads"] = heads
-        config["mamba_d_head"] = inner // heads
-    for key, name in (
-        ("ssm.group_count", "mamba_n_groups"),
-        ("ssm.state_size", "mamba_d_state"),
-        ("ssm.conv_kernel", "mamba_d_conv"),
-    ):
-        if key in config:
-            config[name] = config.pop(key)
+    _name_heads(config, "mamba_n_heads", "mamba_d_head")
+    _rename(
+        config,
+        {
+            "ssm.group_count": "mamba_n_groups",
+            "ssm.state_size": "mamba_d_state",
+            "ssm.conv_kernel": "mamba_d_conv",
+        },
+    )
     kv_heads = config.get("num_key_value_heads")
     if isinstance(kv_heads, list) and kv_heads:  # no key heads: no attention
         config["layer_types"] = ["attention" if heads else "mamba" for heads in kv_heads]

@@ -178,7 +178,7 @@ def predict(
         return _over_all(found, setup, style, (case.gpu_count or 1) if case.per == "total" else 1)
     if case.quantity in ("kv_gib", "kv_tokens"):
         is_room = case.quantity == "kv_gib"
-        return _cache(case, arch, found, style) if is_room else _tokens(found, arch, setup, room_gib)
+        return _cache(case, arch, found, setup, load) if is_room else _tokens(found, arch, setup, room_gib)
     if case.quantity == "between_steps_gib":
         return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
@@ -209,13 +209,12 @@ def _between_steps(found: Estimate, arch: Architecture, setup: Setup) -> Predict
     return Prediction(float(states.gib + gradients), float(states.sigma_gib + 0.01 * gradients))
 
 
-def _cache(case: Case, arch: Architecture, found: Estimate, style: Style) -> Prediction:
+def _cache(case: Case, arch: Architecture, found: Estimate, setup: Setup, load: Load) -> Prediction:
     """Return the room of an engine that takes all that is left, or the cache of the load."""
-    if style.engine in _RESERVING:
+    if setup.engine.name in _RESERVING:
         return _room(found)
-    if case.per == "gpu" and style.engine == "llama.cpp":
+    if case.per == "gpu" and setup.engine.name == "llama.cpp":
         return _of_terms(found, "KV cache")
-    setup, load = setup_of(case, arch, style)
     memory = memory_of(arch, setup.kv, ONE_GPU)  # as it is kept, which a prefill may exceed
     gib = load.concurrency * memory.sequence_bytes(load.context) / GIB
     return Prediction(float(gib), 0.002 * float(gib) + 0.001)
@@ -229,7 +228,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
     if case.workload == "diffusion" and "lora_rank" in said:
         task = "lora"
     precision = precision_of(case)
-    layout = layout_of(case, arch, task, style)
+    layout = _layout(case, said, arch, task, style)
     fraction = said.get("gpu_memory_utilization")
     setup = Setup(
         engine=engine,
@@ -263,9 +262,9 @@ def _kv(said: Mapping[str, str]) -> str:
     return "fp8" if name.startswith("fp8") else {"f16": "fp16"}.get(name, name)
 
 
-def layout_of(case: Case, arch: Architecture, task: str, style: Style) -> Layout:
+def _layout(case: Case, said: Mapping[str, str], arch: Architecture, task: str, style: Style) -> Layout:
     """Return how the case's GPUs shared the model."""
-    said, n_gpus = case.settings, max(case.gpu_count, 1)
+    n_gpus = max(case.gpu_count, 1)
     if "tensor_parallel_size" in said:
         return Layout(tensor=int(said["tensor_parallel_size"]))
     if task != "inference" and n_gpus > 1 and said.get("sharding") == "ddp":

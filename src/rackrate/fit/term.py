@@ -12,8 +12,26 @@ Z90 = 1.645
 """Standard deviations either side of the middle that hold 90 % of a normal distribution."""
 
 
+class Spread:
+    """A size with its error: `gib` is expected, `sigma_gib` one standard deviation; both may be arrays."""
+
+    __slots__ = ()
+    gib: Any
+    sigma_gib: Any
+
+    @property
+    def low_gib(self) -> float:
+        """Lower end of the range that holds the truth in 9 cases of 10."""
+        return max(float(self.gib - Z90 * self.sigma_gib), 0.0)
+
+    @property
+    def high_gib(self) -> float:
+        """Upper end of that range."""
+        return float(self.gib + Z90 * self.sigma_gib)
+
+
 @dataclass(frozen=True, slots=True)
-class Term:
+class Term(Spread):
     """One part of what one GPU holds, GiB.
 
     Attributes:
@@ -30,16 +48,6 @@ class Term:
     formula: str
     source: str
 
-    @property
-    def low_gib(self) -> float:
-        """Lower end of the range that holds the truth in 9 cases of 10."""
-        return max(float(self.gib - Z90 * self.sigma_gib), 0.0)
-
-    @property
-    def high_gib(self) -> float:
-        """Upper end of that range."""
-        return float(self.gib + Z90 * self.sigma_gib)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the term as plain data."""
         return {
@@ -53,7 +61,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
+class Total(Spread):
     """A sum of terms; their errors are taken as independent.
 
     Attributes:
@@ -72,16 +80,6 @@ class Total:
             gib = gib + term.gib
             variance = variance + term.sigma_gib**2
         return cls(gib, variance**0.5)
-
-    @property
-    def low_gib(self) -> float:
-        """Lower end of the range that holds the truth in 9 cases of 10."""
-        return max(float(self.gib - Z90 * self.sigma_gib), 0.0)
-
-    @property
-    def high_gib(self) -> float:
-        """Upper end of that range."""
-        return float(self.gib + Z90 * self.sigma_gib)
 
 
 def probability_below(limit: float, value: float, sigma: float) -> float:

@@ -67,9 +67,10 @@ def ways(fit: Fit, n: int = 3) -> list[Way]:
     if fit.verdict == "fits":
         return []
     changes = list(_changes(fit))
-    found = [way for change in changes if (way := _way(fit, (change,)))]
+    alone = [_way(fit, (change,)) for change in changes]
+    found = [way for way in alone if way]
     if len(found) < n:
-        pairs = combinations([change for change in changes if not _way(fit, (change,))], 2)
+        pairs = combinations([change for change, way in zip(changes, alone, strict=True) if not way], 2)
         found += [way for pair in pairs if (way := _way(fit, pair))]
     more = _more_gpus(fit)
     room = n - 1 if more else n

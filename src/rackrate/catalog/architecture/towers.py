@@ -109,16 +109,7 @@ def _internvl(vision: Config, sheet: Sheet) -> int:
 
 
 def _llama4(vision: Config, sheet: Sheet) -> int:
-    width, n_patches, (n_layers, inner) = (
-        _patches(vision, sheet, bias=False),
-        _square(vision),
-        _layers(vision),
-    )
-    sheet.vector("class_embd", width)
-    sheet.table("position_embd", n_patches + 1, width)
-    write_layer(sheet.times(n_layers), width, inner)
-    sheet.norm("pre_norm", width, "layer")
-    sheet.norm("post_norm", width, "layer")
+    n_patches, (_, inner) = _clip(vision, sheet), _layers(vision)
     sheet.matrix("adapter_1", "mlp", inner, vision.count("projector_input_dim"), "column")
     out = vision.count("projector_output_dim")
     sheet.matrix("adapter_2", "mlp", out, out, "row")

@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rackrate.fit.logs.record import Start
+from rackrate.units import GIB_PER_UNIT
 
 NUMBER = r"(-?\d{1,9}(?:\.\d{1,12})?)"
 COUNT = r"(\d{1,12}|\d{1,3}(?:,\d{3}){1,4})"
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-_GIB = {"GiB": 1.0, "MiB": 2.0**-10, "KiB": 2.0**-20, "bytes": 2.0**-30, "B": 2.0**-30}
 
 # PyTorch says GiB and MiB and divides by 1024^3 and 1024^2 (its allocator's format_size).
 _TORCH_ASKED = re.compile(rf"Tried to allocate {NUMBER} ([GMK]iB|bytes)")
@@ -75,7 +75,7 @@ def count(text: str) -> int:
 
 def gib(value: str, unit: str) -> float:
     """Return a size in GiB; `unit` is binary (GiB, MiB, KiB) or bytes."""
-    return float(value) * _GIB[unit]
+    return float(value) * GIB_PER_UNIT["B" if unit == "bytes" else unit.upper()]
 
 
 def setting(line: str, name: str) -> str:

@@ -392,7 +392,7 @@ def _read_failure(start: Start, line: str) -> bool:
         return True
     vulkan = _VULKAN.search(line) if "Device memory" in line else None
     if vulkan:
-        start.measured.setdefault("asked_gib", int(vulkan[1]) * 2.0**-30)
+        start.measured.setdefault("asked_gib", gib(vulkan[1], "B"))
         start.fail(f"a device had no {int(vulkan[1]) / 2**20:.2f} MiB left")
         return True
     word = next((word for word in _OUT if word in line), "")
@@ -413,7 +413,7 @@ def _read_lack(start: Start, line: str) -> bool:
         return True
     if buffer:
         if buffer[2]:
-            start.measured.setdefault("asked_gib", int(buffer[2]) * 2.0**-30)
+            start.measured.setdefault("asked_gib", gib(buffer[2], "B"))
         start.fail(f"no room for a buffer on {buffer[1]}")
     return bool(buffer)
 

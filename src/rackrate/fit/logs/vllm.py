@@ -29,6 +29,7 @@ from rackrate.fit.logs.lines import (
     NUMBER,
     count,
     figures,
+    gib,
     read_figures,
     read_settings,
     serves,
@@ -250,8 +251,8 @@ def _read_cache(start: Start, gpu: str, line: str) -> bool:
         start.measured["max_concurrency"] = float(held[2])
         start.settings.setdefault("max_model_len", str(count(held[1])))
     if in_use:
-        in_bytes = in_use[0].endswith("bytes")
-        start.put_if_new(gpu, "kv_gib", float(in_use[1]) / 2**30 if in_bytes else float(in_use[1]))
+        unit = "bytes" if in_use[0].endswith("bytes") else "GiB"
+        start.put_if_new(gpu, "kv_gib", gib(in_use[1], unit))
     found = bool(tokens or blocks or held or in_use)
     start.has_body |= found
     return found
