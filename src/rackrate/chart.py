@@ -139,7 +139,7 @@ def ownership(answer: OwnAnswer) -> Any:
         plot.mark_line(color=_BLUE, strokeWidth=2, point=True).encode(y=scale),
     ]
     for rent in answer.rents:
-        words = f"{rent.against} rent {rent.usd_per_hour:.2f}"
+        words = f"{rent.against} rent {rent.usd_per_hour:.3f}"
         row = {"usd_per_hour": rent.usd_per_hour, "words": words, "years": rows[-1]["years"]}
         at = alt.Chart(alt.Data(values=[row])).encode(y="usd_per_hour:Q")
         layers.append(at.mark_rule(color=_ORANGE, strokeWidth=1.5, strokeDash=[5, 3]))

@@ -30,6 +30,7 @@ LONGEST_YEARS = 10.0
 NEVER = math.inf
 _SHORTEST_YEARS = 1 / DAYS_PER_YEAR
 _HALVINGS = 30  # of ten years: to the second
+_NOTHING = 1e-12  # what floating point leaves of a difference that is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def recovery(rate_frac: float, years: float) -> float:
 
     Source: the annuity formula, r / (1 - (1 + r)^-T); 1 / T without interest.
     """
-    if rate_frac == 0:
+    if rate_frac < _NOTHING:
         return 1 / years
     return -rate_frac / math.expm1(-years * math.log1p(rate_frac))
 
@@ -196,6 +197,6 @@ class SimpleView:
     def breakeven_days(self, rent_usd_per_hour: float) -> float:
         """Return the days until rents saved have paid for the card; `NEVER` where power costs more."""
         saved_usd_per_hour = rent_usd_per_hour - self.electricity_usd_per_hour
-        if saved_usd_per_hour <= 0:
+        if saved_usd_per_hour <= _NOTHING:
             return NEVER
         return self.price_usd / (saved_usd_per_hour * self.hours_per_day)

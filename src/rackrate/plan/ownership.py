@@ -39,10 +39,9 @@ def inputs_for(gpu: Gpu, place: Place, said: Mapping[str, float | str]) -> tuple
     """
     if unknown := [key for key in said if key not in (*KEYS, "utilisation")]:
         raise UnknownName("option", unknown[0], nearest(unknown[0], KEYS) or KEYS)
-    if "utilisation" in said:
-        if "hours_per_day" in said:
-            hint = f"utilisation is hours of use over {HOURS_PER_DAY}"
-            raise UsageError("hours a day and utilisation say the same: give one", hint=hint)
+    if "utilisation" in said and "hours_per_day" in said:
+        hint = f"utilisation is hours of use over {HOURS_PER_DAY}"
+        raise UsageError("hours a day and utilisation say the same: give one", hint=hint)
     n_gpus = _exact(said, "gpus_per_host", _usual_count(gpu), "SXM and OAM modules come on boards of eight")
     if n_gpus.value % 1 or not n_gpus.is_exact:
         hint = f"give {round(n_gpus.value)}"

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from rackrate.plan.doubt import Doubt, Ranged, Swing
-from rackrate.plan.economics import LONGEST_YEARS, SimpleView, cost_terms, recovery
+from rackrate.plan.economics import LONGEST_YEARS, SimpleView
 from rackrate.plan.electricity import Place
+from rackrate.plan.explain import explained
 from rackrate.report.block import Block, Cell, Column, Stack, Table, Text, to_html
 from rackrate.units import HOURS_PER_DAY, HOURS_PER_MONTH
 
@@ -341,47 +342,12 @@ class OwnAnswer:
 
     def formulae(self) -> Iterator[str]:
         """Yield each formula with its numbers in."""
-        own = self.doubt.expected
-        terms = cost_terms(own)
-        hours = own.hours_per_day * 365
-        kept, discount = own.kept_frac(own.years), (1 + own.rate_frac) ** -own.years
-        crf = recovery(own.rate_frac, own.years)
-        yield f"hours of use a year = {own.hours_per_day:g} h x 365 = {hours:,.0f}"
-        yield (
-            f"recovery factor = r / (1 - (1 + r)^-T) = {crf:.4f} a year at r = {own.rate_frac:g}, "
-            f"T = {own.years:g} years (1 / T without interest)"
-        )
-        yield (
-            f"proceeds = (1 - {own.selling_frac:g}) x {own.resale_frac:g}^{own.years:g} = {kept:.4f} of the "
-            f"price, x {discount:.4f} discounted"
-        )
-        for name, usd in (("card", own.price_usd), ("host", own.host_share_usd)):
-            yield (
-                f"{name} = {usd:,.2f} x (1 - {kept * discount:.4f}) x {crf:.4f} / {hours:,.0f} "
-                f"= {terms[name]:.4f} USD/h"
-            )
-        price = own.price_usd + own.host_share_usd
-        yield f"support = {own.support_frac:g} x {price:,.2f} / {hours:,.0f} = {terms['support']:.4f} USD/h"
-        yield (
-            f"watts in use = {own.power_w:g} x ({own.idle_frac:g} + {own.load_frac:g} x "
-            f"{1 - own.idle_frac:g}) x {own.host_factor:g} = {own.busy_w:.1f}; idle {own.idle_w:.1f}; "
-            f"over all hours {own.mean_w:.1f}"
-        )
-        yield (
-            f"electricity = {own.mean_w:.1f} W x 24 / {own.hours_per_day:g} x {own.pue:g} / 1000 x "
-            f"{own.kwh_usd:g} = {terms['electricity']:.4f} USD/h"
-        )
-        yield (
-            f"colocation = {own.most_w / 1000:.3f} kW x {own.colo_usd_per_kw_month:g} x 12 / {hours:,.0f} "
-            f"= {terms['colocation']:.4f} USD/h"
-        )
-        yield f"owned = {' + '.join(f'{usd:.4f}' for usd in terms.values())} = {self.cost.value:.4f} USD/h"
-        yield "breakeven = the years T at which owned, with all of the above at T, is the rent"
+        yield from explained(self.doubt.expected)
         simple = self.simple
         for rent in self.rents:
             yield (
                 f"simple breakeven, {rent.against} = {simple.price_usd:,.2f} / (({rent.usd_per_hour:.3f} - "
-                f"{simple.power_w / 1000:g} x {own.kwh_usd:g}) x {own.hours_per_day:g}) days"
+                f"{simple.power_w / 1000:g} x {simple.kwh_usd:g}) x {simple.hours_per_day:g}) days"
             )
 
     def _repr_html_(self) -> str:
