@@ -87,7 +87,7 @@ def own(
 ) -> None:
     """Rent or own one GPU: the rental pages' simple view, the full cost with its range, the breakeven.
 
-    Each number may be a range that you are sure of: --kwh-usd 0.12..0.20.
+    Each number may be a range: --kwh-usd 0.12..0.20.
 
     \b
     rackrate own l40s --hours-per-day 8 --kwh-usd 0.15 --price-usd 9000
