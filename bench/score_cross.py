@@ -80,11 +80,14 @@ class Constant:
 
 
 CONSTANTS = (
-    Constant("activation", "SAMPLER_BYTES"),
+    Constant("activation", "SAMPLER_BYTES[sort]"),
+    Constant("activation", "SAMPLER_BYTES[kernel]"),
+    Constant("activation", "IMAGE_COPIES"),
     Constant("activation", "WORKSPACE_GIB"),
-    Constant("activation", "VISION_BYTES"),
     Constant("activation", "LLAMA_HIDDEN"),
     Constant("overhead", "GRAPHS_GIB"),
+    Constant("overhead", "NEWER_CONTEXT_GIB"),
+    Constant("overhead", "MULTICAST_GIB"),
     Constant("overhead", "LOSS_SLACK"),
     Constant("overhead", "KEPT_SLACK"),
     Constant("kv", "PAGE_PADDING"),

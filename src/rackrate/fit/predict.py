@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
-from rackrate.fit.engine import find_engine
+from rackrate.fit.engine import find_engine, memory_fraction_of
 from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.kv import memory_of
 from rackrate.fit.overhead import Card, graphs_term
@@ -182,7 +182,8 @@ def predict(
     if case.quantity == "between_steps_gib":
         return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
-        graphs = (graphs_term(),)  # whether or not they come out of the budget
+        n_seqs = setup.limits(card, load.context).max_num_seqs
+        graphs = (graphs_term(n_seqs),)  # whether or not they come out of the budget
         terms = graphs if case.quantity == "cuda_graph_gib" else found.terms
         return _of_terms(replace(found, terms=terms), *_TERMS[case.quantity])
     raise UnknownName("quantity", case.quantity, nearest(case.quantity, QUANTITIES) or QUANTITIES)
@@ -229,7 +230,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         task = "lora"
     precision = precision_of(case)
     layout = _layout(case, said, arch, task, style)
-    fraction = said.get("gpu_memory_utilization")
+    fraction = said.get("gpu_memory_utilization") or said.get("mem_fraction_static")
     setup = Setup(
         engine=engine,
         version=case.engine,
@@ -237,9 +238,10 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         precision=precision,
         kv=_kv(said),
         layout=layout,
-        memory_fraction=float(fraction) if fraction else engine.memory_fraction,
+        memory_fraction=float(fraction) if fraction else memory_fraction_of(engine, case.engine),
         max_num_seqs=int(said.get("max_num_seqs", 0)),
         max_num_batched_tokens=int(said.get("max_num_batched_tokens", said.get("profiled_tokens", 0))),
+        sampler=said.get("sampler", ""),
         is_eager="enforce_eager" in said,
         has_flash_attention=said.get("attention", style.attention) not in ("no flash", "eager"),
         training=None if task == "inference" else _training(case, said, style, task),

@@ -80,7 +80,7 @@ def _base(log: EngineLog, gpu: str) -> dict[str, str]:
         "params_b": "" if params is None else f"{params:.10g}",
         "precision": precision,
         "quant_format": _file_type(log) or precision,
-        "engine": " ".join(filter(None, (log.engine, settings.get("front_end", ""), log.version))),
+        "engine": " ".join(filter(None, (log.engine, _variant(log), log.version))),
         "gpu": gpu or settings.get("gpu", ""),
         "gpu_count": str(log.n_gpus),
         "batch": settings.get("n_seq_max", "1") if is_llama else "",
@@ -88,6 +88,12 @@ def _base(log: EngineLog, gpu: str) -> dict[str, str]:
         "source": "engine log",
         "note": _note(log),
     }
+
+
+def _variant(log: EngineLog) -> str:
+    """Return what comes between an engine's name and its version: `ollama`, or vLLM's first generation."""
+    generation = log.settings.get("engine_generation", "")
+    return log.settings.get("front_end", "") or (generation if generation == "V0" else "")
 
 
 def _precision(log: EngineLog) -> str:
@@ -119,6 +125,8 @@ def _note(log: EngineLog) -> str:
             continue
         if name == "enforce_eager":
             parts.append("eager")
+        elif name == "sampler":
+            parts.append(f"{value} samples")
         elif name == "type_k":
             parts.append(f"KV {value}")
         elif name == "flash_attn":

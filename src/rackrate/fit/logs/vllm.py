@@ -273,6 +273,8 @@ def _read_settings(start: Start, line: str) -> bool:
         start.model = start.model or loading[1]
     if "Cudagraph is disabled under eager mode" in line:
         start.settings["enforce_eager"] = "True"
+    if "Using FlashInfer for top-p & top-k sampling" in line:
+        start.settings["sampler"] = "FlashInfer"
     return bool(loading) or "non-default args" in line
 
 
