@@ -70,8 +70,8 @@ def expert_bytes_per_token(arch: Architecture, layout: Layout = ONE_GPU) -> floa
 
     Source: profiles of vLLM 0.19 on an H100: 0.47 GiB of Qwen3-30B-A3B's 2.68, 0.26 of Qwen1.5-MoE's 2.47.
     """
-    inner = next((t.rows for t in arch.tensors if t.role == "experts" and "up" in t.name), 0)
-    inner = inner / layout.tensor
+    rows = next((t.rows for t in arch.tensors if t.role == "experts" and "up" in t.name), 0)
+    inner = rows / layout.tensor
     wider = max(2 * inner, arch.main.hidden_size)
     return 2.0 * arch.main.n_experts_per_token * (wider + inner)
 

@@ -14,8 +14,9 @@ from rackrate.fit.engine import NEWER_LINKS, Engine, version_of
 from rackrate.fit.parallel import Layout
 from rackrate.fit.term import Term
 
-GRAPHS_GIB = 0.018
-"""Of one captured batch size in vLLM: 51 take 0.5 to 1.9 GiB, 1.0 in the mean (0.19), five take 0.1 to 0.4."""
+FIRST_GRAPHS_GIB, GRAPHS_GIB = 0.15, 0.0155
+"""Of vLLM's captured batch sizes, and of each: 51 take 0.5 to 1.9 GiB, 1.0 in the mean (0.19), three take
+0.1 to 0.4."""
 
 GRAPHS_ERROR = 0.35  # one standard deviation, as a share
 LARGEST_GRAPH = 512
@@ -101,7 +102,7 @@ def graphs_term(max_num_seqs: int) -> Term:
     """
     largest = min(2 * max_num_seqs, LARGEST_GRAPH)
     n_sizes = 3 + min(largest, 256) // 8 + max(largest - 256, 0) // 16
-    gib = GRAPHS_GIB * n_sizes
+    gib = FIRST_GRAPHS_GIB + GRAPHS_GIB * n_sizes
     how = f"{n_sizes} captured batch sizes"
     return Term("CUDA graphs", gib, GRAPHS_ERROR * gib, how, "vLLM's start-up logs")
 

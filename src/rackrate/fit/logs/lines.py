@@ -9,7 +9,7 @@ noise must not become infinity.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from rackrate.fit.logs.record import Start
@@ -23,6 +23,15 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # PyTorch says GiB and MiB and divides by 1024^3 and 1024^2 (its allocator's format_size).
 _TORCH_ASKED = re.compile(rf"Tried to allocate {NUMBER} ([GMK]iB|bytes)")
 _TORCH_ROOM = re.compile(rf"total capacity of {NUMBER} ([GMK]iB) of which {NUMBER} ([GMK]iB|bytes) is free")
+
+# A terminal may have cut a list of settings into pieces of its width; none but the first begins a record.
+_LISTS = ("non-default args: {", "args: Namespace(", "LLM engine (v")
+_RECORD = re.compile(r"\(\w[^)]* pid=\d|\[\d{4}-\d\d-|\b(?:INFO|DEBUG|WARNING|ERROR|CRITICAL)\b")
+_SIZE = re.compile(r"\d ?Gi?B\b")
+_PREFIX = (
+    80  # characters in which a record begins, behind what a container put there; no terminal is narrower
+)
+_TRIMMED = 2  # blanks at the end of a piece that copying may have lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,23 @@ def clean_lines(text: str) -> Iterator[str]:
     """Yield the lines without terminal colours; progress bars that overwrite themselves come apart."""
     for line in text.splitlines():
         yield _COLOUR.sub("", line) if "\x1b" in line else line
+
+
+def whole_lists(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines, those of a list of settings that a terminal cut put together again."""
+    held, width, is_full = "", 0, False
+    for line in lines:
+        if held and is_full and not _RECORD.search(line[:_PREFIX]) and not _SIZE.search(line):
+            held += line
+        else:
+            if held:
+                yield held
+            held, width = (line, len(line)) if any(word in line for word in _LISTS) else ("", 0)
+            if not held:
+                yield line
+        is_full = len(line) >= max(width - _TRIMMED, _PREFIX)
+    if held:
+        yield held
 
 
 def count(text: str) -> int:

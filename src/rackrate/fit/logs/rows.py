@@ -6,6 +6,7 @@ import re
 
 from rackrate.fit.cases import COLUMNS
 from rackrate.fit.logs.record import EngineLog
+from rackrate.fit.precision import precision_in
 
 _QUANTITIES = (
     "weights_gib",
@@ -16,18 +17,6 @@ _QUANTITIES = (
     "state_gib",
     "cuda_graph_gib",
     "kv_tokens",
-)
-_PRECISIONS = (
-    ("mxfp4", "mxfp4"),
-    ("nvfp4", "nvfp4"),
-    ("fp4", "nvfp4"),
-    ("fp8", "fp8"),
-    ("awq", "int4"),
-    ("gptq", "int4"),
-    ("bitsandbytes", "nf4"),
-    ("gguf", "gguf"),
-    ("int8", "int8"),
-    ("w8a8", "int8"),
 )
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 _CONTEXTS = ("max_model_len", "n_ctx", "context_length")
@@ -98,9 +87,9 @@ def _variant(log: EngineLog) -> str:
 
 def _precision(log: EngineLog) -> str:
     quantization = log.settings.get("quantization", "").lower()
-    for word, precision in _PRECISIONS:
-        if word in quantization:
-            return precision
+    told = "gguf" if "gguf" in quantization else precision_in(quantization)
+    if told:
+        return told
     # A scheme such as compressed-tensors or modelopt does not say how many bits it has.
     return "" if quantization else _DTYPES.get(log.settings.get("dtype", ""), "")
 
