@@ -66,6 +66,9 @@ class Constant:
             getattr(module, name)[key.rstrip("]")] = value
         else:
             setattr(module, name, value)
+        for function in vars(module).values():  # what was kept is of the other value
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
 
     def _module(self) -> Any:
         return importlib.import_module(f"rackrate.fit.{self.module}")

@@ -11,6 +11,7 @@ activations; sizes in bytes until they become terms.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.architecture import Architecture, Stack
@@ -83,6 +84,7 @@ def vllm_step_bytes_per_token(arch: Architecture, layout: Layout = ONE_GPU) -> f
     return 2.0 * 4 * arch.main.hidden_size + expert_bytes_per_token(arch, layout)
 
 
+@lru_cache(maxsize=4096)
 def vllm_activation(arch: Architecture, limits: VllmLimits, layout: Layout) -> Term:
     """Return the activation peak that vLLM finds when it profiles itself at start-up.
 

@@ -164,6 +164,7 @@ class VllmLimits:
     is_v0: bool = False
 
 
+@lru_cache(maxsize=4096)
 def vllm_limits(version: str, card_gib: float, *, is_a100: bool, context: int) -> VllmLimits:
     """Return vLLM's defaults for a card.
 

@@ -7,6 +7,7 @@ the driver keeps some, and CUDA reports about 44.4 GiB on an L40S.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.gpu import Gpu
@@ -95,6 +96,7 @@ def link_term(engine: Engine, layout: Layout) -> Term | None:
     )
 
 
+@lru_cache(maxsize=4096)
 def graphs_term(max_num_seqs: int) -> Term:
     """Return the CUDA graphs that vLLM captures for steps of up to twice as many tokens as sequences.
 
@@ -115,7 +117,8 @@ MULTICAST_GIB = 1.85
 H100 (vLLM 0.19), 1.84 on four (0.10)."""
 
 
-def serving_outside(engine: Engine, version: str, card: Card, layout: Layout) -> list[Term]:
+@lru_cache(maxsize=4096)
+def serving_outside(engine: Engine, version: str, card: Card, layout: Layout) -> tuple[Term, ...]:
     """Return what a serving engine holds outside of torch's counters on one GPU.
 
     Multicast buffers come with more than two GPUs, and with two since vLLM 0.18.
@@ -127,7 +130,7 @@ def serving_outside(engine: Engine, version: str, card: Card, layout: Layout) ->
     link = link_term(engine, layout) if layout.shared > 1 else None
     if link and card.has_multicast and (is_newer or layout.shared > 2):  # noqa: PLR2004 - a pair
         link = replace(link, gib=MULTICAST_GIB, sigma_gib=0.15)
-    return [context, *([link] if link else [])]
+    return (context, link) if link else (context,)
 
 
 LOSS_SLACK = 0.25  # logits of several sizes leave gaps: 0.1 to 0.6 of the loss, 86 cases on an H100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from rackrate.catalog.architecture import Architecture
@@ -108,12 +108,12 @@ class Setup:
         """Return what vLLM tries out at start-up on this card, with what was asked for in place."""
         version = self.version or self.engine.version
         found = vllm_limits(version, card.gib, is_a100=card.is_a100, context=context)
-        return replace(
-            found,
-            max_num_seqs=self.max_num_seqs or found.max_num_seqs,
-            max_num_batched_tokens=self.max_num_batched_tokens or found.max_num_batched_tokens,
-            sampler=self.sampler or found.sampler,
-            counts_graphs=found.counts_graphs and self.engine.name == "vllm" and not self.is_eager,
+        return VllmLimits(
+            self.max_num_seqs or found.max_num_seqs,
+            self.max_num_batched_tokens or found.max_num_batched_tokens,
+            found.counts_graphs and self.engine.name == "vllm" and not self.is_eager,
+            self.sampler or found.sampler,
+            found.is_v0,
         )
 
     def named(self) -> str:
