@@ -9,7 +9,7 @@ noise must not become infinity.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rackrate.fit.logs.record import Start
@@ -24,14 +24,14 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TORCH_ASKED = re.compile(rf"Tried to allocate {NUMBER} ([GMK]iB|bytes)")
 _TORCH_ROOM = re.compile(rf"total capacity of {NUMBER} ([GMK]iB) of which {NUMBER} ([GMK]iB|bytes) is free")
 
-# A terminal may have cut a list of settings into pieces of its width; none but the first begins a record.
-_LISTS = ("non-default args: {", "args: Namespace(", "LLM engine (v")
+# A terminal may have cut what states settings into pieces of its width; none but the first begins a record.
+_STATING = ("non-default args: {", "args: Namespace(", "LLM engine (v")
 _RECORD = re.compile(r"\(\w[^)]* pid=\d|\[\d{4}-\d\d-|\b(?:INFO|DEBUG|WARNING|ERROR|CRITICAL)\b")
-_SIZE = re.compile(r"\d ?Gi?B\b")
 _PREFIX = (
     80  # characters in which a record begins, behind what a container put there; no terminal is narrower
 )
-_TRIMMED = 2  # blanks at the end of a piece that copying may have lost
+_TRIMMED = 13  # what a terminal counts and a copy loses: the colours of a process's name
+_LEAST_PIECES = 3  # so many lines are as long as the longest where a text was cut: two GPUs say things twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +77,24 @@ def clean_lines(text: str) -> Iterator[str]:
         yield _COLOUR.sub("", line) if "\x1b" in line else line
 
 
-def whole_lists(lines: Iterable[str]) -> Iterator[str]:
-    """Yield the lines, those of a list of settings that a terminal cut put together again."""
-    held, width, is_full = "", 0, False
+def whole_lines(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines, those that state settings put together again where a terminal cut them.
+
+    A text was cut where several lines are as long as the longest: those that went on.
+    """
+    full = max(max(map(len, lines), default=0) - _TRIMMED, _PREFIX)
+    is_cut = sum(len(line) >= full for line in lines) >= _LEAST_PIECES
+    held, goes_on = "", False
     for line in lines:
-        if held and is_full and not _RECORD.search(line[:_PREFIX]) and not _SIZE.search(line):
+        if goes_on and not _RECORD.search(line[:_PREFIX]):
             held += line
         else:
             if held:
                 yield held
-            held, width = (line, len(line)) if any(word in line for word in _LISTS) else ("", 0)
+            held = line if is_cut and any(words in line for words in _STATING) else ""
             if not held:
                 yield line
-        is_full = len(line) >= max(width - _TRIMMED, _PREFIX)
+        goes_on = bool(held) and len(line) >= full
     if held:
         yield held
 
