@@ -107,6 +107,8 @@ class Setup:
     def limits(self, card: Card, context: int) -> VllmLimits:
         """Return what vLLM tries out at start-up on this card, with what was asked for in place."""
         version = self.version or self.engine.version
+        if self.engine.name != "vllm":  # SGLang's own numbers say nothing of vLLM's defaults
+            version = ENGINES["vllm"].version
         found = vllm_limits(version, card.gib, is_a100=card.is_a100, context=context)
         return VllmLimits(
             self.max_num_seqs or found.max_num_seqs,
