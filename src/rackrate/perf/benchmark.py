@@ -46,7 +46,7 @@ def minutes_by_samples(
     speed = samples_per_s(arch, chip, run, factors)
     says = (*speed.assumptions, f"{samples:,.0f} samples to the target")
     value = samples / speed.value / MINUTE_S
-    return ranged(value, "min", speed.limit, factors, ("benchmark",), says)
+    return ranged(value, "min", speed.limit, factors, ("benchmark", name, chip.gpu), says)
 
 
 def minutes_by_work(
@@ -66,13 +66,13 @@ def minutes_by_work(
     work = EXA * factors.value("work", name)
     run = Run(n_gpus=n_gpus, n_nodes=n_nodes, engine="tuned")
     value = work / (flops_of(chip, run, factors) * n_gpus) / MINUTE_S
-    is_known = factors.is_measured("work", name)
-    says = (f"{work / EXA:.3g} EFLOP of useful work to the target", f"{n_gpus} GPUs of {n_nodes} nodes")
-    if not is_known:
-        says = (*says, f"nothing was measured of {name}: the middle of other benchmarks")
-    return ranged(
-        value, "min", "compute", factors, ("benchmark",) if is_known else ("benchmark", "unknown"), says
+    says: tuple[str, ...] = (
+        f"{work / EXA:.3g} EFLOP of useful work to the target",
+        f"{n_gpus} GPUs of {n_nodes} nodes",
     )
+    if not factors.is_measured("work", name):
+        says = (*says, f"nothing was measured of {name}: the middle of other benchmarks")
+    return ranged(value, "min", "compute", factors, ("benchmark", name, chip.gpu), says)
 
 
 def flops_of(chip: Chip, run: Run, factors: Factors) -> float:

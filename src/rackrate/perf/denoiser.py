@@ -48,6 +48,13 @@ def denoiser_pass(arch: Architecture, pixels: int) -> Work:
 
 
 @cache
+def launched_layers(arch: Architecture) -> float:
+    """Return the layers that the host launches for a pass, of a transformer; a residual block is half one."""
+    n_blocks = sum(t.count for t in arch.tensors if t.part == "unet" and t.name == "conv1")
+    return arch.main.n_layers + 0.5 * n_blocks
+
+
+@cache
 def pipeline_rest(arch: Architecture, pixels: int) -> Work:
     """Return the work that an image takes once: its prompt's encoders and the VAE's decoder."""
     found = _decoder([t for t in arch.tensors if t.part == "vae"], pixels / LATENT_SCALE**2)

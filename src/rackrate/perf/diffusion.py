@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.perf.chip import Chip
-from rackrate.perf.denoiser import denoiser_pass, pipeline_rest
+from rackrate.perf.denoiser import denoiser_pass, launched_layers, pipeline_rest
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
-from rackrate.perf.flop import Work
-from rackrate.perf.reach import Spent, at_least_one, chosen, eight_bit, ranged, spent
+from rackrate.perf.reach import Spent, at_least_one, chosen, copied_bytes_per_s, eight_bit, ranged, spent
 
 ENGINES = ("eager", "compiled", "tensorrt")
 """How its kernels are run: one by one (diffusers, ComfyUI), by torch.compile, or by TensorRT and its like."""
@@ -36,7 +35,7 @@ _STEPS_AND_PASSES = (
 )  # the defaults of diffusers' pipelines and of the model cards
 _SMALL = ("stable-diffusion-1", "stable-diffusion-2")  # made for 512 x 512
 _WIDENED_BYTES = {"eager": 12.0, "compiled": 6.0, "tensorrt": 6.0}
-"""Moved for each weight stored in 8 bits: read, widened to 16, scaled, read again, in one kernel or in several."""
+"""Moved for each weight stored in 8 bits: read, widened to 16, scaled, read again, in one kernel or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def batch_spent(arch: Architecture, chip: Chip, drawing: Drawing, factors: Facto
     keys = ("diffusion", drawing.engine)
     number = {"int8wo": "fp16", "8-bit": eight_bit(chip)}.get(drawing.number, drawing.number)
     one_pass = denoiser_pass(arch, drawing.pixels).times(drawing.batch * drawing.passes)
-    step = spent(one_pass, chip, factors, number, keys, arch.main.n_layers)
+    step = spent(one_pass, chip, factors, number, keys, launched_layers(arch))
     if drawing.number == "int8wo":
         step += Spent(memory_s=_widening_s(arch, chip, factors, drawing.engine))
     rest = pipeline_rest(arch, drawing.pixels).times(drawing.batch)
@@ -118,7 +117,7 @@ def images_per_s(
         "images/s",
         batch.limit,
         factors,
-        ("diffusion",),
+        ("diffusion", arch.name, chip.gpu),
         (
             f"{drawing.pixels / 2**20:.2f} megapixels, {drawing.steps} steps x {drawing.passes} passes",
             f"{drawing.engine} in {drawing.number}, {drawing.batch} at once on each of {n_gpus} GPUs",
@@ -129,7 +128,4 @@ def images_per_s(
 def _widening_s(arch: Architecture, chip: Chip, factors: Factors, engine: str) -> float:
     """Return the time to widen a denoiser's weights for one step, which no batch makes longer."""
     held = sum(t.n_params for t in arch.tensors if t.part in ("unet", "transformer"))
-    moved = Work(
-        numbers=held * _WIDENED_BYTES[engine] / factors.value("traffic", "diffusion", engine, chip.kind)
-    )
-    return spent(moved, chip, factors, "fp16", ("diffusion", engine)).memory_s
+    return held * _WIDENED_BYTES[engine] / copied_bytes_per_s(chip, factors)

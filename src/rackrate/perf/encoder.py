@@ -67,11 +67,6 @@ def batch_spent(arch: Architecture, chip: Chip, reading: Reading, factors: Facto
     return found if reading.batch else Spent(found.compute_s, found.memory_s)
 
 
-def range_keys(reading: Reading) -> tuple[str, ...]:
-    """Return the keys of the range: one case alone speaks of stock transformers."""
-    return ("encoder", "eager text") if reading.engine == "eager" else ("encoder",)
-
-
 def texts_per_s(
     arch: Architecture,
     chip: Chip,
@@ -99,7 +94,9 @@ def texts_per_s(
     if is_server:
         share = factors.value("server", "encoder") / (1 + one_s / factors.value("patience_s"))
     says = (f"{reading.tokens} tokens a text", f"{reading.engine} in {reading.number} on {n_gpus} GPUs")
-    return ranged(n_gpus / one_s * share, "samples/s", time.limit, factors, range_keys(reading), says)
+    about = ("encoder", arch.name, chip.gpu)
+    value = n_gpus / one_s * share
+    return ranged(value, "samples/s", time.limit, factors, about, says, is_unlike=reading.engine == "eager")
 
 
 def latency_s(arch: Architecture, chip: Chip, reading: Reading, factors: Factors | None = None) -> Estimate:
@@ -112,4 +109,5 @@ def latency_s(arch: Architecture, chip: Chip, reading: Reading, factors: Factors
     time = spent(work, chip, factors, number, ("encoder", reading.engine), arch.main.n_layers)
     time += Spent(memory_s=read_s)
     says = (f"one text of {reading.tokens} tokens", f"{reading.engine} in {reading.number}")
-    return ranged(time.total_s, "s", time.limit, factors, range_keys(reading), says)
+    about = ("encoder", arch.name, chip.gpu)
+    return ranged(time.total_s, "s", time.limit, factors, about, says, is_unlike=reading.engine == "eager")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ class Run:
         room: requests whose KV cache fits.
         replicas: copies of the model, divided by the sequences that one request takes (beams).
         arrivals: `steady` or `closed`, see `machine.factor_keys`.
+        busy_frac: share of the time in which there is a request at all.
         is_total: whether TPOT counts the whole request.
         per: GPUs that the value is divided by.
         assumptions: what the words do not say.
@@ -94,6 +95,7 @@ class Run:
     room: float
     replicas: float
     arrivals: str
+    busy_frac: float
     is_total: bool
     per: int
     assumptions: tuple[str, ...]
@@ -120,6 +122,10 @@ def run_of(case: PerfCase) -> Run:
         said.append(f"{replicas} copies on {layout} each")
     fraction = _BENCH_FRACTION if "closed loop" in case.extra else _FRACTION
     room = _room(arch, gpu, (engine, precision, kv, layout, fraction), request)
+    if room < 1 and layout.n_gpus < case.gpu_count:
+        layout = replace(layout, pipeline=case.gpu_count // layout.n_gpus)
+        said.append(f"the weights do not fit {layout.tensor} of its GPUs, so they are spread over all")
+        room = _room(arch, gpu, (engine, precision, kv, layout, fraction), request)
     wanted = _number(case.load)
     if room < 1:  # it ran, so its memory was set otherwise than we think
         said.append("its memory must have been set higher than usual")
@@ -129,10 +135,11 @@ def run_of(case: PerfCase) -> Run:
         machine=Machine(chip, engine, packing_of(precision), layout.tensor, layout.pipeline, era),
         work=work_of(arch, precision, kv),
         request=request,
-        concurrency=wanted * beams / replicas,
+        concurrency=max(wanted, 1.0) * beams / replicas,
         room=room,
         replicas=replicas / beams,
         arrivals="steady" if case.setting("strategy") else "closed",
+        busy_frac=min(wanted, 1.0),
         is_total=bool(case.setting("strategy")),
         per=case.gpu_count if case.metric.endswith("_per_gpu") else 1,
         assumptions=tuple(said),
@@ -240,7 +247,13 @@ def _room(
     sequence = sequence_memory(arch, setup).sequence_bytes(
         max(int(request.input_tokens + request.output_tokens / 2), 16)
     )
-    return _left_gib(arch, gpu, setup) * 2**30 / sequence if sequence else ENDLESS
+    n_attending = layout.tensor if layout.tensor > _MAX_GROUP and _is_latent(arch) else 1
+    return n_attending * _left_gib(arch, gpu, setup) * 2**30 / sequence if sequence else ENDLESS
+
+
+def _is_latent(arch: Architecture) -> bool:
+    """Tell whether every GPU holds the cache whole, so that large groups share requests out instead."""
+    return any(cache.kind == "latent" for cache in arch.caches)
 
 
 def _left_gib(arch: Architecture, gpu: Gpu, setup: Setup) -> float:
@@ -250,7 +263,7 @@ def _left_gib(arch: Architecture, gpu: Gpu, setup: Setup) -> float:
 
 def _number(text: str) -> float:
     try:
-        return max(float(text), 1.0)
+        return float(text) or ENDLESS
     except ValueError:
         return ENDLESS
 
@@ -268,6 +281,7 @@ class Runs:
         concurrency: see `Run`, as all that follow.
         room: requests.
         replicas: copies.
+        busy_frac: of the time.
         is_total: of TPOT.
         per: GPUs.
     """
@@ -277,6 +291,7 @@ class Runs:
     concurrency: Any
     room: Any
     replicas: Any
+    busy_frac: Any
     is_total: Any
     per: Any
 
@@ -288,7 +303,7 @@ class Runs:
             stacked([run.request for run in runs]),
             *(
                 np.array([float(getattr(run, name)) for run in runs])
-                for name in ("concurrency", "room", "replicas", "is_total", "per")
+                for name in ("concurrency", "room", "replicas", "busy_frac", "is_total", "per")
             ),
         )
 
@@ -330,7 +345,7 @@ def forecast(runs: Runs, rates: Rates, habits: Habits, server: Any) -> dict[str,
     middle = np.log(2.0) * served.waiting_s  # of waits that are spread exponentially
     whole = served.ttft_s + (n_out - 1) * served.tpot_s
     alone_s = prefill_s(work, rates, habits, n_in)
-    flow = served.output_tokens_per_s * runs.replicas
+    flow = served.output_tokens_per_s * runs.replicas * runs.busy_frac
     return {
         "decode_tokens_per_s": 1 / decode(work, rates, habits, 1.0, request.input_tokens + n_out / 2).total,
         "prefill_tokens_per_s": n_in / alone_s,

@@ -110,33 +110,42 @@ def architecture_named(name: str) -> Architecture:
 
 # --- pictures ----------------------------------------------------------------------------------
 
+_FULL_BATCH_OF_IMAGES = 4  # at once, where the harness hands all of them over
+
 
 def _diffusion(ask: _Ask) -> Estimate:
     case, arch = ask.case, architecture_named(ask.case.model)
-    sides = re.search(r"(\d{3,4})\s*x\s*(\d{3,4})", case.extra)
-    usual = diffusion.usual(arch.name)
-    drawing = replace(
+    drawing = _drawing_of(ask, arch.name)
+    is_server = case.load == "server" or case.metric.startswith("server")
+    n_gpus = 1 if case.load == "singlestream" else case.gpu_count
+    found = diffusion.images_per_s(
+        arch, ask.chip, drawing, n_gpus=n_gpus, is_server=is_server, factors=ask.factors
+    )
+    thousand = 1e3 if case.unit == "ms" else 1.0
+    if "step" in case.metric:
+        is_time = case.unit in ("s", "ms")
+        a_step = drawing.batch / drawing.steps
+        return _inverted(found, a_step * thousand, case) if is_time else _scaled(found, 1 / a_step, case)
+    if case.unit in ("s", "ms"):
+        n_images = drawing.batch if "batch" in case.metric else 1
+        return _inverted(found, n_images * n_gpus * thousand, case)
+    return _scaled(found, 1.0, case)
+
+
+def _drawing_of(ask: _Ask, model: str) -> diffusion.Drawing:
+    """Return what was drawn; what a case does not say is the model's usual."""
+    usual = diffusion.usual(model)
+    sides = re.search(r"(\d{3,4})\s*x\s*(\d{3,4})", ask.case.extra)
+    is_single = ask.case.load == "singlestream"
+    return replace(
         usual,
         pixels=int(sides[1]) * int(sides[2]) if sides else usual.pixels,
         steps=ask.number_in(r"(\d+) (?:\w+ )?steps", usual.steps),
         passes=2 if ask.says("cfg") else 1 if ask.says("distilled|1 pass") else usual.passes,
-        batch=max(ask.batch, 1) if case.load.isdigit() else 4,
+        batch=ask.batch if ask.case.load.isdigit() else 1 if is_single else _FULL_BATCH_OF_IMAGES,
         engine=_drawing_engine(ask),
         number=_drawing_number(ask),
     )
-    is_server = case.load == "server" or case.metric.startswith("server")
-    found = diffusion.images_per_s(
-        arch, ask.chip, drawing, n_gpus=case.gpu_count, is_server=is_server, factors=ask.factors
-    )
-    one_image = replace(drawing, batch=1) if ask.says("singlestream|single stream") else drawing
-    if one_image is not drawing:
-        found = diffusion.images_per_s(arch, ask.chip, one_image, factors=ask.factors)
-    if "per_step" in case.metric or case.metric.startswith("step_"):
-        thousand = 1e3 if case.unit == "ms" else 1.0
-        return _inverted(found, drawing.batch / drawing.steps * thousand, case)
-    if "steps_per_s" in case.metric or "it_per_s" in case.metric:
-        return _scaled(found, drawing.steps / drawing.batch, case)
-    return _speed_or_time(found, case, drawing.batch if "batch" in case.metric else 1)
 
 
 def _drawing_engine(ask: _Ask) -> str:
@@ -183,7 +192,7 @@ def _encoder(ask: _Ask) -> Estimate:
         arch, ask.chip, reading, n_gpus=case.gpu_count, is_server=is_server, factors=ask.factors
     )
     if is_time:
-        return _speed_or_time(found, case, reading.batch)
+        return _inverted(found, reading.batch * case.gpu_count * (1e3 if case.unit == "ms" else 1.0), case)
     return _scaled(found, reading.tokens if "tokens" in case.metric else 1, case)
 
 
@@ -246,7 +255,7 @@ _BENCHMARKS = (
     (r"stable[-_ ]diffusion", "stable-diffusion"),
 )
 _PHASE2_TOKENS = 320  # NVIDIA's phase 2 runs 1.6 times as fast as 512 full tokens could on either card
-_LONG_TOKENS = 8192  # GovReport's, in MLPerf's LoRA
+_LONG_TOKENS, _SHORT_TOKENS = 8192, 2048  # GovReport's, in MLPerf's LoRA; what others use
 _USUAL_BATCH = {512: 48, 384: 64, 128: 192}  # sequences a GPU of 40 GB and more, where none is stated
 
 
@@ -277,35 +286,44 @@ def run_of(case: PerfCase, chip: Chip) -> training.Run:
     words = f"{case.model} {case.precision} {case.engine} {case.extra} {case.parallel}".lower()
     is_tuned = "mlperf" in words
     method = "qlora" if "qlora" in words else "lora" if "lora" in words else "full"
-    seen = re.search(r"seq (\d+)", words)
-    tokens = (
-        _PHASE2_TOKENS
-        if "pretrain (seq 512)" in words
-        else case.input_tokens or (int(seen[1]) if seen else _LONG_TOKENS if is_tuned else 2048)
-    )
-    stated = [int(n) for n in re.findall(r"\d+", case.load)]
-    batch = stated[-1] if stated else _USUAL_BATCH.get(tokens, 1) * case.gpu_count
-    if is_tuned or "lambda" in words or (case.parallel == "ddp" and "container" in words):
-        batch = max(batch // case.gpu_count, 1)  # these state the batch of all GPUs
-    number = benchmark.tuned_number(chip) if is_tuned else "fp16"
-    for word in ("tf32", "fp32"):
-        if word in case.precision.lower():
-            number = word
-    engine = "tuned" if is_tuned else "container" if "deeplearningexamples" in words else "torch"
-    has_checkpointing = "checkpointing on" in words or (
-        method != "full" and not is_tuned and "checkpointing off" not in words
-    )
+    usually_checkpoints = method != "full" and not is_tuned and "checkpointing off" not in words
+    tokens = _tokens_of(case, words, is_tuned=is_tuned)
     return training.Run(
         method=method,
         tokens=tokens,
-        batch=batch,
-        number=number,
-        engine=engine,
-        has_checkpointing=has_checkpointing,
+        batch=_batch_of(case, words, tokens),
+        number=_trained_number(case, chip, is_tuned=is_tuned),
+        engine="tuned" if is_tuned else "container" if "deeplearningexamples" in words else "torch",
+        has_checkpointing="checkpointing on" in words or usually_checkpoints,
         is_sharded=bool(re.search("fsdp|zero|sharded", words)),
         n_gpus=case.gpu_count,
         n_nodes=case.nodes,
     )
+
+
+def _tokens_of(case: PerfCase, words: str, *, is_tuned: bool) -> int:
+    if "pretrain (seq 512)" in words:
+        return _PHASE2_TOKENS
+    stated = re.search(r"seq (\d+)", words)
+    if case.input_tokens or stated:
+        return case.input_tokens or int(stated[1] if stated else 0)
+    return _LONG_TOKENS if is_tuned else _SHORT_TOKENS
+
+
+def _batch_of(case: PerfCase, words: str, tokens: int) -> int:
+    """Return the sequences of one GPU: some sources state the batch of all of them."""
+    stated = re.findall(r"\d+", case.load)
+    if not stated:
+        return _USUAL_BATCH.get(tokens, 1)
+    is_of_all = "mlperf" in words or "container" in words
+    return max(int(stated[-1]) // (case.gpu_count if is_of_all else 1), 1)
+
+
+def _trained_number(case: PerfCase, chip: Chip, *, is_tuned: bool) -> str:
+    for word in ("tf32", "fp32"):
+        if word in case.precision.lower():
+            return word
+    return benchmark.tuned_number(chip) if is_tuned else "fp16"
 
 
 # --- the card itself ---------------------------------------------------------------------------
@@ -345,10 +363,3 @@ def _inverted(found: Estimate, by: float, case: PerfCase) -> Estimate:
     return replace(
         found, value=by / found.value, low=by / found.high, high=by / found.low, unit=case.unit or found.unit
     )
-
-
-def _speed_or_time(found: Estimate, case: PerfCase, n_items: float) -> Estimate:
-    """Return items a second, or the time of some items where the case's unit is a time."""
-    if case.unit in ("s", "ms"):
-        return _inverted(found, n_items * case.gpu_count * (1e3 if case.unit == "ms" else 1.0), case)
-    return _scaled(found, 1.0, case)

@@ -24,6 +24,7 @@ from rackrate.perf.chip import TERA, Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors
 from rackrate.perf.flop import Work
+from rackrate.perf.nearest import nearest_measured, was_measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,20 +119,32 @@ def eight_bit(chip: Chip) -> str:
 
 
 def ranged(
-    value: float, unit: str, limit: str, factors: Factors, keys: tuple[str, ...], says: tuple[str, ...] = ()
+    value: float,
+    unit: str,
+    limit: str,
+    factors: Factors,
+    about: tuple[str, str, str],
+    says: tuple[str, ...],
+    *,
+    is_unlike: bool = False,
 ) -> Estimate:
-    """Return an estimate with the 80 % range of its kind.
+    """Return an estimate with the 80 % range of its workload, and what was measured nearest to it.
 
     Args:
         value: expected.
         unit: of it.
         limit: what holds it up.
         factors: with `width`: by what the truth may be above or below.
-        keys: of the range: the workload, and what is not known of it.
+        about: workload, model and GPU.
         says: what it rests on, for people.
+        is_unlike: whether hardly any case speaks of it; so it is with a model that was never measured.
     """
-    width = max(factors.value("width", *keys), 1.0)
-    return Estimate(value, value / width, value * width, unit, limit, says)
+    workload, model, _ = about
+    is_unlike = is_unlike or not was_measured(workload, model)
+    width = max(factors.value("width", workload, "unlike" if is_unlike else ""), 1.0)
+    if is_unlike:
+        says = (*says, "hardly anything like it was measured: the range is wider")
+    return Estimate(value, value / width, value * width, unit, limit, says, nearest_measured(*about))
 
 
 def chosen(what: str, name: str, known: tuple[str, ...]) -> str:

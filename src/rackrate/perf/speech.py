@@ -3,9 +3,9 @@
     a batch = windows x (sound prepared + encoder) + steps x time of a step
     step    = max(weights + windows x beams x their caches read, decoder layers x launches)
 
-A window is 30 s of sound; its text is about 105 tokens. Engines differ tenfold in what a decoder's step costs
-them: the Python ones launch every kernel, and what Python does before the GPU starts (the spectrogram, cutting
-and joining windows) costs as much as the encoder. Engines are told apart by these two times alone.
+A window is 30 s of sound; its text is about 105 tokens. Engines differ tenfold in what a decoder's step
+costs them: the Python ones launch every kernel, and what Python does before the GPU starts (the spectrogram,
+cutting and joining windows) costs more than the encoder. These two times alone tell engines apart.
 
 Source: published comparisons on A100 and RTX 3070 Ti, our H100, MLPerf Inference Whisper.
 """
@@ -32,7 +32,8 @@ ENGINES = (
     "tensorrt",
     "vllm",
 )
-"""`transformers` with its default attention, with flash-attention 2, and by its old BetterTransformer path."""
+"""`transformers` stands for its default attention; the next two are its flash-attention 2 and its old
+BetterTransformer path."""
 
 NUMBERS = ("fp32", "fp16", "int8")
 WINDOW_S, WINDOW_TOKENS, FRAMES = 30.0, 105, 1500
@@ -118,4 +119,4 @@ def audio_s_per_s(
         f"{WINDOW_TOKENS} tokens for each 30 s, on {n_gpus} GPUs",
     )
     value = n_gpus * listening.batch * WINDOW_S / total_s
-    return ranged(value, "s/s", limit, factors, ("speech",), says)
+    return ranged(value, "s/s", limit, factors, ("speech", arch.name, chip.gpu), says)

@@ -12,7 +12,7 @@ Source: our training runs on H100 and H200, NVIDIA's BERT containers, MLPerf Tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from rackrate.catalog.architecture import Architecture
@@ -175,7 +175,7 @@ def samples_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | N
         f"{run.method} training, {run.engine}, {run.number}{again}",
         f"{run.batch} x {run.tokens:,} tokens a GPU on {run.n_gpus} GPUs of {run.n_nodes} nodes",
     )
-    return ranged(value, "samples/s", step.limit, factors, ("training",), says)
+    return ranged(value, "samples/s", step.limit, factors, ("training", arch.name, chip.gpu), says)
 
 
 def tokens_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | None = None) -> Estimate:
@@ -186,9 +186,7 @@ def tokens_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | No
     """
     found = samples_per_s(arch, chip, run, factors)
     n = run.tokens
-    return Estimate(
-        found.value * n, found.low * n, found.high * n, "tokens/s", found.limit, found.assumptions
-    )
+    return replace(found, value=found.value * n, low=found.low * n, high=found.high * n, unit="tokens/s")
 
 
 def scaling(run: Run, factors: Factors) -> float:
