@@ -19,7 +19,7 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.errors import NoAnswer, UnknownName
-from rackrate.fit.engine import ENGINES
+from rackrate.fit.engine import ENGINES, vllm_limits
 from rackrate.fit.estimate import estimate, sequence_memory
 from rackrate.fit.overhead import usable_memory
 from rackrate.fit.parallel import Layout
@@ -75,6 +75,7 @@ class Run:
     """A case with what its words mean.
 
     Attributes:
+        model: name of the model in the catalog, else the source's.
         machine: one replica.
         work: of the model.
         request: of the load.
@@ -88,6 +89,7 @@ class Run:
         assumptions: what the words do not say.
     """
 
+    model: str
     machine: Machine
     work: Work
     request: Request
@@ -132,7 +134,10 @@ def run_of(case: PerfCase) -> Run:
         room = wanted if wanted < ENDLESS else 1.0
     era = "2024" if engine == "llama.cpp" and re.search(r"2023|2024", case.engine) else ""
     return Run(
-        machine=Machine(chip, engine, packing_of(precision), layout.tensor, layout.pipeline, era),
+        model=arch.name,
+        machine=Machine(
+            chip, engine, packing_of(precision), layout.tensor, layout.pipeline, _chunk(case, engine, gpu), era
+        ),
         work=work_of(arch, precision, kv),
         request=request,
         concurrency=max(wanted, 1.0) * beams / replicas,
@@ -259,6 +264,17 @@ def _is_latent(arch: Architecture) -> bool:
 def _left_gib(arch: Architecture, gpu: Gpu, setup: Setup) -> float:
     found = estimate(arch, usable_memory(gpu), setup, Load(2048, 1))
     return max(found.limit_gib - (found.total.gib - found.gib("KV cache")), 0.0)
+
+
+def _chunk(case: PerfCase, engine: str, gpu: Gpu) -> int:
+    """Return the prompt tokens in one step: as the case says, else vLLM's default for the card."""
+    said = case.setting("max_batched")
+    if said.isdigit():
+        return int(said)
+    if engine != "vllm":
+        return 0
+    card = usable_memory(gpu)
+    return vllm_limits(case.engine, card.gib, is_a100=card.is_a100, context=0).max_num_batched_tokens
 
 
 def _number(text: str) -> float:
