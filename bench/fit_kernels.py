@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from perf_fit import Problem
@@ -16,9 +17,11 @@ GUESSES = {"compute": 0.9, "memory": 0.8, "launch_us": 5.0, "link": 0.5, "link_u
 
 def kernel_rows(cases: Sequence[PerfCase]) -> tuple[list[PerfCase], Problem]:
     """Return the cases of kernels and what is to be fitted."""
-    kept = [case for case in cases if case.is_trusted and case.metric.endswith("_time_us") and _is_known(case)]
+    kept = [
+        case for case in cases if case.is_trusted and case.metric.endswith("_time_us") and _is_known(case)
+    ]
 
-    def predict(values: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(values: Mapping[str, Any]) -> Any:
         return np.log([
             kernel_s(case, {name: column[i] for name, column in values.items()}) / 1e-6
             for i, case in enumerate(kept)

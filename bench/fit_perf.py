@@ -9,7 +9,7 @@ Prints how far off cases are whose group was held out, and how wide a range foll
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import sys
 from collections import defaultdict
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from fit_kernels import kernel_rows
 from fit_llm import llm_rows
-from perf_fit import Fitted, Problem, fit, folds, held_out
+from perf_fit import Fitted, fit, folds, held_out
 
 from rackrate.perf.cases import PerfCase, read_perf_cases
 from rackrate.perf.factors import BASE
@@ -153,7 +153,7 @@ def _shown(case: PerfCase, run: Run) -> dict[str, Any]:
 
 def write_factors(path: Path, table: Mapping[str, Mapping[str, float]], source: str) -> None:
     """Write a table of factors as TOML."""
-    today = datetime.datetime.now(datetime.UTC).date()
+    today = dt.datetime.now(dt.UTC).date()
     lines = [
         f"# Made by bench/fit_perf.py from {source}. See rackrate.perf.factors for how to read it.",
         f'date = "{today}"',

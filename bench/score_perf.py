@@ -1,4 +1,4 @@
-"""How right is the speed model? Predicts every row of a file of measured speeds, and scores itself and others.
+"""How right is the speed model? Predicts every row of a file of measured speeds, and scores all who try.
 
     python bench/score_perf.py CASES.csv [--json] [--worst N] [--no-peers] [--docs TITLE]
 
@@ -128,7 +128,8 @@ class Line:
 
 def ask(cases: Sequence[PerfCase], answer: Callable[[PerfCase], Estimate | float]) -> Scored:
     """Return what someone says to every case; whatever goes wrong is no answer, with its reason."""
-    found = Scored(*(np.full(len(cases), np.nan) for _ in range(3)), seconds=0.0)
+    values, lows, highs = (np.full(len(cases), np.nan) for _ in range(3))
+    found = Scored(values, lows, highs, 0.0)
     start = time.perf_counter()
     for i, case in enumerate(cases):
         try:
@@ -194,21 +195,28 @@ def report(
     text = [
         table(header, rows),
         "",
-        f"The ranges hold {every.held:.1%} of the truths (goal 76% to 84%: "
-        f"{_met(COVERED[0] <= every.held <= COVERED[1])}); {every.answered:.2%} of the rows are answered "
-        f"(goal 99%: {_met(every.answered >= ANSWERED)}). {n_left_out} rows that their source doubts are left "
-        "out. Median / 90th percentile of the error; a row without an answer counts 100%.",
+        _summary(every, n_left_out),
         "",
         str(ranks),
         "",
-        "; ".join(
-            f"{name} took {1e3 * scored.seconds / len(cases):.2f} ms a row" for name, scored in by_name.items()
-        )
-        + ".",
+        f"{'; '.join(_time(name, scored, len(cases)) for name, scored in by_name.items())}.",
     ]
     if n_worst:
         text += ["", *_worst(cases, by_name[OURS], n_worst)]
     return "\n".join(text)
+
+
+def _summary(every: Line, n_left_out: int) -> str:
+    covered = _met(COVERED[0] <= every.held <= COVERED[1])
+    return (
+        f"The ranges hold {every.held:.1%} of the truths (goal 76% to 84%: {covered}); {every.answered:.2%} "
+        f"of the rows are answered (goal 99%: {_met(every.answered >= ANSWERED)}). {n_left_out} rows that "
+        "their source doubts are left out. Median / 90th percentile of the error; no answer counts 100%."
+    )
+
+
+def _time(name: str, scored: Scored, n: int) -> str:
+    return f"{name} took {1e3 * scored.seconds / n:.2f} ms a row"
 
 
 def _pair(score: Line) -> str:
