@@ -1,0 +1,1 @@
+"""How fast is it? Tokens, images and audio a second, time to first token, power: pure, and on arrays."""
