@@ -16,7 +16,7 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.perf.chip import Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
-from rackrate.perf.reach import at_least_one, product_flops, ranged
+from rackrate.perf.reach import Asked, at_least_one, product_flops, ranged
 from rackrate.perf.training import Run, samples_per_s, scaling
 
 MINUTE_S = 60.0
@@ -46,7 +46,8 @@ def minutes_by_samples(
     speed = samples_per_s(arch, chip, run, factors)
     says = (*speed.assumptions, f"{samples:,.0f} samples to the target")
     value = samples / speed.value / MINUTE_S
-    return ranged(value, "min", speed.limit, factors, ("benchmark", name, chip.gpu), says)
+    asked = Asked("benchmark", name, chip.gpu)
+    return ranged(value, "min", speed.limit, asked, factors, says)
 
 
 def minutes_by_work(
@@ -66,13 +67,13 @@ def minutes_by_work(
     work = EXA * factors.value("work", name)
     run = Run(n_gpus=n_gpus, n_nodes=n_nodes, engine="tuned")
     value = work / (flops_of(chip, run, factors) * n_gpus) / MINUTE_S
-    says: tuple[str, ...] = (
-        f"{work / EXA:.3g} EFLOP of useful work to the target",
+    asked = Asked("benchmark", name, chip.gpu)
+    is_known = factors.is_measured("work", name)
+    says = (
+        f"{work / EXA:.3g} EFLOP of useful work to the target" + ("" if is_known else ", as others have"),
         f"{n_gpus} GPUs of {n_nodes} nodes",
     )
-    if not factors.is_measured("work", name):
-        says = (*says, f"nothing was measured of {name}: the middle of other benchmarks")
-    return ranged(value, "min", "compute", factors, ("benchmark", name, chip.gpu), says)
+    return ranged(value, "min", "compute", asked, factors, says)
 
 
 def flops_of(chip: Chip, run: Run, factors: Factors) -> float:

@@ -15,7 +15,16 @@ from rackrate.perf.chip import Chip
 from rackrate.perf.denoiser import denoiser_pass, launched_layers, pipeline_rest
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
-from rackrate.perf.reach import Spent, at_least_one, chosen, copied_bytes_per_s, eight_bit, ranged, spent
+from rackrate.perf.reach import (
+    Asked,
+    Spent,
+    at_least_one,
+    chosen,
+    copied_bytes_per_s,
+    eight_bit,
+    ranged,
+    spent,
+)
 
 ENGINES = ("eager", "compiled", "tensorrt")
 """How its kernels are run: one by one (diffusers, ComfyUI), by torch.compile, or by TensorRT and its like."""
@@ -116,8 +125,8 @@ def images_per_s(
         n_gpus * drawing.batch / batch.total_s * share,
         "images/s",
         batch.limit,
+        Asked("diffusion", arch.name, chip.gpu),
         factors,
-        ("diffusion", arch.name, chip.gpu),
         (
             f"{drawing.pixels / 2**20:.2f} megapixels, {drawing.steps} steps x {drawing.passes} passes",
             f"{drawing.engine} in {drawing.number}, {drawing.batch} at once on each of {n_gpus} GPUs",

@@ -19,6 +19,7 @@ from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.flop import encoder_pass
 from rackrate.perf.reach import (
+    Asked,
     Spent,
     at_least_one,
     chosen,
@@ -94,9 +95,8 @@ def texts_per_s(
     if is_server:
         share = factors.value("server", "encoder") / (1 + one_s / factors.value("patience_s"))
     says = (f"{reading.tokens} tokens a text", f"{reading.engine} in {reading.number} on {n_gpus} GPUs")
-    about = ("encoder", arch.name, chip.gpu)
-    value = n_gpus / one_s * share
-    return ranged(value, "samples/s", time.limit, factors, about, says, is_unlike=reading.engine == "eager")
+    asked = _asked(arch, chip, reading)
+    return ranged(n_gpus / one_s * share, "samples/s", time.limit, asked, factors, says)
 
 
 def latency_s(arch: Architecture, chip: Chip, reading: Reading, factors: Factors | None = None) -> Estimate:
@@ -109,5 +109,10 @@ def latency_s(arch: Architecture, chip: Chip, reading: Reading, factors: Factors
     time = spent(work, chip, factors, number, ("encoder", reading.engine), arch.main.n_layers)
     time += Spent(memory_s=read_s)
     says = (f"one text of {reading.tokens} tokens", f"{reading.engine} in {reading.number}")
-    about = ("encoder", arch.name, chip.gpu)
-    return ranged(time.total_s, "s", time.limit, factors, about, says, is_unlike=reading.engine == "eager")
+    asked = _asked(arch, chip, reading)
+    return ranged(time.total_s, "s", time.limit, asked, factors, says)
+
+
+def _asked(arch: Architecture, chip: Chip, reading: Reading) -> Asked:
+    is_unlike = reading.engine == "eager"  # one case alone speaks of stock transformers
+    return Asked("encoder", arch.name, chip.gpu, is_unlike)

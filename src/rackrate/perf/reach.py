@@ -16,11 +16,9 @@ Source: the rows `gemm` and `bandwidth` of the measured cases for the card, all 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
-from rackrate.catalog.gpu import load_gpu
 from rackrate.errors import UnknownName, UsageError, nearest
-from rackrate.perf.chip import TERA, Chip
+from rackrate.perf.chip import USUAL_REACHED_FRAC, Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors
 from rackrate.perf.flop import Work
@@ -95,17 +93,11 @@ def spent(
 def product_flops(chip: Chip, factors: Factors, number: str) -> float:
     """Return the FLOP/s of the best matrix product that a chip reaches in practice.
 
-    Boards of one chip differ by what their power allows (an H100 reaches 83 % as SXM, 66 % as PCIe), so that
-    a card's own measured product goes before the usual one of its class.
+    Boards of one chip differ by what their power allows (an H100 reaches 83 % as SXM, 66 % as PCIe), in any
+    type of number, so that a card's own measured product goes before the usual one of its class.
     """
-    share = measured_share(chip.gpu, chip.peak("fp16")) or factors.value("matmul", chip.kind)
-    return chip.peak(number) * share
-
-
-@cache
-def measured_share(gpu: str, peak: float) -> float:
-    """Return the share of a 16-bit peak that the catalog's measured product reached; 0 where none was."""
-    return (load_gpu(gpu).measured_matmul_bf16_tflops.value or 0.0) * TERA / peak
+    is_measured = chip.reached_frac != USUAL_REACHED_FRAC
+    return chip.peak(number) * (chip.reached_frac if is_measured else factors.value("matmul", chip.kind))
 
 
 def copied_bytes_per_s(chip: Chip, factors: Factors) -> float:
@@ -118,15 +110,25 @@ def eight_bit(chip: Chip) -> str:
     return max(("fp8", "int8"), key=chip.peak)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an estimate is about: for its range, and for what was measured nearest to it.
+
+    Attributes:
+        workload: `diffusion`, `encoder`, `speech`, `training` or `benchmark`.
+        model: slug, or the benchmark's name.
+        gpu: slug.
+        is_unlike: whether hardly any case speaks of it, as of every model that was never measured.
+    """
+
+    workload: str
+    model: str
+    gpu: str
+    is_unlike: bool = False
+
+
 def ranged(
-    value: float,
-    unit: str,
-    limit: str,
-    factors: Factors,
-    about: tuple[str, str, str],
-    says: tuple[str, ...],
-    *,
-    is_unlike: bool = False,
+    value: float, unit: str, limit: str, asked: Asked, factors: Factors, says: tuple[str, ...]
 ) -> Estimate:
     """Return an estimate with the 80 % range of its workload, and what was measured nearest to it.
 
@@ -134,17 +136,16 @@ def ranged(
         value: expected.
         unit: of it.
         limit: what holds it up.
+        asked: what it is about.
         factors: with `width`: by what the truth may be above or below.
-        about: workload, model and GPU.
         says: what it rests on, for people.
-        is_unlike: whether hardly any case speaks of it; so it is with a model that was never measured.
     """
-    workload, model, _ = about
-    is_unlike = is_unlike or not was_measured(workload, model)
-    width = max(factors.value("width", workload, "unlike" if is_unlike else ""), 1.0)
+    is_unlike = asked.is_unlike or not was_measured(asked.workload, asked.model)
+    near = nearest_measured(asked.workload, asked.model, asked.gpu)
+    width = max(factors.value("width", asked.workload, "unlike" if is_unlike else ""), 1.0)
     if is_unlike:
         says = (*says, "hardly anything like it was measured: the range is wider")
-    return Estimate(value, value / width, value * width, unit, limit, says, nearest_measured(*about))
+    return Estimate(value, value / width, value * width, unit, limit, says, near)
 
 
 def chosen(what: str, name: str, known: tuple[str, ...]) -> str:

@@ -20,7 +20,7 @@ from rackrate.perf.chip import Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.flop import Work, encoder_pass, products, stack_named
-from rackrate.perf.reach import Spent, at_least_one, chosen, copied_bytes_per_s, ranged, spent
+from rackrate.perf.reach import Asked, Spent, at_least_one, chosen, copied_bytes_per_s, ranged, spent
 
 ENGINES = (
     "openai-whisper",
@@ -119,4 +119,5 @@ def audio_s_per_s(
         f"{WINDOW_TOKENS} tokens for each 30 s, on {n_gpus} GPUs",
     )
     value = n_gpus * listening.batch * WINDOW_S / total_s
-    return ranged(value, "s/s", limit, factors, ("speech", arch.name, chip.gpu), says)
+    asked = Asked("speech", arch.name, chip.gpu)
+    return ranged(value, "s/s", limit, asked, factors, says)

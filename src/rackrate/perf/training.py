@@ -22,6 +22,7 @@ from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.flop import Work, attention, products
 from rackrate.perf.reach import (
+    Asked,
     Spent,
     at_least_one,
     chosen,
@@ -175,7 +176,8 @@ def samples_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | N
         f"{run.method} training, {run.engine}, {run.number}{again}",
         f"{run.batch} x {run.tokens:,} tokens a GPU on {run.n_gpus} GPUs of {run.n_nodes} nodes",
     )
-    return ranged(value, "samples/s", step.limit, factors, ("training", arch.name, chip.gpu), says)
+    asked = Asked("training", arch.name, chip.gpu)
+    return ranged(value, "samples/s", step.limit, asked, factors, says)
 
 
 def tokens_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | None = None) -> Estimate:
