@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
     from rackrate.memory import fits, models_on
+    from rackrate.speeds import speed
 
 _WHERE = {
     "NoAnswer": "rackrate.errors",
@@ -44,6 +45,7 @@ _WHERE = {
     "price": "rackrate.api",
     "provider": "rackrate.api",
     "providers": "rackrate.api",
+    "speed": "rackrate.speeds",
 }
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "price",
     "provider",
     "providers",
+    "speed",
 ]
 
 

@@ -106,14 +106,20 @@ def decode(work: Work, rates: Rates, habits: Habits, batch: Any, context: Any) -
     return _staged(step(work, rates, 0.0, 0.0, batch, context), habits)
 
 
-def prefill_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> Any:
-    """Return the time of a prompt that has the machine to itself, s."""
+def prefill_step(work: Work, rates: Rates, habits: Habits, tokens: Any) -> tuple[Step, Any]:
+    """Return a step with a chunk of a lone prompt, and how many of them the prompt takes."""
     tokens = np.maximum(tokens, 1.0)
     chunks = np.ceil(tokens / habits.chunk_tokens)
     part = step(work, rates, tokens / chunks + habits.ramp_tokens, tokens / 2, 0.0, 0.0)
+    return _staged(part, habits), chunks
+
+
+def prefill_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> Any:
+    """Return the time of a prompt that has the machine to itself, s."""
+    part, chunks = prefill_step(work, rates, habits, tokens)
     ideal = chunks * habits.stages / (chunks + habits.stages - 1)  # chunks follow each other through stages
     gain = np.where(np.asarray(habits.stages) > 1, 1 + (ideal - 1) * habits.stage_gain, 1.0)
-    return _staged(part, habits).total * chunks / gain
+    return part.total * chunks / gain
 
 
 def unloaded_ttft_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> Any:
