@@ -147,7 +147,8 @@ def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrenc
     plain = decode(work, rates, habits, batch, context)
     chunk = np.minimum(habits.chunk_tokens, np.maximum(n_in, batch * n_in / n_steps))
     n_chunks = batch * n_in / chunk
-    mixed = step(work, rates, chunk + habits.ramp_tokens, whole - n_in / 2, batch, context)
+    answering = batch * np.minimum(1.0, n_steps / n_chunks)  # fewer, where there are more chunks than steps
+    mixed = step(work, rates, chunk + habits.ramp_tokens, whole - n_in / 2, answering, context)
     chunk_s = _staged(mixed, habits).total
     cycle = np.maximum(n_steps - n_chunks, 0.0) * plain.total + n_chunks * chunk_s
     prompt_frac = np.minimum(n_chunks * chunk_s / cycle, BUSIEST)
