@@ -233,8 +233,11 @@ def sampled_text(cases: Sequence[PerfCase], found: Sampled) -> str:
     """Return the comparison on the rows of a sample as Markdown."""
     chosen = [cases[i] for i in found.rows]
     answered = ~np.isnan(found.theirs.values)
+    kinds = {name: [case.metric.startswith(name) for case in chosen] for name in ("tpot", "ttft", "output")}
+    slices = {"all that were asked": np.ones(len(chosen), bool), "those it answers": answered}
+    slices |= {f"of these {name}": answered & np.array(rows) for name, rows in kinds.items()}
     rows = []
-    for name, among in (("all that were asked", np.ones(len(chosen), bool)), ("those it answers", answered)):
+    for name, among in slices.items():
         if among.any():
             scores = (line(chosen, found.theirs, among), line(chosen, found.ours, among))
             rows.append([name, str(int(among.sum())), *map(_pair, scores)])

@@ -302,7 +302,7 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
     limits = setup.limits(usable_memory(card), fit.load.context)
     chunk = limits.max_num_batched_tokens if name == "vllm" else setup.max_num_batched_tokens
     seats = limits.max_num_seqs if name == "vllm" else setup.max_num_seqs or MAX_SEQUENCES
-    room = min(room_of(arch, card, setup, demand.request), seats)
+    fit_at_once = room_of(arch, card, setup, demand.request)
     machine = Machine(
         chip_of(card), name, packing_of(setup.precision), setup.layout.tensor, setup.layout.pipeline, chunk
     )
@@ -313,6 +313,8 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
         f"factors of {factors.date}; low to high holds the truth in 4 cases of 5",
         *arch.assumptions,
     ]
+    if seats < fit_at_once:
+        says.append(f"the engine runs at most {seats:,} requests at once, though memory has room for more")
     if fit.verdict == "tight":
         says.append("whether it fits is not sure")
     if not any(factors.is_measured(of, card.slug) for of in ("memory", "compute")):
@@ -323,7 +325,7 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
         rates=rates_of(machine, factors),
         habits=habits_of(machine, factors),
         request=demand.request,
-        room=max(math.floor(room), 1.0),
+        room=max(math.floor(min(fit_at_once, seats)), 1.0),
         factors=factors,
         model=arch.name,
         says=tuple(says),
@@ -390,7 +392,7 @@ def _most(server: _Server, demand: Demand) -> Situation:
 
 
 def _situation(server: _Server, title: str, concurrency: float, served: Served) -> Situation:
-    limit = limit_of(served.step, is_full=bool(served.is_full))
+    limit = limit_of(served.step, is_full=float(served.batch) >= server.room * (1 - _TOLD_APART))
     fresh = server.request.input_tokens * (1 - server.request.cached_frac)
     chunk, _ = prefill_step(server.work, server.rates, server.habits, fresh)
     is_waiting = float(served.waiting_s) > float(served.ttft_s) / 2

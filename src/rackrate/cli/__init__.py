@@ -68,6 +68,7 @@ def main() -> None:
     Try, without network or account:
       rackrate gpu l40s
       rackrate fit llama-3.1-70b --gpu l40s --precision int4
+      rackrate perf llama-3.1-8b --gpu l40s --slo ttft=1s
       rackrate offers --gpu l40s:2.. --country EU --sort vram_gib/usd
       rackrate price h100-sxm --history 90d
     """
