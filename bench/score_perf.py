@@ -351,8 +351,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     n_left_out = len(read.cases) - len(cases) + len(read.rejected)
     text = report(cases, by_name, ranks, n_left_out, 0 if args.docs else args.worst)
-    if sampled:
-        text += "\n\n" + sampled_text(cases, sampled)
+    if not args.no_peers:
+        text += "\n\n" + (sampled_text(cases, sampled) if sampled else f"{aic.NAME} was not asked.")
     if args.docs:
         name = re.sub(r"\W+", "-", args.docs.lower())
         write_section(name, f"## {args.docs}\n\n{text}\n\n{machine('rackrate', 'numpy')}")

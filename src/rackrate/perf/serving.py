@@ -158,13 +158,14 @@ def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrenc
     under_way = habits.wait * cycle / np.maximum(n_steps, n_chunks)
     is_alone = np.asarray(batch) <= 1
     waiting = np.where(is_alone, 0.0, own * (queued + habits.wave * (batch - 1)) + under_way) + place
+    step_s = plain.total / request.tokens_a_step  # no further token comes sooner, however short the answer
     start = np.where(is_alone, prefill_s(work, rates, habits, n_in), own)
     return Served(
         batch=batch,
         output_tokens_per_s=batch * n_out / (cycle + habits.request_s),
         ttft_s=habits.request_s + start + waiting,
         waiting_s=waiting,
-        tpot_s=np.where(is_alone, plain.total * n_steps, cycle - own / 2) / n_out,
+        tpot_s=np.where(is_alone, step_s, np.maximum((cycle - own / 2) / n_out, step_s)),
         prompt_frac=prompt_frac,
         step=plain,
         is_full=np.asarray(concurrency) > batch,

@@ -120,6 +120,13 @@ def test_more_requests_never_raise_the_tokens_that_each_gets(request_: Request, 
 
 
 @few
+@given(lengths, loads)
+def test_no_further_token_comes_sooner_than_a_step(request_: Request, n: int) -> None:
+    found = served(float(n), 1e6, request_)
+    assert found.tpot_s >= found.step.total * (1 - 1e-9)
+
+
+@few
 @given(lengths, loads, st.floats(1, 500), st.floats(0, 500))
 def test_throughput_never_falls_when_room_grows(request_: Request, n: int, room: float, more: float) -> None:
     small, large = (served(float(n), r, request_).output_tokens_per_s for r in (room, room + more))
