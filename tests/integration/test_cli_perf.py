@@ -24,8 +24,8 @@ def test_all_forms_say_the_same(cli: Any) -> None:
     for where in data["situations"]:
         of = {row["figure"]: row for row in table if row["load"] == where["title"]}
         for name in ("ttft_ms", "tpot_ms", "tokens_per_s"):
-            for end in ("low", "value", "high"):
-                assert float(of[name][end]) == pytest.approx(where[name][end], rel=1e-9)
+            for end, column in (("low", "low_value"), ("value", "value"), ("high", "high_value")):
+                assert float(of[name][column]) == pytest.approx(where[name][end], rel=1e-9)
             assert of[name]["limit"] == where[name]["limit"]
     for form in ((), ("--md",), ("--html",)):
         text = cli(*ASKED, *form).out
@@ -112,6 +112,6 @@ def test_bad_input_is_one_error_with_the_nearest_choice(
 def test_it_runs_as_a_process_and_starts_soon(process: Any) -> None:
     ran = process("-m", "rackrate", *ASKED, "--csv")
     assert ran.code == 0
-    assert ran.out.startswith("load,figure,low,value,high,limit\n")
+    assert ran.out.startswith("load,figure,low_value,value,high_value,limit\n")
     heavy = "import sys, rackrate.cli.perf; print(*{'numpy', 'duckdb', 'altair'} & sys.modules.keys())"
     assert process("-c", heavy).out.strip() == ""

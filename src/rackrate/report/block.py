@@ -275,7 +275,7 @@ def _draw_days(plot: Plot, width: int, height: int) -> list[str]:
     values = [seen[0]]
     for x in range(1, max(seen) + 1):
         values.append(seen.get(x, values[-1]))  # a price holds until it changes
-    lines = _braille(values, min(plot.values), max(plot.values), width, height, digits=3)
+    lines = _braille(values, min(plot.values), max(plot.values), width, height, ".3f")
     end = plot.days[-1].isoformat()
     return [*lines, f"{'':>8}  {first.isoformat()}{end:>{width - len(first.isoformat())}}  {plot.unit}"]
 
@@ -290,13 +290,13 @@ def _draw_counts(line: Line, width: int, height: int) -> list[str]:
             at += 1
         part = (here - marks[at]) / (marks[at + 1] - marks[at])
         values.append(line.values[at] + part * (line.values[at + 1] - line.values[at]))
-    lines = _braille(values, min(line.values), max(line.values), width, height, digits=0)
+    lines = _braille(values, min(line.values), max(line.values), width, height, ",.0f")
     first, end = f"{line.counts[0]:,}", f"{line.counts[-1]:,} {line.what}"
     return [*lines, f"{'':>8}  {first}{end:>{width - len(first)}}  {line.unit}"]
 
 
 def _braille(
-    values: Sequence[float], low: float, high: float, width: int, height: int, *, digits: int
+    values: Sequence[float], low: float, high: float, width: int, height: int, form: str
 ) -> list[str]:
     """Draw a value a column in Braille dots: 2 x 4 to a character, highest and lowest at the left."""
     reach = (high - low) or 1.0
@@ -308,7 +308,7 @@ def _braille(
         for dot in range(min(before, y), max(before, y) + 1):
             dots[dot // 4][x // 2] |= _DOTS[dot % 4][x % 2]
         last = y
-    labels = {0: f"{high:,.{digits}f}", height - 1: f"{low:,.{digits}f}"}
+    labels = {0: f"{high:{form}}", height - 1: f"{low:{form}}"}
     return [
         f"{labels.get(row, ''):>8} |" + "".join(chr(0x2800 + bits) for bits in dots[row])
         for row in range(height)

@@ -156,9 +156,9 @@ class SpeedAnswer:
         columns = (
             Column("load", "load"),
             Column("figure", "figure"),
-            Column("low", "low", 3),
+            Column("low_value", "low", 3),
             Column("value", "expected", 3),
-            Column("high", "high", 3),
+            Column("high_value", "high", 3),
             Column("limit", "limited by"),
         )
         rows: list[tuple[Any, ...]] = []
