@@ -7,6 +7,7 @@ CASES := ../shared/data/fit_cases.csv
 H100 := ../shared/data/h100_measurements_calibration.csv
 OWN := $(wildcard bench/gpu/results/*.csv)
 LOGS := bench/cases/engine_logs.csv
+SPEEDS := ../shared/data/perf_cases.csv
 SCORE := --worst 0
 
 .PHONY: demo test lint bench clean
@@ -27,6 +28,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/market.py
 	$(BIN)/python bench/fit_speed.py --docs
+	$(BIN)/python bench/perf_speed.py --docs
+	$(if $(wildcard $(SPEEDS)),$(BIN)/python bench/fit_perf.py $(SPEEDS) --dry-run)
+	$(if $(wildcard $(SPEEDS)),$(BIN)/python bench/score_perf.py $(SPEEDS) --docs "How fast is it")
 	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs "Does it fit" $(SCORE))
 	$(if $(wildcard $(H100)),$(BIN)/python bench/score_fit.py $(H100) --docs "Does it fit: H100 and H200" $(SCORE))
 	$(BIN)/python bench/score_fit.py $(OWN) --docs "Does it fit: our own runs" $(SCORE)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import fit_media
 import numpy as np
-from fit_kernels import kernel_rows
+from fit_kernels import WIDE, kernel_rows
 from fit_llm import llm_rows
-from fit_perf import CASES, SMALLEST, gpu_folds, link_priors
+from fit_perf import CASES, SMALLEST, gpu_folds, link_bases, link_priors
 from measure import machine, table, write_section
 from perf_fit import fit, folds, held_out
 from score_perf import OURS, SLICES, Scored, ask, goal, lines, pair
@@ -54,12 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def language_errors(cases: Sequence[PerfCase], by: str) -> Errors:
     """Return the errors of language models and kernels by factors that have not seen a row's group or GPU."""
     kept, kernels = kernel_rows(cases)
-    whole = fit(kernels, np.ones(len(kept), bool), smallest=SMALLEST)
+    whole = fit(kernels, np.ones(len(kept), bool), WIDE, smallest=SMALLEST)
     fold = folds([c.group if by == "group" else c.gpu for c in kept])
-    found, _ = held_out(kernels, fold, smallest=SMALLEST)
+    found, _ = held_out(kernels, fold, WIDE, smallest=SMALLEST)
     errors = {case.id: float(error) for case, error in zip(kept, found, strict=True)}
     rows = llm_rows(cases)
     rows.problem.priors = link_priors(whole)
+    rows.problem.guesses = rows.problem.guesses | link_bases(whole)
     fold = folds([c.group for c in rows.cases]) if by == "group" else gpu_folds(rows.runs)
     found, _ = held_out(rows.problem, fold, smallest=SMALLEST)
     return errors | {case.id: float(error) for case, error in zip(rows.cases, found, strict=True)}

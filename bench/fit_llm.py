@@ -79,7 +79,7 @@ def _problem(cases: Sequence[PerfCase], runs: Sequence[Run]) -> Problem:
         keys=[factor_keys(run.machine, run.arrivals) for run in runs],
         truth=np.log([case.value for case in cases]),
         predict=predict,
-        guesses=GUESSES,
+        guesses=dict(GUESSES),
         weights=np.array([count[case.workload] ** -0.25 for case in cases]),
         sharp={"sharpness": 0.1},
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fit_kernels import kernel_rows
+from fit_kernels import WIDE, kernel_rows
 from fit_llm import llm_rows
 from perf_fit import Fitted, fit, folds, held_out
 
@@ -57,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fit_kernels(cases: Sequence[PerfCase]) -> tuple[Table, Fitted]:
     """Return the table of the kernels, ranges and all, and the fit."""
     kept, problem = kernel_rows(cases)
-    errors, _ = held_out(problem, folds([case.group for case in kept]), smallest=SMALLEST)
+    errors, _ = held_out(problem, folds([case.group for case in kept]), WIDE, smallest=SMALLEST)
     widths = {}
     for workload in ("gemm", "comm"):
         mine = errors[[case.workload == workload for case in kept]]
         widths[workload] = _width(mine)
         _say(workload, mine)
-    fitted = fit(problem, np.ones(len(kept), bool), smallest=SMALLEST)
+    fitted = fit(problem, np.ones(len(kept), bool), WIDE, smallest=SMALLEST)
     return fitted.table() | {"width": {BASE: 1.0, **widths}}, fitted
 
 
@@ -72,6 +72,7 @@ def fit_llm(cases: Sequence[PerfCase], kernels: Fitted) -> tuple[Table, list[dic
     rows = llm_rows(cases)
     problem = rows.problem
     problem.priors = link_priors(kernels)
+    problem.guesses = problem.guesses | link_bases(kernels)
     by_group, _ = held_out(problem, folds([case.group for case in rows.cases]), smallest=SMALLEST)
     by_gpu, _ = held_out(problem, gpu_folds(rows.runs), smallest=SMALLEST)
     kinds = np.array([kind_of(case, run) for case, run in zip(rows.cases, rows.runs, strict=True)])
@@ -87,6 +88,11 @@ def fit_llm(cases: Sequence[PerfCase], kernels: Fitted) -> tuple[Table, list[dic
     fitted = fit(problem, np.ones(len(rows.cases), bool), smallest=SMALLEST)
     print(f"{len(fitted.names)} factors of LLM serving")
     return fitted.table() | {"width": {BASE: 1.0, **widths}}, _bundled(rows.cases, rows.runs)
+
+
+def link_bases(kernels: Fitted) -> dict[str, float]:
+    """Return what all-reduces say of a link's efficiency and latency, as first guesses."""
+    return {name: row[BASE] for name, row in kernels.table().items() if name in ("link", "link_us")}
 
 
 def link_priors(kernels: Fitted) -> dict[tuple[str, str], float]:

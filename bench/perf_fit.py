@@ -29,7 +29,6 @@ Predict = Callable[[Values], Any]
 
 SCALE = 0.2  # log error up to which a row counts in full
 STEP = 1e-4  # of the logarithm, for the derivative
-SEEN = 6  # rows without which a key gets no multiplier
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Prior:
     """
 
     base: float = 1.0
-    by_kind: Mapping[str, float] = field(
+    by_kind: dict[str, float] = field(
         default_factory=lambda: {
             "class": 0.075, "class_us": 0.06, "gpu": 0.16, "engine": 0.1, "packing": 0.12, "pair": 0.1,
             "link": 0.1, "mode": 0.5,
@@ -91,15 +90,17 @@ class Problem:
         weights: of the rows.
         sharp: factors whose base is held near its guess, with the width.
         priors: known multipliers, by factor and key: the prior's middle where it is not 1.
+        seen: rows without which a key gets no multiplier, unless it is among `priors`.
     """
 
     keys: Sequence[Keys]
     truth: Any
     predict: Predict
-    guesses: Mapping[str, float]
+    guesses: dict[str, float]
     weights: Any
     sharp: Mapping[str, float] = field(default_factory=dict)
     priors: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    seen: int = 6
 
 
 @dataclass
@@ -157,8 +158,11 @@ def _names(problem: Problem, rows: Any) -> list[tuple[str, str]]:
         seen = Counter(
             key for i in map(int, np.flatnonzero(rows)) for key in set(problem.keys[i][factor]) if key
         )
+        known = {key for name, key in problem.priors if name == factor}
         names.append((factor, BASE))
-        names += sorted((factor, key) for key, n in seen.items() if n >= SEEN)
+        names += sorted(
+            (factor, key) for key in known | seen.keys() if key in known or seen[key] >= problem.seen
+        )
     return names
 
 

@@ -4,7 +4,8 @@
 
 An error is |predicted - measured| / measured; a row without an answer counts 100 %, for us and for everyone
 else. Rows that their source doubts (`quality` begins neither with ok nor note) are left out and counted.
-Beside each figure stand those of the uncalibrated roofline, and of AIConfigurator where it is installed.
+Beside each figure stand those of the uncalibrated roofline; AIConfigurator, where it is installed, is asked
+for a sample of rows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import score_perf_aic as aic
 from measure import machine, table, write_section
 from score_perf_peers import peers
 from score_perf_ranking import Ranking, ranking
@@ -206,6 +208,49 @@ def report(
     return "\n".join(text)
 
 
+@dataclass
+class Sampled:
+    """Answers of a peer that is asked for some rows only, and ours to the same.
+
+    Attributes:
+        rows: which of the cases.
+        theirs: their answers.
+        ours: ours.
+    """
+
+    rows: list[int]
+    theirs: Scored
+    ours: Scored
+
+
+def sample(cases: Sequence[PerfCase], rows: list[int]) -> Sampled:
+    """Ask AIConfigurator and ourselves for some rows."""
+    chosen = [cases[i] for i in rows]
+    return Sampled(rows, ask(chosen, aic.aiconfigurator), ask(chosen, predict))
+
+
+def sampled_text(cases: Sequence[PerfCase], found: Sampled) -> str:
+    """Return the comparison on the rows of a sample as Markdown."""
+    chosen = [cases[i] for i in found.rows]
+    answered = ~np.isnan(found.theirs.values)
+    kinds = {name: [case.metric.startswith(name) for case in chosen] for name in ("tpot", "ttft", "output")}
+    slices = {"all that were asked": np.ones(len(chosen), bool), "those it answers": answered}
+    slices |= {f"of these {name}": answered & np.array(rows) for name, rows in kinds.items()}
+    rows = []
+    for name, among in slices.items():
+        if among.any():
+            scores = (line(chosen, found.theirs, among), line(chosen, found.ours, among))
+            rows.append([name, str(int(among.sum())), *map(pair, scores)])
+    ids = ", ".join(case.id for case in chosen)
+    took_s = found.theirs.seconds / len(chosen)
+    return (
+        f"{aic.NAME} was asked for {len(chosen)} rows, evenly spread over those whose GPU, engine and model "
+        f"it ships, and answers {answered.mean():.0%} of them, at {took_s:.1f} s a row. Where the file is "
+        f"the one that the factors of {OURS} were fitted to, its errors here are not held out.\n\n"
+        f"{table(['rows', 'n', aic.NAME, OURS], rows)}\n\nAsked: {ids}."
+    )
+
+
 def _summary(every: Line, n_left_out: int) -> str:
     covered = _met(COVERED[0] <= every.held <= COVERED[1])
     return (
@@ -298,11 +343,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.no_peers:
         by_name |= {name: ask(cases, peer) for name, peer in peers().items()}
     ranks = ranking(cases, by_name[OURS].values)
+    rows = aic.asked(cases) if aic.is_there() and not args.no_peers else []
+    sampled = sample(cases, rows) if rows else None
     if args.json:
-        print(json.dumps(as_json(cases, by_name, ranks), indent=1))
+        data = as_json(cases, by_name, ranks)
+        if sampled:
+            data["sampled"] = {"asked": [cases[i].id for i in rows], "text": sampled_text(cases, sampled)}
+        print(json.dumps(data, indent=1))
         return 0
     n_left_out = len(read.cases) - len(cases) + len(read.rejected)
     text = report(cases, by_name, ranks, n_left_out, 0 if args.docs else args.worst)
+    if not args.no_peers:
+        text += "\n\n" + (sampled_text(cases, sampled) if sampled else f"{aic.NAME} was not asked.")
     if args.docs:
         name = re.sub(r"\W+", "-", args.docs.lower())
         write_section(name, f"## {args.docs}\n\n{text}\n\n{machine('rackrate', 'numpy')}")

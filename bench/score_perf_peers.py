@@ -1,4 +1,4 @@
-"""Others who predict speeds: the uncalibrated roofline, and AIConfigurator where it is installed."""
+"""Others who predict every row: the uncalibrated roofline. AIConfigurator, for a sample: `score_perf_aic`."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
     from rackrate.memory import fits, models_on
     from rackrate.owning import own
+    from rackrate.speeds import speed
 
 _WHERE = {
     "NoAnswer": "rackrate.errors",
@@ -46,6 +47,7 @@ _WHERE = {
     "price": "rackrate.api",
     "provider": "rackrate.api",
     "providers": "rackrate.api",
+    "speed": "rackrate.speeds",
 }
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "price",
     "provider",
     "providers",
+    "speed",
 ]
 
 

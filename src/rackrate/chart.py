@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rackrate.report.fit import FitAnswer
     from rackrate.report.own import OwnAnswer
     from rackrate.report.price import Price
+    from rackrate.report.speed import SpeedAnswer
 
 _BLUE, _ORANGE, _GREY, _INK = "#2a6fb0", "#c8641b", "#8a8a8a", "#333333"
 
@@ -161,6 +162,41 @@ def ownership_svg(answer: OwnAnswer) -> str:
         UsageError: the chart packages are not installed.
     """
     return _svg(ownership(answer))
+
+
+def speed(answer: SpeedAnswer) -> Any:
+    """Return tokens a second and the time of a token over requests at once, as an Altair chart.
+
+    Raises:
+        NoAnswer: the answer has no curve: it is of a language model under one load, or of another kind.
+        UsageError: the chart packages are not installed.
+    """
+    curve = answer.pace.curve
+    if curve is None:
+        hint = "language models that answer requests have one"
+        raise NoAnswer(f"{answer.pace.fit.arch.name} has no curve to draw", hint=hint)
+    alt = _altair()
+    rows = [
+        {"requests": n, "flow": flow, "tpot": tpot}
+        for n, flow, tpot in zip(curve.concurrency, curve.tokens_per_s, curve.tpot_ms, strict=True)
+    ]
+    x = alt.X("requests:Q", title="requests at once", scale=alt.Scale(type="log", base=2))
+    plot = alt.Chart(alt.Data(values=rows)).encode(x=x).properties(width=300, height=240)
+    line = {"strokeWidth": 2, "point": True}
+    flow = plot.mark_line(color=_BLUE, **line).encode(y=alt.Y("flow:Q", title="tokens/s"))
+    tpot = plot.mark_line(color=_ORANGE, **line).encode(y=alt.Y("tpot:Q", title="ms a token"))
+    title = alt.Title(answer.title, subtitle=answer.pace.asked, anchor="start")
+    return alt.hconcat(flow, tpot, title=title, description=answer.title)
+
+
+def speed_svg(answer: SpeedAnswer) -> str:
+    """Return the curve of a speed as SVG text.
+
+    Raises:
+        NoAnswer: there is no curve.
+        UsageError: the chart packages are not installed.
+    """
+    return _svg(speed(answer))
 
 
 def _svg(chart: Any) -> str:

@@ -31,6 +31,7 @@ EXAMPLES = {
     "models show": ["llama-3.1-70b"],
     "offers": ["--gpu", "l40s"],
     "own": ["l40s"],
+    "perf": ["llama-3.1-8b", "--gpu", "l40s"],
     "price": ["l40s", "--history", "30d"],
     "providers list": [],
     "providers show": ["runpod"],
@@ -39,7 +40,7 @@ WITHOUT_DATA = {"config path"}  # prints one path, as it is
 
 A_UNIT = re.compile(
     r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|_years$|rows|number|"
-    r"max_position_embeddings|matched|^nvenc|^value$|date|^l40s$|^a10$|^h100-sxm$)"
+    r"max_position_embeddings|matched|^nvenc|value$|date|^l40s$|^a10$|^h100-sxm$)"
 )
 
 

@@ -20,6 +20,7 @@ _COMMANDS = {
     "gpu": ("rackrate.cli.gpus:gpu", "Everything on one GPU: facts, prices, who rents it."),
     "gpus": ("rackrate.cli.gpus:gpus", "List, show and compare GPUs."),
     "fit": ("rackrate.cli.fit:fit", "Does a model fit a GPU? By how much, and what would help."),
+    "perf": ("rackrate.cli.perf:perf", "How fast is a model on a GPU? And what the result costs."),
     "models": ("rackrate.cli.models:models", "What runs on a GPU; list and show open-weights models."),
     "providers": ("rackrate.cli.providers:providers", "List and show providers."),
     "offers": ("rackrate.cli.offers:offers", "What is for rent, filtered and sorted."),
@@ -68,6 +69,7 @@ def main() -> None:
     Try, without network or account:
       rackrate gpu l40s
       rackrate fit llama-3.1-70b --gpu l40s --precision int4
+      rackrate perf llama-3.1-8b --gpu l40s --slo ttft=1s
       rackrate offers --gpu l40s:2.. --country EU --sort vram_gib/usd
       rackrate price h100-sxm --history 90d
     """

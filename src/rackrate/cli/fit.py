@@ -106,7 +106,7 @@ def fit(
     from rackrate import memory  # noqa: PLC0415 - start-up
 
     if "pixels" in options:
-        options["pixels"] = _pixels(options["pixels"])
+        options["pixels"] = pixels_of(options["pixels"])
     if "targets" in options:
         options["targets"] = tuple(options["targets"].split(","))
     found = memory.fits(model, gpu or "l40s", **options)
@@ -134,8 +134,12 @@ def _compare(
     return 0
 
 
-def _pixels(text: str) -> int:
-    """Read the size of an image."""
+def pixels_of(text: str) -> int:
+    """Read the size of an image.
+
+    Raises:
+        BadQuantity: not a width and a height.
+    """
     size = re.fullmatch(r"\s*(\d{1,5})\s*[x*]\s*(\d{1,5})\s*", text.lower())
     if not size:
         raise BadQuantity(f"pixels {text!r} are no width and height", hint="write them like 1024x1024")

@@ -127,11 +127,11 @@ def run_of(case: PerfCase) -> Run:
     fraction = _BENCH_FRACTION if "closed loop" in case.extra else _FRACTION
     known = ENGINES[engine if engine in ("sglang", "llama.cpp") else "vllm"]
     setup = Setup(engine=known, precision=precision, kv=kv, layout=layout, memory_fraction=fraction)
-    room = _room(arch, gpu, setup, request)
+    room = room_of(arch, gpu, setup, request)
     if room < 1 and layout.n_gpus < case.gpu_count:
         layout = replace(layout, pipeline=case.gpu_count // layout.n_gpus)
         said.append(f"the weights do not fit {layout.tensor} of its GPUs, so they are spread over all")
-        room = _room(arch, gpu, replace(setup, layout=layout), request)
+        room = room_of(arch, gpu, replace(setup, layout=layout), request)
     wanted = _number(case.load)
     if room < 1:  # it ran, so its memory was set otherwise than we think
         said.append("its memory must have been set higher than usual")
@@ -249,8 +249,8 @@ def _spread(
     return Layout(tensor=tensor), max(case.gpu_count // tensor, 1)
 
 
-def _room(arch: Architecture, gpu: Gpu, setup: Setup, request: Request) -> float:
-    """Return the requests whose KV cache fits one replica."""
+def room_of(arch: Architecture, gpu: Gpu, setup: Setup, request: Request) -> float:
+    """Return the requests whose KV cache fits one replica, each at its mean length; below 1 if none does."""
     tokens = max(int(request.input_tokens + request.output_tokens / 2), 16)
     sequence = float(sequence_memory(arch, setup).sequence_bytes(tokens))
     if not sequence:

@@ -106,14 +106,20 @@ def decode(work: Work, rates: Rates, habits: Habits, batch: Any, context: Any) -
     return _staged(step(work, rates, 0.0, 0.0, batch, context), habits)
 
 
-def prefill_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> Any:
-    """Return the time of a prompt that has the machine to itself, s."""
+def prefill_step(work: Work, rates: Rates, habits: Habits, tokens: Any) -> tuple[Step, Any]:
+    """Return a step with a chunk of a lone prompt, and how many of them the prompt takes."""
     tokens = np.maximum(tokens, 1.0)
     chunks = np.ceil(tokens / habits.chunk_tokens)
     part = step(work, rates, tokens / chunks + habits.ramp_tokens, tokens / 2, 0.0, 0.0)
+    return _staged(part, habits), chunks
+
+
+def prefill_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> Any:
+    """Return the time of a prompt that has the machine to itself, s."""
+    part, chunks = prefill_step(work, rates, habits, tokens)
     ideal = chunks * habits.stages / (chunks + habits.stages - 1)  # chunks follow each other through stages
     gain = np.where(np.asarray(habits.stages) > 1, 1 + (ideal - 1) * habits.stage_gain, 1.0)
-    return _staged(part, habits).total * chunks / gain
+    return part.total * chunks / gain
 
 
 def unloaded_ttft_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> Any:
@@ -141,7 +147,8 @@ def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrenc
     plain = decode(work, rates, habits, batch, context)
     chunk = np.minimum(habits.chunk_tokens, np.maximum(n_in, batch * n_in / n_steps))
     n_chunks = batch * n_in / chunk
-    mixed = step(work, rates, chunk + habits.ramp_tokens, whole - n_in / 2, batch, context)
+    answering = batch * np.minimum(1.0, n_steps / n_chunks)  # fewer, where there are more chunks than steps
+    mixed = step(work, rates, chunk + habits.ramp_tokens, whole - n_in / 2, answering, context)
     chunk_s = _staged(mixed, habits).total
     cycle = np.maximum(n_steps - n_chunks, 0.0) * plain.total + n_chunks * chunk_s
     prompt_frac = np.minimum(n_chunks * chunk_s / cycle, BUSIEST)
@@ -151,13 +158,14 @@ def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrenc
     under_way = habits.wait * cycle / np.maximum(n_steps, n_chunks)
     is_alone = np.asarray(batch) <= 1
     waiting = np.where(is_alone, 0.0, own * (queued + habits.wave * (batch - 1)) + under_way) + place
+    step_s = plain.total / request.tokens_a_step  # no further token comes sooner, however short the answer
     start = np.where(is_alone, prefill_s(work, rates, habits, n_in), own)
     return Served(
         batch=batch,
         output_tokens_per_s=batch * n_out / (cycle + habits.request_s),
         ttft_s=habits.request_s + start + waiting,
         waiting_s=waiting,
-        tpot_s=np.where(is_alone, plain.total * n_steps, cycle - own / 2) / n_out,
+        tpot_s=np.where(is_alone, step_s, np.maximum((cycle - own / 2) / n_out, step_s)),
         prompt_frac=prompt_frac,
         step=plain,
         is_full=np.asarray(concurrency) > batch,

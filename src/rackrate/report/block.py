@@ -146,7 +146,26 @@ class Stack:
     mark: str = "limit"
 
 
-Picture = Plot | Stack
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line over a count that doubles from mark to mark, for terminals; its numbers stand in a table too.
+
+    Attributes:
+        title: the finding in words.
+        counts: ascending, from 1.
+        values: one a count.
+        what: is counted.
+        unit: of the values.
+    """
+
+    title: str
+    counts: tuple[int, ...]
+    values: tuple[float, ...]
+    what: str
+    unit: str
+
+
+Picture = Plot | Stack | Line
 Block = Table | Text | Picture
 
 
@@ -241,32 +260,61 @@ def to_html(blocks: Sequence[Block]) -> str:
 
 def draw(picture: Picture, width: int = 64, height: int = 8) -> list[str]:
     """Draw a line of `height` rows, or a stack, in characters; a line needs some more for its labels."""
-    return _draw_stack(picture, width) if isinstance(picture, Stack) else _draw_line(picture, width, height)
+    if isinstance(picture, Stack):
+        return _draw_stack(picture, width)
+    if isinstance(picture, Line):
+        return _draw_counts(picture, width, height)
+    return _draw_days(picture, width, height)
 
 
-def _draw_line(plot: Plot, width: int, height: int) -> list[str]:
-    """Draw the line in Braille dots: 2 x 4 to a character, highest and lowest value at the left."""
-    low, high = min(plot.values), max(plot.values)
-    reach = (high - low) or 1.0
-    dots = [[0] * width for _ in range(height)]
+def _draw_days(plot: Plot, width: int, height: int) -> list[str]:
     first, span = plot.days[0], max((plot.days[-1] - plot.days[0]).days, 1)
-    points = {
-        round((day - first).days / span * (2 * width - 1)): round((high - value) / reach * (4 * height - 1))
+    columns = 2 * width - 1
+    seen = {
+        round((day - first).days / span * columns): value
         for day, value in zip(plot.days, plot.values, strict=True)
     }
-    last = points[0]
-    for x in range(max(points) + 1):
-        y = points.get(x, last)  # a price holds until it changes
-        for dot in range(min(last, y), max(last, y) + 1):
+    values = [seen[0]]
+    for x in range(1, max(seen) + 1):
+        values.append(seen.get(x, values[-1]))  # a price holds until it changes
+    lines = _braille(values, min(plot.values), max(plot.values), width, height, ".3f")
+    end = plot.days[-1].isoformat()
+    return [*lines, f"{'':>8}  {first.isoformat()}{end:>{width - len(first.isoformat())}}  {plot.unit}"]
+
+
+def _draw_counts(line: Line, width: int, height: int) -> list[str]:
+    """Draw a line over counts, each doubling as wide as the last, straight from point to point."""
+    marks = [math.log2(count) for count in line.counts]
+    values, at = [], 0
+    for x in range(2 * width):
+        here = x / (2 * width - 1) * marks[-1]
+        while at < len(marks) - 2 and here > marks[at + 1]:
+            at += 1
+        part = (here - marks[at]) / (marks[at + 1] - marks[at])
+        values.append(line.values[at] + part * (line.values[at + 1] - line.values[at]))
+    lines = _braille(values, min(line.values), max(line.values), width, height, ",.0f")
+    first, end = f"{line.counts[0]:,}", f"{line.counts[-1]:,} {line.what}"
+    return [*lines, f"{'':>8}  {first}{end:>{width - len(first)}}  {line.unit}"]
+
+
+def _braille(
+    values: Sequence[float], low: float, high: float, width: int, height: int, form: str
+) -> list[str]:
+    """Draw a value a column in Braille dots: 2 x 4 to a character, highest and lowest at the left."""
+    reach = (high - low) or 1.0
+    dots = [[0] * width for _ in range(height)]
+    last = None
+    for x, value in enumerate(values):
+        y = round((high - value) / reach * (4 * height - 1))
+        before = y if last is None else last
+        for dot in range(min(before, y), max(before, y) + 1):
             dots[dot // 4][x // 2] |= _DOTS[dot % 4][x % 2]
         last = y
-    labels = {0: f"{high:.3f}", height - 1: f"{low:.3f}"}
-    lines = [
+    labels = {0: f"{high:{form}}", height - 1: f"{low:{form}}"}
+    return [
         f"{labels.get(row, ''):>8} |" + "".join(chr(0x2800 + bits) for bits in dots[row])
         for row in range(height)
     ]
-    end = plot.days[-1].isoformat()
-    return [*lines, f"{'':>8}  {first.isoformat()}{end:>{width - len(first.isoformat())}}  {plot.unit}"]
 
 
 def _draw_stack(stack: Stack, width: int) -> list[str]:

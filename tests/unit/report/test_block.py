@@ -12,10 +12,12 @@ import pytest
 from rackrate.report.block import (
     Cell,
     Column,
+    Line,
     Plot,
     Table,
     Text,
     banded,
+    draw,
     to_csv,
     to_html,
     to_markdown,
@@ -165,3 +167,17 @@ def test_only_the_first_table_is_csv_and_a_plot_is_drawn_in_the_others() -> None
     assert "```\n   2.000 |" in to_markdown(blocks)
     assert "2026-01-02  USD/GPU-h" in to_text(blocks)
     assert "<pre>" in to_html(blocks)
+
+
+def test_a_line_over_counts_rises_where_its_values_do() -> None:
+    """Doubling counts lie evenly apart: the middle of 1, 2, 4 is at half the width."""
+    drawn = draw(Line("", (1, 2, 4), (10.0, 10.0, 2000.0), "requests", "tokens/s"), width=20, height=4)
+    assert drawn[0].startswith("   2,000 |")
+    assert drawn[3].startswith("      10 |")
+    assert drawn[4].split() == ["1", "4", "requests", "tokens/s"]
+    blank = chr(0x2800)
+    bottom, top = drawn[3].partition("|")[2], drawn[0].partition("|")[2]
+    assert all(sign != blank for sign in bottom[:10])
+    assert bottom[15:] == blank * 5
+    assert top[:15] == blank * 15
+    assert top[19] != blank
