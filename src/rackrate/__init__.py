@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     )
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
     from rackrate.memory import fits, models_on
+    from rackrate.owning import own
 
 _WHERE = {
     "NoAnswer": "rackrate.errors",
@@ -41,6 +42,7 @@ _WHERE = {
     "models_on": "rackrate.memory",
     "offers": "rackrate.api",
     "open_market": "rackrate.api",
+    "own": "rackrate.owning",
     "price": "rackrate.api",
     "provider": "rackrate.api",
     "providers": "rackrate.api",
@@ -60,6 +62,7 @@ __all__ = [
     "models_on",
     "offers",
     "open_market",
+    "own",
     "price",
     "provider",
     "providers",

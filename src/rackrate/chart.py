@@ -12,6 +12,7 @@ from rackrate.errors import NoAnswer, UsageError
 
 if TYPE_CHECKING:
     from rackrate.report.fit import FitAnswer
+    from rackrate.report.own import OwnAnswer
     from rackrate.report.price import Price
 
 _BLUE, _ORANGE, _GREY, _INK = "#2a6fb0", "#c8641b", "#8a8a8a", "#333333"
@@ -120,6 +121,46 @@ def memory_svg(answer: FitAnswer) -> str:
         UsageError: the chart packages are not installed.
     """
     return _svg(memory(answer))
+
+
+def ownership(answer: OwnAnswer) -> Any:
+    """Return what an owned hour costs by years kept as an Altair chart: range, middle, a line for each rent.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    alt = _altair()
+    table = answer.years_table()
+    rows = [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
+    plot = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("years:Q", title="years kept"))
+    scale = alt.Y("usd_per_hour:Q", title="USD per hour of use", scale=alt.Scale(zero=True))
+    layers = [
+        plot.mark_area(color=_GREY, opacity=0.18).encode(y="low_usd_per_hour:Q", y2="high_usd_per_hour:Q"),
+        plot.mark_line(color=_BLUE, strokeWidth=2, point=True).encode(y=scale),
+    ]
+    for rent in answer.rents:
+        words = f"{rent.against} rent {rent.usd_per_hour:.3f}"
+        row = {"usd_per_hour": rent.usd_per_hour, "words": words, "years": rows[-1]["years"]}
+        at = alt.Chart(alt.Data(values=[row])).encode(y="usd_per_hour:Q")
+        layers.append(at.mark_rule(color=_ORANGE, strokeWidth=1.5, strokeDash=[5, 3]))
+        layers.append(at.mark_text(align="right", dy=-6, color=_INK).encode(x="years:Q", text="words:N"))
+    title = alt.Title(
+        answer.title,
+        subtitle="blue: an hour of use owned, by how long it is kept; grey: its range; dashed: rents",
+        anchor="start",
+    )
+    return alt.layer(*layers, title=title, description=f"{answer.title}. {table.title}.").properties(
+        width=640, height=280
+    )
+
+
+def ownership_svg(answer: OwnAnswer) -> str:
+    """Return what an owned hour costs by years kept as SVG text.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    return _svg(ownership(answer))
 
 
 def _svg(chart: Any) -> str:

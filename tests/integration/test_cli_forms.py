@@ -30,6 +30,7 @@ EXAMPLES = {
     "models list": [],
     "models show": ["llama-3.1-70b"],
     "offers": ["--gpu", "l40s"],
+    "own": ["l40s"],
     "price": ["l40s", "--history", "30d"],
     "providers list": [],
     "providers show": ["runpod"],
@@ -37,7 +38,7 @@ EXAMPLES = {
 WITHOUT_DATA = {"config path"}  # prints one path, as it is
 
 A_UNIT = re.compile(
-    r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|rows|number|"
+    r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|_years$|rows|number|"
     r"max_position_embeddings|matched|^nvenc|^value$|date|^l40s$|^a10$|^h100-sxm$)"
 )
 

@@ -24,6 +24,7 @@ _COMMANDS = {
     "providers": ("rackrate.cli.providers:providers", "List and show providers."),
     "offers": ("rackrate.cli.offers:offers", "What is for rent, filtered and sorted."),
     "price": ("rackrate.cli.price:price", "What a GPU costs, its spread and its history."),
+    "own": ("rackrate.cli.own:own", "Rent or own one? What each costs, and the breakeven."),
     "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
     "doctor": ("rackrate.cli.settings:doctor", "Check the installation and the data."),

@@ -135,6 +135,7 @@ class Stack:
         limit: what they may add up to.
         whole: what there is in all; at least `limit`.
         unit: of the sizes.
+        mark: what the limit is.
     """
 
     title: str
@@ -142,6 +143,7 @@ class Stack:
     limit: float
     whole: float
     unit: str
+    mark: str = "limit"
 
 
 Picture = Plot | Stack
@@ -285,7 +287,8 @@ def _draw_stack(stack: Stack, width: int) -> list[str]:
         legend.append(f"{letters[at]} {name} {size:.2f}")
     cells += ["·"] * (round(stack.whole / reach * room) - len(cells))
     cells.insert(round(stack.limit / reach * room), "|")
-    legend.append(f"| limit {stack.limit:.2f} of {stack.whole:.2f} {stack.unit}")
+    of = f" of {stack.whole:.2f}" if stack.whole > stack.limit else ""
+    legend.append(f"| {stack.mark} {stack.limit:.2f}{of} {stack.unit}")
     return ["".join(cells), *_wrapped(legend, width)]
 
 

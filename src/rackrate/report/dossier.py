@@ -187,6 +187,7 @@ class Dossier:
             lines.append(
                 f"{len(self.purchases)} prices of the card; newest {usd:,.2f} USD on {at:%Y-%m-%d} ({source})"
             )
+        lines.append(f"rent or own: rackrate own {gpu.slug}")
         return Text("To buy", tuple(lines))
 
     def _repr_html_(self) -> str:
