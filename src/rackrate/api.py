@@ -236,13 +236,13 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
     """
     store, at = open_market(data), to_instant(as_of)
     wanted = OfferFilter(
-        gpus=tuple(_wanted(text) for text in _several(gpu)),
+        gpus=tuple(ask.wanted_of(text) for text in _several(gpu)),
         slugs=_capable(nvlink=nvlink, graphics=graphics),
         counts=_limits(count, "count"),
         vram_gib=_limits(vram_gib, "vram"),
         vram_total_gib=_limits(vram_total_gib, "vram total"),
-        kinds=_kinds(kind),
-        providers=tuple(_provider_slug(name, store) for name in _several(provider)),
+        kinds=ask.kinds_of(kind),
+        providers=tuple(provider_slug(name, store) for name in _several(provider)),
         countries=tuple(ask.countries_of(_several(country))),
         region=region,
         max_usd_per_gpu_hour=_usd(max_usd_per_gpu_hour, "max price"),
@@ -286,7 +286,7 @@ def price(
         BadQuantity: a length of time that cannot be read.
         NoAnswer: nobody offers it so, now or in the time asked for; the message says who offers what else.
     """
-    kinds = _kinds(kind)
+    kinds = ask.kinds_of(kind)
     if len(kinds) != 1:
         raise UsageError("a price is of one kind", hint="kinds are never mixed in one statistic")
     match = match_gpu(gpu)
@@ -388,20 +388,6 @@ def _compare(
     return Comparison(tuple(found), prices, now, store.version)
 
 
-def _wanted(text: str) -> Wanted:
-    """Read `L40S`, `L40S:2` or `h100:4..8`; a family stands for everything in it."""
-    name, colon, counts = text.rpartition(":")
-    if not colon:
-        name, counts = text, ""
-    if counts.lower().endswith("b"):
-        raise BadQuantity(
-            f"count {counts!r} is an amount of memory", hint="memory goes into --vram: --vram 80"
-        )
-    match = match_gpu(name)
-    slugs = family_members(match.slug) if match.slug else (find_gpu(name).slug,)
-    return Wanted(tuple(slugs), parse_range(counts, "count") if counts else Range())
-
-
 def _capable(*, nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] | None:
     """Return the GPUs that have, or lack, what is asked; None when nothing is."""
     if nvlink is None and graphics is None:
@@ -415,18 +401,12 @@ def _capable(*, nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] |
     return tuple(sorted(able.union(family for family in families if family_members(family) != (family,))))
 
 
-def _kinds(text: str) -> tuple[Kind, ...]:
-    folded = text.strip().lower().replace("-", "_")
-    if folded == "any":
-        return ()
-    if folded not in list(Kind):
-        choices = [*Kind, "any"]
-        raise UnknownName("kind", text, nearest(folded, choices) or choices)
-    return (Kind(folded),)
+def provider_slug(name: str, store: Store) -> str:
+    """Return the slug of a provider; one that only the market knows keeps its own name.
 
-
-def _provider_slug(name: str, store: Store) -> str:
-    """Return the slug; a provider that only the market knows keeps its own name."""
+    Raises:
+        UnknownName: neither catalog nor market knows it.
+    """
     match = match_provider(name)
     if match.is_known or store.find(OfferFilter(providers=(match.slug,)), ask.order_by("usd"), limit=1).rows:
         return match.slug

@@ -35,6 +35,10 @@ _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _AGE = re.compile(rf"\s*({_NUMBER})\s*(h|d|w|m|y)?\s*", re.IGNORECASE)
 _LONGEST_YEARS = 100
 _AGE_HOURS = {"h": 1, "d": 24, "w": 168, "m": HOURS_PER_MONTH, "y": HOURS_PER_YEAR}
+_TIME = re.compile(rf"\s*({_NUMBER})\s*(ms|s|min|h|d)?\s*", re.IGNORECASE)
+_TIME_S = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_AMOUNT = re.compile(r"\s*(\+?(?:\d[\d_,]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)\s*([kmgbt]?)\s*", re.IGNORECASE)
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,40 @@ def parse_age(text: str, what: str) -> timedelta:
         hint = "write it like 36h, 90d, 2w, 3m or 1y"
         raise BadQuantity(f"{what} {text!r} is not a length of time above 0", hint=hint)
     return age
+
+
+def parse_seconds(text: str, what: str) -> float:
+    """Read a time above 0: `60ms`, `1.5s`, `10min`, `8h`, `2d`; seconds when there is no unit.
+
+    >>> parse_seconds("60ms", "tpot")
+    0.06
+
+    Raises:
+        BadQuantity: not of that form, or not above 0.
+    """
+    match = _TIME.fullmatch(str(text))
+    seconds = float(match[1]) * _TIME_S[(match[2] or "s").lower()] if match else 0.0
+    if not 0 < seconds < math.inf:
+        hint = "write it like 60ms, 1.5s, 10min or 8h"
+        raise BadQuantity(f"{what} {text!r} is not a time above 0", hint=hint)
+    return seconds
+
+
+def parse_amount(text: str, what: str) -> float:
+    """Read a number above 0 with a decimal scale: `2.5`, `2k` (2,000), `50M`, `1.5B`.
+
+    >>> parse_amount("50M", "tokens")
+    50000000.0
+
+    Raises:
+        BadQuantity: not of that form, or not above 0.
+    """
+    match = _AMOUNT.fullmatch(str(text))
+    number = float(match[1].replace(",", "").replace("_", "")) * _SCALES[match[2].lower()] if match else 0.0
+    if not 0 < number < math.inf:
+        hint = "write it like 2, 0.5, 300k or 50M"
+        raise BadQuantity(f"{what} {text!r} is not a number above 0", hint=hint)
+    return number
 
 
 def parse_instant(text: str, what: str) -> datetime:

@@ -121,9 +121,7 @@ def unloaded_ttft_s(work: Work, rates: Rates, habits: Habits, tokens: Any) -> An
     return habits.request_s + prefill_s(work, rates, habits, tokens)
 
 
-def serve(
-    work: Work, rates: Rates, habits: Habits, request: Request, concurrency: Any, room: Any
-) -> Served:
+def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrency: Any, room: Any) -> Served:
     """Return what a server does when `concurrency` requests are in it all the time.
 
     Args:

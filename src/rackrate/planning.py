@@ -1,0 +1,219 @@
+"""Which one: a question in words, keyword arguments or a file to a plan, over the market as it is."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rackrate import api
+from rackrate.catalog.gpu import all_gpus
+from rackrate.clock import now
+from rackrate.errors import ImportRejected, NoAnswer, UsageError
+from rackrate.market.stats import SHOWN as SHOWN_AGE
+from rackrate.perf.factors import load_factors
+from rackrate.plan.answer import Plan
+from rackrate.plan.asking import choose_workload, read_question
+from rackrate.plan.cards import Cards
+from rackrate.plan.copies import Found
+from rackrate.plan.fitting import LeftOut
+from rackrate.plan.misses import check_promise, miss
+from rackrate.plan.question import SERVING, Question
+from rackrate.plan.search import SHOWN, Goods, Market, goods_for, make_plan
+from rackrate.plan.serving import serving
+from rackrate.plan.stock import ANY_AGE, Stock
+from rackrate.report.plan import PlanAnswer
+from rackrate.report.plan_diff import PlanDiff
+from rackrate.sizing import Weights, Wish, find_weights, setup_for
+from rackrate.units import format_age, parse_age
+
+if TYPE_CHECKING:
+    from rackrate.market.store import Store
+
+_VERBS: Mapping[str, Mapping[str, str]] = {
+    "serve": {},
+    "run": {},
+    "finetune": {"finetune": ""},
+    "fine-tune": {"finetune": ""},
+    "lora": {"finetune": "lora"},
+    "qlora": {"finetune": "qlora"},
+    "sweep": {"sweep": ""},
+}
+"""First words of a question to the fields that they stand for."""
+
+_COLUMNS = {
+    "gpu": "gpu", "count": "gpu_count", "usd_per_hour": "usd_per_hour", "provider": "provider",
+    "seller": "seller", "country": "country", "region": "region", "kind": "kind", "sku": "sku",
+    "seen": "observed_at", "source": "source",
+}  # fmt: skip
+"""Fields of a stock to columns of the market."""
+
+
+def plan(
+    what: str = "",
+    *,
+    as_of: api.Instant = None,
+    data: Path | str | Store | None = None,
+    limit: int = SHOWN,
+    is_explained: bool = False,
+    **fields: Any,
+) -> PlanAnswer:
+    """Return which machines to rent for a workload, where, and what that costs.
+
+    Args:
+        what: a model (`llama-3.1-70b`), a verb and a model (`finetune bert-base`), or a `workload.toml`.
+        as_of: look at the market of that day or instant; None for the newest.
+        data: the market; None for the default.
+        limit: rows at most.
+        is_explained: whether the formulae are written out.
+        fields: the load (`rps`, `tokens_per_day`, `users`, ...), what is promised (`ttft`, `tpot`), and what
+            is allowed (`gpu`, `provider`, `country`, `kind`, ...), by the names of
+            `rackrate.plan.asking.FIELDS`.
+
+    Raises:
+        UnknownName: a model, GPU, workload or field that is not there, with the nearest.
+        BadQuantity: a number that cannot be, or that no machine of this world reaches.
+        UsageError: fields that contradict each other.
+        NoAnswer: nothing that is for rent does it; the hint names the nearest miss.
+
+    Example:
+        >>> import rackrate
+        >>> rackrate.plan("llama-3.1-8b", rps=1, gpu="l40s").best.taken_as
+        'l40s'
+    """
+    if limit < 1:
+        raise UsageError(f"limit {limit} is not above 0", hint="leave it out for 20")
+    given = {**_words(what), **fields}
+    model = str(given.pop("model", "") or "")
+    weights = find_weights(model) if model else None
+    workload = choose_workload(given, weights.arch.task if weights else "")
+    question = read_question(given, workload, model)
+    store, at = api.open_market(data), api.to_instant(as_of)
+    question = _with_providers(question, store)
+    cards = _cards()
+    goods = goods_for(question, _stock(store, at, question.allowed.max_age), cards)
+    found, left_out = _found(question, weights, cards, goods)
+    made = make_plan(
+        question,
+        cards,
+        goods,
+        found,
+        left_out,
+        _market(store, at),
+        limit,
+    )
+    return PlanAnswer(made, is_explained=is_explained)
+
+
+def kept(path: str | Path, *, is_explained: bool = False) -> PlanAnswer:
+    """Return a plan that was kept as JSON.
+
+    Raises:
+        ImportRejected: no such file, or no plan of this schema.
+    """
+    return PlanAnswer(_read(path), is_explained=is_explained)
+
+
+def compared(before: str | Path, after: str | Path) -> PlanDiff:
+    """Return what differs between two plans that were kept as JSON.
+
+    Raises:
+        ImportRejected: no such file, or no plan of this schema.
+    """
+    return PlanDiff(_read(before), _read(after))
+
+
+def _read(path: str | Path) -> Plan:
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ImportRejected(
+            f"{path} cannot be read as a plan: {error}", hint="rackrate plan ... -o FILE"
+        ) from None
+    return Plan.from_dict(data)
+
+
+def _words(what: str) -> dict[str, Any]:
+    """Return the fields that a line of words, or a file, states."""
+    text = what.strip()
+    if text.endswith(".toml"):
+        return _from_file(Path(text))
+    verb, _, rest = text.partition(" ")
+    if rest and verb.lower() in _VERBS:
+        return {**_VERBS[verb.lower()], "model": rest.strip()}
+    return {"model": text} if text else {}
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ImportRejected(f"{path} cannot be read as a workload: {error}", hint="it is TOML") from None
+
+
+def _with_providers(question: Question, store: Store) -> Question:
+    """Return the question with the slugs of its providers."""
+    slugs = tuple(api.provider_slug(name, store) for name in question.allowed.providers)
+    return replace(question, allowed=replace(question.allowed, providers=slugs)) if slugs else question
+
+
+@cache
+def _cards() -> Cards:
+    return Cards(all_gpus(), load_factors("llm"))
+
+
+@lru_cache(maxsize=4)
+def _stock(store: Store, as_of: datetime | None, max_age: str) -> Stock:
+    """Return the market as columns; it is read once for each state of the data."""
+    age = None
+    if max_age:
+        age = timedelta.max if max_age == ANY_AGE else parse_age(max_age, "max age")
+    read = store.columns(list(_COLUMNS.values()), as_of=as_of, max_age=age)
+    columns = {name: read[column] for name, column in _COLUMNS.items()} | {"doubt": read["doubt"]}
+    columns["seen"] = [day and f"{day:%Y-%m-%d}" for day in columns["seen"]]
+    return Stock.of(columns)
+
+
+def _found(question: Question, weights: Weights | None, cards: Cards, goods: Goods) -> tuple[Found, LeftOut]:
+    """Return the copies that do the work.
+
+    Raises:
+        BadQuantity: a promise below what any card can do, or a request longer than the model takes.
+        NothingFits: nothing that is for rent does it.
+    """
+    if question.family != SERVING or weights is None:
+        raise NoAnswer(f"{question.workload} is not planned yet", hint="LLM serving is")
+    arch = weights.arch
+    question.check_context(arch.max_context)
+    published = setup_for(weights, 1, Wish()).precision
+    left_out = LeftOut()
+    sold = goods.shapes.sold()
+    found = serving(question, arch, published, cards, sold, left_out)
+    if not len(found.copies):
+        check_promise(question, arch, published, cards)
+        raise miss(question, arch, published, cards, sold, found.fits)
+    return found, left_out
+
+
+def _dates(store: Store, newest: datetime | None) -> Iterator[str]:
+    """Say of which day the prices are, and when they are old."""
+    if newest is None:
+        yield "the prices give no date"
+        return
+    said = f"prices of {newest:%Y-%m-%d}"
+    if store.is_sample:
+        yield f"{said}, the bundled sample: import today's before you rent (rackrate market import)"
+    elif now() - newest > SHOWN_AGE:
+        yield f"{said}: {format_age(now() - newest)} old"
+    else:
+        yield said
+
+
+def _market(store: Store, as_of: datetime | None) -> Market:
+    newest = as_of or store.newest
+    return Market(newest.isoformat() if newest else "", store.version, tuple(_dates(store, newest)))
