@@ -186,8 +186,16 @@ def serving(
         left_out.note("it fits, and is too slow for the promise", cards.gpus[at].slug)
     per_s = served.output_tokens_per_s[kept] / question.output_tokens
     return Serving(
-        question, arch, fits, _copies(arch, fits, kept, per_s), kept, work, taken(rates, kept), taken(habits, kept), cards,
-    )  # fmt: skip
+        question,
+        arch,
+        fits,
+        _copies(arch, fits, kept, per_s),
+        kept,
+        work,
+        taken(rates, kept),
+        taken(habits, kept),
+        cards,
+    )
 
 
 def speeds_of(cards: Cards, fits: Fitting) -> tuple[Rates, Habits]:

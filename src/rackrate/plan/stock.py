@@ -160,7 +160,8 @@ def choose(stock: Stock, allowed: Allowed) -> tuple[Stock, dict[str, int]]:
 def _rules(stock: Stock, allowed: Allowed) -> Iterator[tuple[str, Any]]:
     trusted = ["", UNDATED] if allowed.max_age == ANY_AGE else [""]
     for doubt in sorted(set(stock.doubt.names) - set(trusted)):
-        yield f"the price is {doubt}", ~stock.doubt.are([doubt])
+        hint = f" (--max-age {ANY_AGE} lets it in)" if doubt == UNDATED else ""
+        yield f"the price is {doubt}{hint}", ~stock.doubt.are([doubt])
     yield "the GPU is not known by name", ~stock.gpu.are([""])
     yield "a slice of a GPU", (stock.count >= 1) & (stock.count == np.floor(stock.count))
     if allowed.kinds:
