@@ -13,6 +13,7 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.errors import NoAnswer
 
 TERA, GIGA = 1e12, 1e9
+USUAL_REACHED_FRAC = 0.79  # median of the 31 GPUs whose best product was measured
 
 CLASSES = (
     "hopper",
@@ -31,6 +32,7 @@ CLASSES = (
 """Generations that behave alike; what is learnt of one card of a class is first guess for the others."""
 
 _PCIE_GB_PER_S_A_LANE = {3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}  # one way, after line coding
+USUAL_TDP_W = 300.0
 _USUAL_PCIE = 31.5e9  # generation 4, 16 lanes: what most cards have, where nothing is said
 
 
@@ -48,6 +50,8 @@ class Chip:
         link_bandwidth: of that link, one way, bytes/s.
         pcie_bandwidth: of the host's link, one way, bytes/s.
         tdp_w: board power.
+        reached_frac: of the 16-bit peak in the best matrix product that was measured, 0 to 1.1 (some boost
+            above the data sheet's clock); `USUAL_REACHED_FRAC` where none was.
     """
 
     gpu: str
@@ -58,6 +62,7 @@ class Chip:
     link_bandwidth: float
     pcie_bandwidth: float
     tdp_w: float
+    reached_frac: float = USUAL_REACHED_FRAC
 
     def peak(self, number: str) -> float:
         """Return the FLOP/s for a type of number; of the next wider type where the chip lacks it.
@@ -108,7 +113,8 @@ def chip_of(gpu: Gpu) -> Chip:
         link,
         pcie if link == "pcie" else own,
         pcie,
-        gpu.tdp_w.value or 300.0,
+        gpu.tdp_w.value or USUAL_TDP_W,
+        _reached_frac(gpu),
     )
 
 
@@ -139,6 +145,12 @@ def _peaks(gpu: Gpu) -> dict[str, float]:
     if not found["fp16"] and found["fp32"]:
         found["fp16"] = found["fp32"]  # no tensor cores: kernels compute in 32 bit
     return {number: tflops * TERA for number, tflops in found.items() if tflops}
+
+
+def _reached_frac(gpu: Gpu) -> float:
+    measured, peak = gpu.measured_matmul_bf16_tflops.value, gpu.bf16_tensor_tflops.value
+    peak = peak or gpu.fp16_tensor_tflops.value
+    return measured / peak if measured and peak else USUAL_REACHED_FRAC
 
 
 def _pcie(gpu: Gpu) -> float:

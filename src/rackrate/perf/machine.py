@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from rackrate.fit.precision import Precision
+from rackrate.fit.term import smaller
 from rackrate.perf.chip import Chip
 from rackrate.perf.factors import Factors
 from rackrate.perf.serving import CHUNK_TOKENS, USUAL_CHUNK, Habits
@@ -26,6 +27,7 @@ class Machine:
         packing: how the weights are stored, see `packing_of`.
         tensor: GPUs that share every layer.
         pipeline: GPUs (or groups of them) that hold a run of layers each.
+        era: year of a build whose ways have changed since; empty for present ones.
     """
 
     chip: Chip
@@ -33,6 +35,7 @@ class Machine:
     packing: str
     tensor: int = 1
     pipeline: int = 1
+    era: str = ""
 
 
 def packing_of(precision: Precision) -> str:
@@ -64,8 +67,14 @@ _NUMBERS: Mapping[str, str] = {
 """The type of number that a packing is multiplied in where the chip can."""
 
 
-def factor_keys(machine: Machine) -> dict[str, tuple[str, ...]]:
-    """Return the factors of a machine, each with the keys that may have a multiplier."""
+def factor_keys(machine: Machine, arrivals: str = "steady") -> dict[str, tuple[str, ...]]:
+    """Return the factors of a machine, each with the keys that may have a multiplier.
+
+    Args:
+        machine: GPUs, engine and kind of weights.
+        arrivals: `steady`, where requests come on their own, or `closed`, where a fixed number of clients
+            ask again as soon as they have an answer, as benchmarks do.
+    """
     chip, engine, packing = machine.chip, machine.engine, machine.packing
     number = chip.number(_NUMBERS[packing])
     hardware = (chip.kind, chip.gpu)
@@ -83,10 +92,11 @@ def factor_keys(machine: Machine) -> dict[str, tuple[str, ...]]:
         "sequence_us": (engine,),
         "request_us": (engine, chip.kind),
         "ramp": (engine, chip.kind),
-        "wait": (engine,),
-        "burst": (engine,),
-        "wave": (engine,),
-        "pipeline": (f"stages{min(machine.pipeline, 8)}",),
+        "wait": (engine, arrivals),
+        "burst": (engine, arrivals),
+        "wave": (engine, arrivals),
+        "pipeline": (f"stages{min(machine.pipeline, 8)}", machine.era),
+        "server": (engine,),
         "sharpness": (),
     }
 
@@ -121,8 +131,8 @@ def numbers_of(machine: Machine) -> dict[str, float]:
     """Return the data-sheet numbers of one GPU of a machine that `assemble` asks for."""
     chip = machine.chip
     return {
-        "flops": chip.peak(_NUMBERS[machine.packing]),
-        "attention_flops": chip.peak("fp16"),
+        "flops": chip.peak(_NUMBERS[machine.packing]) * chip.reached_frac,
+        "attention_flops": chip.peak("fp16") * chip.reached_frac,
         "bandwidth": chip.bandwidth,
         "link_bandwidth": chip.link_bandwidth,
         "tensor": float(machine.tensor),
@@ -136,21 +146,36 @@ def rates_of(machine: Machine, factors: Factors) -> Rates:
     return assemble(numbers_of(machine), values)
 
 
-@lru_cache(maxsize=4096)
-def habits_of(machine: Machine, factors: Factors) -> Habits:
-    """Return what a machine's engine does beside its steps."""
-    keys = factor_keys(machine)
+def assemble_habits(machine: Mapping[str, Any], values: Mapping[str, Any]) -> Habits:
+    """Return what an engine does beside its steps, from the values of the factors.
 
-    def value(name: str) -> float:
-        return factors.value(name, *keys[name])
-
+    Args:
+        machine: `chunk_tokens`, `stages`, and `is_closed`, which is 1 for closed arrivals and else 0.
+        values: of the factors, by name. All may be arrays.
+    """
     return Habits(
-        chunk_tokens=CHUNK_TOKENS.get(machine.engine, USUAL_CHUNK),
-        ramp_tokens=value("ramp"),
-        request_s=value("request_us") * MICRO,
-        wait=value("wait"),
-        burst=value("burst"),
-        wave=value("wave"),
-        stages=machine.pipeline,
-        stage_gain=min(value("pipeline"), 1.0),
+        chunk_tokens=machine["chunk_tokens"],
+        ramp_tokens=values["ramp"],
+        request_s=values["request_us"] * MICRO,
+        wait=values["wait"],
+        burst=values["burst"],
+        wave=values["wave"] * machine["is_closed"],
+        stages=machine["stages"],
+        stage_gain=smaller(values["pipeline"], 1.0),
     )
+
+
+def habit_numbers(machine: Machine, arrivals: str = "steady") -> dict[str, float]:
+    """Return the numbers of a machine that `assemble_habits` asks for."""
+    return {
+        "chunk_tokens": float(CHUNK_TOKENS.get(machine.engine, USUAL_CHUNK)),
+        "stages": float(machine.pipeline),
+        "is_closed": float(arrivals == "closed"),
+    }
+
+
+@lru_cache(maxsize=4096)
+def habits_of(machine: Machine, factors: Factors, arrivals: str = "steady") -> Habits:
+    """Return what a machine's engine does beside its steps."""
+    values = {name: factors.value(name, *keys) for name, keys in factor_keys(machine, arrivals).items()}
+    return assemble_habits(habit_numbers(machine, arrivals), values)

@@ -164,6 +164,16 @@ def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrenc
     )
 
 
+def static_tokens_per_s(work: Work, rates: Rates, habits: Habits, request: Request, batch: Any) -> Any:
+    """Return tokens a second of a batch that starts and ends together (static batching)."""
+    tokens = batch * np.maximum(request.input_tokens, 1.0)
+    chunk = np.minimum(tokens, habits.chunk_tokens)
+    part = step(work, rates, chunk + habits.ramp_tokens, request.input_tokens / 2, 0.0, 0.0).total
+    context = request.input_tokens + request.output_tokens / 2
+    each = decode(work, rates, habits, batch, context).total
+    return batch * request.output_tokens / (part * tokens / chunk + request.output_tokens * each)
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What users are promised.

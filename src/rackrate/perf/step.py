@@ -99,6 +99,7 @@ def step(work: Work, rates: Rates, prompt: Any, seen: Any, batch: Any, context: 
     )
     compute = (linear / rates.flops + pairs / rates.attention_flops) / rates.tensor
     weights = work.linear_bytes + work.head_bytes + work.expert_bytes * work.experts_read(tokens)
+    weights = weights + work.unpack_bytes * (tokens > 1)
     cache = batch * (
         work.token_bytes * context + work.window_token_bytes * smaller(context, window) + work.state_bytes
     )

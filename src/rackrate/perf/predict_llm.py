@@ -1,0 +1,362 @@
+"""What does the model say of a measured LLM speed? Reads the words of a case and asks `serving`.
+
+A case names model, engine and load in the words of its source; what they mean stands in the tables here.
+Benchmarks count differently: some divide the whole time of a request by its tokens and call that TPOT, some
+keep a fixed number of clients busy, MLPerf states only the data set. Each of these is one field of a `Run`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from rackrate.catalog.aliases import match_gpu
+from rackrate.catalog.architecture import Architecture
+from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
+from rackrate.catalog.gpu import Gpu, load_gpu
+from rackrate.errors import NoAnswer, UnknownName
+from rackrate.fit.engine import ENGINES
+from rackrate.fit.estimate import estimate, sequence_memory
+from rackrate.fit.overhead import usable_memory
+from rackrate.fit.parallel import Layout
+from rackrate.fit.precision import Precision, find_precision
+from rackrate.fit.resolve import count_in, model_for
+from rackrate.fit.setup import Load, Setup
+from rackrate.perf.cases import PerfCase
+from rackrate.perf.chip import Chip, chip_of
+from rackrate.perf.machine import Machine, packing_of
+from rackrate.perf.serving import Habits, Request, decode, prefill_s, serve, static_tokens_per_s
+from rackrate.perf.step import Rates
+from rackrate.perf.work import Work, work_of
+
+ENDLESS = 1e9
+"""Requests at once where a benchmark sends them all in one moment."""
+
+_ENGINES = (
+    (r"mlperf.*tensorrt|tensorrt.*|trt-?llm.*", "tensorrt-llm"),
+    (r"vllm.*", "vllm"),
+    (r"sglang.*", "sglang"),
+    (r"llama\.?cpp.*|ollama.*|lm ?studio.*", "llama.cpp"),
+    (r"mlc.*", "mlc"),
+    (r"exllama.*", "exllama"),
+    (r"lmdeploy.*", "lmdeploy"),
+)
+_OTHER_NAMES = (
+    (r"\bllama-70b\b", "llama-3.3-70b"),
+    (r"\bllama-8b\b", "llama-3.1-8b"),
+    (r"-(?:fp8|nvfp4|fp4|mxfp4|awq|gptq|int4|int8|q4|q8|4bit|bf16|fp16)\b.*$", ""),
+)
+"""What sources call models that the catalog calls otherwise: a pattern and what stands in its place."""
+
+_DATA_SETS = (
+    (r"OpenOrca\+GSM8K", 300, 145),
+    (r"OpenOrca", 294, 294),
+    (r"beam 4", 919, 69),
+    (r"max out 128", 870, 128),
+    (r"CNN", 870, 69),
+    (r"reasoning", 800, 3900),
+    (r"mean in ~9500", 9500, 680),
+)
+"""Mean tokens in and out of the data sets that MLPerf names, in the words of the cases' own remarks."""
+
+_USUAL_TOKENS = (300, 300)
+_MAX_GROUP = 8  # GPUs that share a layer in one node
+_ROOM_SHARE = 0.3  # of the memory that a replica wants left for KV cache, in a benchmark of throughput
+_BENCH_FRACTION = 0.95  # of the memory; benchmarks of peak throughput set more than the default
+_FRACTION = 0.9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A case with what its words mean.
+
+    Attributes:
+        machine: one replica.
+        work: of the model.
+        request: of the load.
+        concurrency: requests at once at one replica.
+        room: requests whose KV cache fits.
+        replicas: copies of the model, divided by the sequences that one request takes (beams).
+        arrivals: `steady` or `closed`, see `machine.factor_keys`.
+        busy_frac: share of the time in which there is a request at all.
+        is_total: whether TPOT counts the whole request.
+        per: GPUs that the value is divided by.
+        assumptions: what the words do not say.
+    """
+
+    machine: Machine
+    work: Work
+    request: Request
+    concurrency: float
+    room: float
+    replicas: float
+    arrivals: str
+    busy_frac: float
+    is_total: bool
+    per: int
+    assumptions: tuple[str, ...]
+
+
+def run_of(case: PerfCase) -> Run:
+    """Return what a case is about.
+
+    Raises:
+        NoAnswer: neither model nor parameter count is known, or no speed of the GPU.
+        UnknownName: no such GPU.
+    """
+    gpu = _gpu(case.gpu)
+    chip, arch = chip_of(gpu), _architecture(case)
+    engine = engine_of(case.engine)
+    precision = precision_for(case, arch, chip)
+    is_mlperf = "mlperf" in case.engine.lower()
+    kv = "fp8" if "kv fp8" in case.extra or is_mlperf else "fp16"
+    said: list[str] = list(arch.assumptions)
+    request, beams = _request(case, said)
+    layout, replicas = _layout(case), 1
+    if is_mlperf and not case.parallel:
+        layout, replicas = _spread(case, arch, gpu, precision, kv)
+        said.append(f"{replicas} copies on {layout} each")
+    fraction = _BENCH_FRACTION if "closed loop" in case.extra else _FRACTION
+    room = _room(arch, gpu, (engine, precision, kv, layout, fraction), request)
+    if room < 1 and layout.n_gpus < case.gpu_count:
+        layout = replace(layout, pipeline=case.gpu_count // layout.n_gpus)
+        said.append(f"the weights do not fit {layout.tensor} of its GPUs, so they are spread over all")
+        room = _room(arch, gpu, (engine, precision, kv, layout, fraction), request)
+    wanted = _number(case.load)
+    if room < 1:  # it ran, so its memory was set otherwise than we think
+        said.append("its memory must have been set higher than usual")
+        room = wanted if wanted < ENDLESS else 1.0
+    era = "2024" if engine == "llama.cpp" and re.search(r"2023|2024", case.engine) else ""
+    return Run(
+        machine=Machine(chip, engine, packing_of(precision), layout.tensor, layout.pipeline, era),
+        work=work_of(arch, precision, kv),
+        request=request,
+        concurrency=max(wanted, 1.0) * beams / replicas,
+        room=room,
+        replicas=replicas / beams,
+        arrivals="steady" if case.setting("strategy") else "closed",
+        busy_frac=min(wanted, 1.0),
+        is_total=bool(case.setting("strategy")),
+        per=case.gpu_count if case.metric.endswith("_per_gpu") else 1,
+        assumptions=tuple(said),
+    )
+
+
+def engine_of(text: str) -> str:
+    """Return the family of an engine that a source names; `other` for one that is not known."""
+    name = text.lower()
+    if "mlperf" in name and "vllm" in name:
+        return "vllm"
+    return next((engine for pattern, engine in _ENGINES if re.match(pattern, name)), "other")
+
+
+def precision_for(case: PerfCase, arch: Architecture, chip: Chip) -> Precision:
+    """Return how the weights of a case are stored.
+
+    Raises:
+        UnknownName: no such precision.
+    """
+    word = case.precision.lower()
+    if "bnb-4bit" in case.setting("hf").lower():
+        return find_precision("nf4")
+    if arch.model_type == "gpt_oss":
+        return find_precision("mxfp4")  # there is no other
+    is_fp8_born = arch.model_type in ("deepseek_v3", "minimax_m2")
+    if word.startswith("fp4 or fp8"):
+        word = "fp4" if "fp4" in chip.flops else "fp8"
+    if word in ("", "bf16/fp16"):
+        word = "fp8-block" if is_fp8_born else "bf16"
+    if word == "fp8" and arch.model_type == "deepseek_v3":
+        word = "fp8-block"
+    bits = re.match(r"exl\d-([\d.]+)bpw", word)
+    if bits:
+        word = f"gguf:q{min(max(int(float(bits[1])), 2), 8)}_k" if float(bits[1]) in (2, 6) else "gguf:q5_k_m"
+    return find_precision(word)
+
+
+def _gpu(name: str) -> Gpu:
+    match = match_gpu(name)
+    if not match.slug:
+        raise UnknownName("GPU", name)
+    return load_gpu(match.slug)
+
+
+def _architecture(case: PerfCase) -> Architecture:
+    names = [case.setting("hf"), case.setting("hf").rsplit("/", 1)[-1], case.model]
+    for pattern, other in _OTHER_NAMES:
+        names.append(re.sub(pattern, other, names[-1].lower()))
+    for name in names:
+        model = model_for(name) if name else None
+        if model:
+            return best_architecture(model)
+    billions = next((b for b in map(count_in, names) if b), None)
+    if not billions:
+        hint = "a name of the catalog, or one with its parameter count"
+        raise NoAnswer(f"{case.model!r} is no model of the catalog", hint=hint)
+    return architecture_of_count(billions * 1e9, case.model)
+
+
+def _request(case: PerfCase, said: list[str]) -> tuple[Request, int]:
+    """Return a request and the sequences that it takes at once."""
+    n_in, n_out = case.input_tokens, case.output_tokens
+    if n_in is None and n_out is None:
+        n_in, n_out = next(
+            ((i, o) for pattern, i, o in _DATA_SETS if re.search(pattern, case.extra)), _USUAL_TOKENS
+        )
+        said.append(f"{n_in} tokens in, {n_out} out on average")
+    beams = 4 if "beam 4" in case.extra else 1
+    # A beam search reads a prompt once for all its beams.
+    return Request(float(n_in or 0), float(n_out or 128), 1 - 1 / beams), beams
+
+
+def _layout(case: PerfCase) -> Layout:
+    tensor = re.search(r"tp(\d+)", case.parallel)
+    stages = re.search(r"pp(\d+)", case.parallel)
+    if "layer" in case.parallel:
+        return Layout(pipeline=case.gpu_count)
+    return Layout(tensor=int(tensor[1]) if tensor else 1, pipeline=int(stages[1]) if stages else 1)
+
+
+def _spread(
+    case: PerfCase, arch: Architecture, gpu: Gpu, precision: Precision, kv: str
+) -> tuple[Layout, int]:
+    """Return the smallest group of GPUs that leaves room for a cache, and how many of them there are."""
+    tensor = 1
+    while tensor < min(case.gpu_count, _MAX_GROUP):
+        setup = Setup(engine=ENGINES["vllm"], precision=precision, kv=kv, layout=Layout(tensor=tensor))
+        if _left_gib(arch, gpu, setup) >= _ROOM_SHARE * usable_memory(gpu).gib:
+            break
+        tensor *= 2
+    tensor = case.gpu_count if case.nodes > 1 and case.gpu_count > 16 * _MAX_GROUP else tensor
+    return Layout(tensor=tensor), max(case.gpu_count // tensor, 1)
+
+
+def _room(
+    arch: Architecture,
+    gpu: Gpu,
+    how: tuple[str, Precision, str, Layout, float],
+    request: Request,
+) -> float:
+    engine, precision, kv, layout, fraction = how
+    known = ENGINES[engine if engine in ("sglang", "llama.cpp") else "vllm"]
+    setup = Setup(engine=known, precision=precision, kv=kv, layout=layout, memory_fraction=fraction)
+    sequence = sequence_memory(arch, setup).sequence_bytes(
+        max(int(request.input_tokens + request.output_tokens / 2), 16)
+    )
+    n_attending = layout.tensor if layout.tensor > _MAX_GROUP and _is_latent(arch) else 1
+    return n_attending * _left_gib(arch, gpu, setup) * 2**30 / sequence if sequence else ENDLESS
+
+
+def _is_latent(arch: Architecture) -> bool:
+    """Tell whether every GPU holds the cache whole, so that large groups share requests out instead."""
+    return any(cache.kind == "latent" for cache in arch.caches)
+
+
+def _left_gib(arch: Architecture, gpu: Gpu, setup: Setup) -> float:
+    found = estimate(arch, usable_memory(gpu), setup, Load(2048, 1))
+    return max(found.limit_gib - (found.total.gib - found.gib("KV cache")), 0.0)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text) or ENDLESS
+    except ValueError:
+        return ENDLESS
+
+
+# --- many at once -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Runs:
+    """Runs as arrays, one element each.
+
+    Attributes:
+        work: of the models.
+        request: of the loads.
+        concurrency: see `Run`, as all that follow.
+        room: requests.
+        replicas: copies.
+        busy_frac: of the time.
+        is_total: of TPOT.
+        per: GPUs.
+    """
+
+    work: Work
+    request: Request
+    concurrency: Any
+    room: Any
+    replicas: Any
+    busy_frac: Any
+    is_total: Any
+    per: Any
+
+    @classmethod
+    def of(cls, runs: Sequence[Run]) -> Runs:
+        """Return the arrays of some runs."""
+        return cls(
+            stacked([run.work for run in runs]),
+            stacked([run.request for run in runs]),
+            *(
+                np.array([float(getattr(run, name)) for run in runs])
+                for name in ("concurrency", "room", "replicas", "busy_frac", "is_total", "per")
+            ),
+        )
+
+
+def stacked(items: Sequence[Any]) -> Any:
+    """Return one instance whose fields are arrays of the fields of `items`, all of one dataclass."""
+    kind = type(items[0])
+    return kind(**{f.name: np.array([getattr(item, f.name) for item in items], float) for f in fields(kind)})
+
+
+METRICS: Mapping[str, str] = {
+    "decode_tokens_per_s": "tok/s",
+    "prefill_tokens_per_s": "tok/s",
+    "first_token_latency_ms": "ms",
+    "ttft_mean_ms": "ms",
+    "ttft_p50_ms": "ms",
+    "tpot_mean_ms": "ms",
+    "output_tokens_per_s": "tok/s",
+    "output_tokens_per_s_per_gpu": "tok/s/GPU",
+    "server_output_tokens_per_s": "tok/s",
+    "interactive_output_tokens_per_s": "tok/s",
+    "server_queries_per_s": "queries/s",
+}
+"""What can be forecast, with its unit."""
+
+
+def forecast(runs: Runs, rates: Rates, habits: Habits, server: Any) -> dict[str, Any]:
+    """Return every metric of every run.
+
+    Args:
+        runs: as arrays.
+        rates: of their machines, as arrays.
+        habits: of their engines, as arrays.
+        server: share of the throughput that is left when every answer must come in time.
+    """
+    work, request = runs.work, runs.request
+    served = serve(work, rates, habits, request, runs.concurrency, runs.room)
+    n_in, n_out = np.maximum(request.input_tokens, 1.0), request.output_tokens
+    middle = np.log(2.0) * served.waiting_s  # of waits that are spread exponentially
+    whole = served.ttft_s + (n_out - 1) * served.tpot_s
+    alone_s = prefill_s(work, rates, habits, n_in)
+    flow = served.output_tokens_per_s * runs.replicas * runs.busy_frac
+    return {
+        "decode_tokens_per_s": 1 / decode(work, rates, habits, 1.0, request.input_tokens + n_out / 2).total,
+        "prefill_tokens_per_s": n_in / alone_s,
+        "first_token_latency_ms": 1e3 * alone_s,
+        "ttft_mean_ms": 1e3 * served.ttft_s,
+        "ttft_p50_ms": 1e3 * (served.ttft_s - served.waiting_s + middle),
+        "tpot_mean_ms": 1e3 * np.where(runs.is_total > 0, whole / n_out, served.tpot_s),
+        "output_tokens_per_s": flow,
+        "output_tokens_per_s_per_gpu": static_tokens_per_s(work, rates, habits, request, runs.concurrency)
+        / runs.per,
+        "server_output_tokens_per_s": flow * server,
+        "interactive_output_tokens_per_s": flow * server,
+        "server_queries_per_s": flow * server / n_out,
+    }
