@@ -16,7 +16,9 @@ GUESSES = {"compute": 0.9, "memory": 0.8, "launch_us": 5.0, "link": 0.5, "link_u
 
 def kernel_rows(cases: Sequence[PerfCase]) -> tuple[list[PerfCase], Problem]:
     """Return the cases of kernels and what is to be fitted."""
-    kept = [case for case in cases if case.is_trusted and case.metric.endswith("_time_us") and _is_known(case)]
+    kept = [
+        case for case in cases if case.is_trusted and case.metric.endswith("_time_us") and _is_known(case)
+    ]
 
     def predict(values: dict[str, np.ndarray]) -> np.ndarray:
         return np.log([

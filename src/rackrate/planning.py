@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from rackrate import api
 from rackrate.catalog.gpu import all_gpus
 from rackrate.clock import now
-from rackrate.errors import ImportRejected, NoAnswer, UsageError
+from rackrate.errors import ImportRejected, NothingFits, UsageError
+from rackrate.fit.setup import choose_engine
+from rackrate.fit.training import Training
 from rackrate.market.stats import SHOWN as SHOWN_AGE
 from rackrate.perf.factors import load_factors
 from rackrate.plan.answer import Plan
@@ -22,8 +24,12 @@ from rackrate.plan.asking import choose_workload, read_question
 from rackrate.plan.cards import Cards
 from rackrate.plan.copies import Found
 from rackrate.plan.fitting import LeftOut
+from rackrate.plan.learning import learning
+from rackrate.plan.media import media
 from rackrate.plan.misses import check_promise, miss
-from rackrate.plan.question import SERVING, Question
+from rackrate.plan.options import Options
+from rackrate.plan.question import ALIGNMENT, IMAGES, ROUGH, SERVING, SPEECH, Question
+from rackrate.plan.rough import rough
 from rackrate.plan.search import SHOWN, Goods, Market, goods_for, make_plan
 from rackrate.plan.serving import serving
 from rackrate.plan.stock import ANY_AGE, Stock
@@ -42,9 +48,12 @@ _VERBS: Mapping[str, Mapping[str, str]] = {
     "fine-tune": {"finetune": ""},
     "lora": {"finetune": "lora"},
     "qlora": {"finetune": "qlora"},
-    "sweep": {"sweep": ""},
+    "sweep": {"sweep": "bert"},
 }
 """First words of a question to the fields that they stand for."""
+
+_SWEPT = {"bert": "bert-base-uncased", "": "bert-base-uncased"}
+"""What is fine-tuned in a sweep that names a family."""
 
 _COLUMNS = {
     "gpu": "gpu", "count": "gpu_count", "usd_per_hour": "usd_per_hour", "provider": "provider",
@@ -90,6 +99,8 @@ def plan(
         raise UsageError(f"limit {limit} is not above 0", hint="leave it out for 20")
     given = {**_words(what), **fields}
     model = str(given.pop("model", "") or "")
+    if "sweep" in given and not model:
+        model = _SWEPT.get(str(given["sweep"]).lower(), str(given["sweep"]))
     weights = find_weights(model) if model else None
     workload = choose_workload(given, weights.arch.task if weights else "")
     question = read_question(given, workload, model)
@@ -180,24 +191,52 @@ def _stock(store: Store, as_of: datetime | None, max_age: str) -> Stock:
 
 
 def _found(question: Question, weights: Weights | None, cards: Cards, goods: Goods) -> tuple[Found, LeftOut]:
-    """Return the copies that do the work.
+    """Return the copies that do the work, and the cards that do not.
 
     Raises:
         BadQuantity: a promise below what any card can do, or a request longer than the model takes.
+        UsageError: a workload that needs a model, or a model that does not do that.
         NothingFits: nothing that is for rent does it.
     """
-    if question.family != SERVING or weights is None:
-        raise NoAnswer(f"{question.workload} is not planned yet", hint="LLM serving is")
+    left_out, shapes = LeftOut(), goods.shapes
+    if question.family in (ROUGH, ALIGNMENT):
+        return _some(rough(question, cards, shapes.counts(), left_out), left_out), left_out
+    if weights is None:
+        raise UsageError(f"{question.workload} needs a model", hint="name one: rackrate models list")
     arch = weights.arch
+    if question.family in (IMAGES, SPEECH):
+        choose_engine(arch, "inference", "diffusers" if question.family == IMAGES else "faster-whisper")
+        return _some(media(question, arch, cards, shapes.sold(), left_out), left_out), left_out
+    if question.family != SERVING:
+        method = question.workload.removeprefix("finetune-")
+        task = method if method in ("lora", "qlora") else "full"
+        setup = setup_for(weights, 1, Wish(task=task, precision=question.precision, training=Training()))
+        return _some(learning(question, arch, setup, cards, shapes.counts(), left_out), left_out), left_out
     question.check_context(arch.max_context)
     published = setup_for(weights, 1, Wish()).precision
-    left_out = LeftOut()
-    sold = goods.shapes.sold()
-    found = serving(question, arch, published, cards, sold, left_out)
+    found = serving(question, arch, published, cards, shapes.sold(), left_out)
     if not len(found.copies):
         check_promise(question, arch, published, cards)
-        raise miss(question, arch, published, cards, sold, found.fits)
+        raise miss(question, arch, published, cards, shapes.sold(), found.fits)
     return found, left_out
+
+
+def _some(found: Options, left_out: LeftOut) -> Options:
+    """Return the options, of which there must be one.
+
+    Raises:
+        NothingFits: there is none; the hint says why of most cards.
+    """
+    if not len(found.copies):
+        rule, slugs = max(left_out.rules.items(), key=lambda item: len(item[1]))
+        hint = f"{len(slugs)} of the GPUs for rent, such as {slugs[0]}: {rule}"
+        raise NothingFits("no GPU that is for rent under these conditions does it", hint=hint)
+    return found
+
+
+def _market(store: Store, as_of: datetime | None) -> Market:
+    newest = as_of or store.newest
+    return Market(newest.isoformat() if newest else "", store.version, tuple(_dates(store, newest)))
 
 
 def _dates(store: Store, newest: datetime | None) -> Iterator[str]:
@@ -212,8 +251,3 @@ def _dates(store: Store, newest: datetime | None) -> Iterator[str]:
         yield f"{said}: {format_age(now() - newest)} old"
     else:
         yield said
-
-
-def _market(store: Store, as_of: datetime | None) -> Market:
-    newest = as_of or store.newest
-    return Market(newest.isoformat() if newest else "", store.version, tuple(_dates(store, newest)))

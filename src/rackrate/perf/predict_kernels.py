@@ -1,8 +1,8 @@
 """What does the model say of a measured kernel: one matrix product, one all-reduce?
 
-    matrix product   larger of FLOP / (peak x efficiency) and bytes / (bandwidth x efficiency), joined as in
-                     a step, and the launch
-    all-reduce       latency + 2 (n - 1) / n x message / (link x efficiency)
+matrix product   larger of FLOP / (peak x efficiency) and bytes / (bandwidth x efficiency), joined as in
+                 a step, and the launch
+all-reduce       latency + 2 (n - 1) / n x message / (link x efficiency)
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from rackrate.fit.engine import find_engine
 from rackrate.fit.precision import find_precision
 from rackrate.market.filter import countries_of, kinds_of, wanted_of
 from rackrate.plan.question import (
+    ALIGNMENT,
     DAY_S,
     FAMILIES,
     HOUR_S,
@@ -59,6 +60,7 @@ _LOADS = {
     SPEECH: ("audio_hours_per_day",),
     TRAINING: ("tokens",),
     SWEEP: ("variants",),
+    ALIGNMENT: ("genomes",),
     ROUGH: ("as_fast_as",),
 }
 
@@ -195,6 +197,7 @@ FIELDS: Mapping[str, _Field] = {
     "audio_hours_per_day": _Field(_amount, (SPEECH,)),
     "tokens": _Field(_amount, _LEARN),
     "variants": _Field(_whole, (SWEEP,)),
+    "genomes": _Field(_whole, (ALIGNMENT,)),
     "as_fast_as": _Field(_amount, (ROUGH,)),
     "input": _Field(_amount, (SERVING,), "input_tokens"),
     "output": _Field(_amount, (SERVING,), "output_tokens"),
@@ -208,8 +211,8 @@ FIELDS: Mapping[str, _Field] = {
     "steps": _Field(_whole, (IMAGES,), "steps"),
     "sequence": _Field(_whole, _LEARN, "sequence"),
     "batch": _Field(_whole, _LEARN, "batch"),
-    "within": _Field(_seconds, _LEARN, "within_s"),
-    "nodes": _Field(_whole, (SWEEP,), "nodes"),
+    "within": _Field(_seconds, (*_LEARN, ALIGNMENT), "within_s"),
+    "nodes": _Field(_whole, (SWEEP, ALIGNMENT), "nodes"),
     "precision": _Field(_precision, _MODELS, "precision"),
     "engine": _Field(_engine, (SERVING,), "engine"),
     "objective": _Field(_objective, _ALL, "objective"),
@@ -325,6 +328,8 @@ def _load(read: Mapping[str, Any], load: str, found: Mapping[str, Any]) -> dict[
     n = read[load]
     if load == "tokens":
         return {"amount": n, "load": f"{n:,.6g} tokens"}
+    if load == "genomes":
+        return {"amount": float(n), "load": f"{n:,} pairs of genomes aligned"}
     if load == "variants":
         each = read.get("tokens", VARIANT_TOKENS)
         words = f"{n:,} variants of {each:,.6g} tokens each"

@@ -74,14 +74,15 @@ class Miss:
 def able_cards(question: Question, cards: Cards, sold: Mapping[int, int], left_out: LeftOut) -> list[int]:
     """Return the cards that a workload runs on at all; the others are left out by name."""
     workload = find_workload(question.workload)
+    whys = {need.capability: need.why for need in workload.needs}
     able = []
     for at in sorted(sold):
         gpu = cards.gpus[at]
         lacks = capabilities_missing(workload, gpu)
-        if question.allowed.has_graphics and "graphics_api" not in lacks and not gpu.has_graphics:
-            lacks.append("graphics_api")
         if lacks:
-            left_out.note(f"has no {', '.join(lacks)}", gpu.slug)
+            left_out.note(f"no {lacks[0].replace('_', ' ')}: {whys[lacks[0]]}", gpu.slug)
+        elif question.allowed.has_graphics and not gpu.has_graphics:
+            left_out.note("it cannot draw", gpu.slug)
         elif cards.chips[at] is None:
             left_out.note("no speed of it is known", gpu.slug)
         else:

@@ -40,12 +40,16 @@ class Shapes:
     count: Any
     of_offer: Any
 
+    def counts(self) -> dict[int, tuple[int, ...]]:
+        """Return card to the numbers of it in a machine."""
+        found: dict[int, set[int]] = {}
+        for card, count in zip(self.card.tolist(), self.count.tolist(), strict=True):
+            found.setdefault(card, set()).add(count)
+        return {card: tuple(sorted(counts)) for card, counts in found.items()}
+
     def sold(self) -> dict[int, int]:
         """Return card to the most GPUs of it in a machine."""
-        found: dict[int, int] = {}
-        for card, count in zip(self.card.tolist(), self.count.tolist(), strict=True):
-            found[card] = max(found.get(card, 0), count)
-        return found
+        return {card: counts[-1] for card, counts in self.counts().items()}
 
 
 def shapes_of(stock: Stock, cards: Cards) -> Shapes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rackrate.plan.doubt import Ranged
-from rackrate.plan.question import HOUR_S, IMAGES, SERVING, SPEECH, Question
+from rackrate.plan.question import HOUR_S, IMAGES, SERVING, SPEECH, SWEEP, Question
 
 MILLION = 1e6
 
@@ -19,6 +19,7 @@ TITLES: Mapping[str, str] = {
     "usd_per_audio_hour": "USD/audio h",
     "usd_per_run": "USD/run",
     "usd_per_variant": "USD/variant",
+    "usd_per_alignment": "USD/alignment",
     "usd_per_hour_of_one": "USD/h for one L40S's work",
 }
 """Names of the units, for people."""
@@ -54,8 +55,9 @@ def unit_prices(
     if hours is not None:
         ends = (hours.low, hours.value, hours.high)
         run = Ranged(*(usd_per_hour.value * each + egress_usd for each in ends))
-        if question.variant_tokens:
-            return {"usd_per_run": run, "usd_per_variant": scaled(run, 1 / question.amount)}
+        if question.is_in_parts:
+            each = "usd_per_variant" if question.family == SWEEP else "usd_per_alignment"
+            return {"usd_per_run": run, each: scaled(run, 1 / question.amount)}
         return {"usd_per_run": run}
     return {name: scaled(usd_per_hour, 1 / n) for name, n in units_an_hour(question).items()}
 

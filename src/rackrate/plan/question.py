@@ -14,8 +14,8 @@ from typing import Any
 
 from rackrate.errors import BadQuantity, UsageError
 
-SERVING, IMAGES, SPEECH, TRAINING, SWEEP, ROUGH = (
-    "serving", "images", "speech", "training", "sweep", "rough",
+SERVING, IMAGES, SPEECH, TRAINING, SWEEP, ALIGNMENT, ROUGH = (
+    "serving", "images", "speech", "training", "sweep", "alignment", "rough",
 )  # fmt: skip
 FAMILIES: Mapping[str, str] = {
     "llm-serving": SERVING,
@@ -26,14 +26,14 @@ FAMILIES: Mapping[str, str] = {
     "finetune-qlora": TRAINING,
     "tightly-coupled-training": TRAINING,
     "bert-sweep": SWEEP,
-    "genome-alignment": ROUGH,
+    "genome-alignment": ALIGNMENT,
     "game-streaming": ROUGH,
     "rendering": ROUGH,
     "video-transcode": ROUGH,
 }
 """Workload of the catalog to the way in which it is planned."""
 
-RUNS = (TRAINING, SWEEP)
+RUNS = (TRAINING, SWEEP, ALIGNMENT)
 """Families whose work is so much and then done; the others are streams."""
 
 OBJECTIVES = ("cost", "latency", "balance")
@@ -120,7 +120,7 @@ class Question:
         batch: sequences a GPU and step in training.
         variant_tokens: that each variant of a sweep is trained on.
         within_s: time that a run may take.
-        nodes: machines that work at once on a sweep; 0 for as few as `within_s` allows.
+        nodes: machines that work at once on a run in parts; 0 for as few as `within_s` allows.
         precision: of the weights; empty to try all that are sensible.
         engine: name; empty for the usual one.
         kv: type of the KV cache.
@@ -179,7 +179,7 @@ class Question:
     @property
     def is_in_parts(self) -> bool:
         """Whether a run is of parts that know nothing of each other."""
-        return self.family == SWEEP
+        return self.family in (SWEEP, ALIGNMENT)
 
     @property
     def context(self) -> int:
@@ -227,7 +227,7 @@ class Question:
                 yield f"{self.tokens_a_step:g} tokens a step by speculation"
         elif self.family == IMAGES:
             yield f"{self.pixels:,} pixels" + (f", {self.steps} steps" if self.steps else "")
-        elif self.is_run:
+        elif self.family in (TRAINING, SWEEP):
             yield f"sequences of {self.sequence:,} tokens, {self.batch} a GPU and step"
         if self.within_s < math.inf:
             yield f"done within {self.within_s / HOUR_S:,.3g} h"

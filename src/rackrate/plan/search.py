@@ -7,7 +7,7 @@ provider, region and instance, so that the same market always gives the same pla
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from rackrate.plan.stock import Stock, choose
 from rackrate.plan.words import bill_words, reasons, remarks_on
 
 SHOWN = 20
-_EXAMPLES = 6
+_EXAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,18 @@ def _excluded(joined: Joined, goods: Goods, left_out: LeftOut) -> Iterator[Exclu
     for rule, n in goods.left_out.items():
         yield Excluded(rule, "offers", n)
     for rule, slugs in left_out.rules.items():
-        yield Excluded(rule, "GPUs", len(slugs), tuple(slugs[:_EXAMPLES]))
+        yield Excluded(rule, "GPUs", len(slugs), tuple(_examples(slugs)))
     is_able = joined.way >= 0
     if n := int(np.count_nonzero(~is_able)):
         yield Excluded("of these GPUs, or of too few of the others", "offers", n)
     if n := int(np.count_nonzero(is_able & ~joined.is_paid)):
         yield Excluded("all machines together are above the budget, or too slow", "offers", n)
+
+
+def _examples(slugs: Sequence[str]) -> Iterable[str]:
+    """Return some slugs, one of each line of products first."""
+    lines = list({slug.split("-")[0]: slug for slug in reversed(slugs)}.values())[::-1]
+    return [*lines, *(slug for slug in slugs if slug not in lines)][:_EXAMPLES]
 
 
 def _out_of_reach(joined: Joined) -> NothingFits:

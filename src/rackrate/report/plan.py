@@ -91,7 +91,7 @@ class PlanAnswer:
         ]
         columns = [*_WHO, *self._speeds(), *self._prices(), *extra]
         notes = (
-            f"of each shape, provider and kind the best; {self.plan.n_offers:,} offers, {self.plan.n_ways:,} ways",
+            f"of each shape, provider and kind the best; {self.plan.n_offers:,} offers, {self.plan.n_ways} ways",
             "low to high holds the truth in 4 cases of 5",
         )
         return Table(
