@@ -327,18 +327,22 @@ def _load(read: Mapping[str, Any], load: str, found: Mapping[str, Any]) -> dict[
     """Return rate or amount, and the load in words."""
     n = read[load]
     if load == "tokens":
-        return {"amount": n, "load": f"{n:,.6g} tokens"}
+        return {"amount": n, "load": f"{_counted(n)} tokens"}
     if load == "genomes":
         return {"amount": float(n), "load": f"{n:,} pairs of genomes aligned"}
     if load == "variants":
         each = read.get("tokens", VARIANT_TOKENS)
-        words = f"{n:,} variants of {each:,.6g} tokens each"
+        words = f"{n:,} variants of {_counted(each)} tokens each"
         return {"amount": float(n), "variant_tokens": each, "load": words}
     rate_per_s = n * _rate_of_one(load, found)
-    words = f"{n:,.6g} {_STREAMS[load]}"
+    words = f"{_counted(n)} {_STREAMS[load]}"
     if load in ("users", "tokens_per_day"):
         words += f": {rate_per_s:,.3g} requests a second"
     return {"rate_per_s": rate_per_s, "load": words}
+
+
+def _counted(n: float) -> str:
+    return f"{n:,.0f}" if n == round(n) else f"{n:,.6g}"
 
 
 _STREAMS = {

@@ -75,6 +75,11 @@ def start(provider: str, country: str, weights_gib: float, pcie_bytes_per_s: flo
     return Start(boot_s, known("image_s").value, weights_gb / rates[slowest], slowest, egress)
 
 
+def usual_start_s() -> float:
+    """Return boot and image of a usual machine, seconds."""
+    return known("boot_s").value + known("image_s").value
+
+
 def way_to_users_s(country: str, users: str) -> float:
     """Return the time there and back between a machine and users; 0 where nobody says where they are."""
     if not users:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from rackrate.plan.cards import Cards
+from rackrate.plan.coldstart import usual_start_s
 from rackrate.plan.copies import Copies, Found
 from rackrate.plan.question import Question
 from rackrate.plan.stock import Stock
@@ -121,9 +122,8 @@ def _of_run(question: Question, copies: Copies, shape: Any, copy: Any, a_machine
     one = np.ceil(amount / a_machine) / speed if question.is_in_parts else amount / speed
     n = np.full(len(copy), float(max(question.nodes, 1)))
     if question.is_in_parts and not question.nodes and question.within_s < np.inf:
-        rounds = np.maximum(
-            np.floor(question.within_s * speed), 1.0
-        )  # variants that a copy gets done in time
+        working_s = question.within_s - usual_start_s()
+        rounds = np.maximum(np.floor(working_s * speed), 1.0)  # parts that a copy gets done in time
         n = np.ceil(amount / (a_machine * rounds))
     parts = np.ceil(amount / (a_machine * n)) / speed if question.is_in_parts else one
     return Machines(shape, copy, a_machine, n, parts, {})

@@ -66,11 +66,13 @@ class Joined:
         usd_per_hour = self.machines.n[way] * self.stock.usd_per_hour[offer]
         if not self.question.is_run:
             return usd_per_hour * (1 + self._lost(way, offer))
-        seconds = self.machines.seconds[way] * (1 + self._lost(way, offer))
-        starts = [self._start(*pair) for pair in zip(way.tolist(), offer.tolist(), strict=True)]
-        total = np.array([each.total_s for each in starts])
-        egress = np.array([each.egress_usd for each in starts]) * self.machines.n[way]
-        return usd_per_hour * (seconds + total) / HOUR_S + egress
+        egress = [self._start(*pair).egress_usd for pair in zip(way.tolist(), offer.tolist(), strict=True)]
+        return usd_per_hour * self.hours_of(way, offer) + np.array(egress) * self.machines.n[way]
+
+    def hours_of(self, way: Any, offer: Any) -> Any:
+        """Return the hours of a run, start included, of rows of `machines` at offers."""
+        starts = [self._start(*pair).total_s for pair in zip(way.tolist(), offer.tolist(), strict=True)]
+        return (self.machines.seconds[way] * (1 + self._lost(way, offer)) + np.array(starts)) / HOUR_S
 
     def _start(self, way: int, offer: int) -> Start:
         copy = int(self.machines.copy[way])
@@ -96,11 +98,17 @@ class Joined:
         return reclaims(self._start(way, offer).total_s, checkpoint_s).lost_frac
 
     @cached_property
-    def is_paid(self) -> Any:
-        """Whether all machines of an offer together stay in the budget and a run in its time."""
-        usd_per_hour = np.where(self.way >= 0, self.machines.n[self.way] * self.stock.usd_per_hour, np.inf)
-        in_time = self.machines.seconds[self.way] <= self.question.within_s if self.question.is_run else True
-        return (usd_per_hour <= self.question.allowed.max_usd_per_hour) & in_time & (self.way >= 0)
+    def is_good(self) -> Any:
+        """Whether all machines of an offer together stay in the budget, and a run in its time."""
+        return (self.way >= 0) & self._is_good(self.way, np.arange(len(self.stock)))
+
+    def _is_good(self, way: Any, offer: Any) -> Any:
+        question = self.question
+        usd_per_hour = self.machines.n[way] * self.stock.usd_per_hour[offer]
+        is_paid = usd_per_hour <= question.allowed.max_usd_per_hour
+        if question.within_s < np.inf:
+            is_paid &= self.hours_of(way, offer) <= question.within_s / HOUR_S
+        return is_paid
 
     @cached_property
     def ranked(self) -> Any:
@@ -115,7 +123,7 @@ class Joined:
         names = (stock.provider.codes, stock.region.codes, stock.sku.codes, stock.source.codes)
         wide = -self.found.copies.bits[self.machines.copy[self.way]]
         sorting = order(first, self.cost, wide, seconds, *names, np.arange(len(stock)))
-        return sorting[self.is_paid[sorting]]
+        return sorting[self.is_good[sorting]]
 
     def shown(self, limit: int) -> list[int]:
         """Return the best offer of each shape, provider and kind, the best first."""
@@ -145,12 +153,9 @@ class Joined:
     @cached_property
     def _ways(self) -> tuple[Any, Any, Any]:
         """Rows of `machines` within budget and time, their cheapest offer, and what they cost there."""
+        everything = np.arange(len(self.machines.copy))
         offer = self._cheapest[self.machines.shape]
-        usd_per_hour = self.machines.n * self.stock.usd_per_hour[offer]
-        is_paid = usd_per_hour <= self.question.allowed.max_usd_per_hour
-        if self.question.is_run:
-            is_paid &= self.machines.seconds <= self.question.within_s
-        ways = np.flatnonzero(is_paid)
+        ways = np.flatnonzero(self._is_good(everything, offer))
         return ways, offer[ways], self.cost_of(ways, offer[ways])
 
     def frontier(self) -> Iterator[Row]:

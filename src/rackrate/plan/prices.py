@@ -15,7 +15,7 @@ MILLION = 1e6
 TITLES: Mapping[str, str] = {
     "usd_per_mtok": "USD/Mtok",
     "usd_per_output_mtok": "USD/Mtok out",
-    "usd_per_image": "USD/image",
+    "usd_per_1000_images": "USD/1000 images",
     "usd_per_audio_hour": "USD/audio h",
     "usd_per_run": "USD/run",
     "usd_per_variant": "USD/variant",
@@ -35,7 +35,7 @@ def units_an_hour(question: Question) -> dict[str, float]:
             "usd_per_output_mtok": per_hour * question.output_tokens / MILLION,
         }
     if question.family == IMAGES:
-        return {"usd_per_image": per_hour}
+        return {"usd_per_1000_images": per_hour / 1000}
     if question.family == SPEECH:
         return {"usd_per_audio_hour": per_hour / HOUR_S}
     return {"usd_per_hour_of_one": question.rate_per_s}

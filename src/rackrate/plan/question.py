@@ -230,7 +230,7 @@ class Question:
         elif self.family in (TRAINING, SWEEP):
             yield f"sequences of {self.sequence:,} tokens, {self.batch} a GPU and step"
         if self.within_s < math.inf:
-            yield f"done within {self.within_s / HOUR_S:,.3g} h"
+            yield f"done within {self.within_s / HOUR_S:,.3g} h, start included"
         yield from self._limits()
 
     def _promised(self) -> Iterator[str]:

@@ -21,7 +21,7 @@ from rackrate.plan.frontier import Shapes, machines_for, shapes_of
 from rackrate.plan.joining import Joined
 from rackrate.plan.question import Question
 from rackrate.plan.stock import Stock, choose
-from rackrate.plan.words import bill_words, reasons, remarks_on
+from rackrate.plan.words import bill_words, reasons, remarks_on, time_words
 
 SHOWN = 20
 _EXAMPLES = 8
@@ -137,7 +137,7 @@ def _excluded(joined: Joined, goods: Goods, left_out: LeftOut) -> Iterator[Exclu
     is_able = joined.way >= 0
     if n := int(np.count_nonzero(~is_able)):
         yield Excluded("of these GPUs, or of too few of the others", "offers", n)
-    if n := int(np.count_nonzero(is_able & ~joined.is_paid)):
+    if n := int(np.count_nonzero(is_able & ~joined.is_good)):
         yield Excluded("all machines together are above the budget, or too slow", "offers", n)
 
 
@@ -160,7 +160,10 @@ def _out_of_reach(joined: Joined) -> NothingFits:
     if row.usd_per_hour.value > question.allowed.max_usd_per_hour:
         what = f"nothing does it for {question.allowed.max_usd_per_hour:g} USD/h"
         return NothingFits(what, hint=f"the nearest: {row.what} at {row.where}, {usd}")
-    hours = float(machines.seconds.min()) / 3600
+    offer = int(np.argmin(np.where(joined.way >= 0, machines.seconds[joined.way], np.inf)))
+    row = joined.row(int(joined.way[offer]), offer)
+    hours = row.speed["hours"].value
     return NothingFits(
-        f"nothing does it within {question.within_s / 3600:,.3g} h", hint=f"the fastest takes {hours:,.3g} h"
+        f"nothing does it within {time_words(question.within_s)}",
+        hint=f"the fastest at the least cost, {row.what} at {row.where}, takes {hours:,.3g} h with its start",
     )

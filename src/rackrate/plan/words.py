@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from rackrate.plan.answer import Row
 from rackrate.plan.doubt import Ranged
 from rackrate.plan.prices import TITLES, units_an_hour
-from rackrate.plan.question import HOUR_S, SERVING, Question
+from rackrate.plan.question import HOUR_S, ROUGH, SERVING, Question
 
+CENTS_ABOVE = 0.1  # USD
 _NEARLY = 0.005  # a difference in price that nobody pays attention to
 
 
 def money(usd: float) -> str:
     """Write USD with as many digits as matter."""
-    return f"{usd:,.2f}" if usd >= 1 else f"{usd:.4g}"
+    return f"{usd:,.2f}" if usd >= CENTS_ABOVE else f"{usd:.3g}"
 
 
 def price_words(row: Row) -> str:
@@ -32,7 +33,8 @@ def reasons(
     yield _kept(question, best)
     yield from _next_best(best, rows)
     yield from _wider(best, precisions)
-    yield from _faster(best, frontier)
+    if question.family != ROUGH:
+        yield from _faster(best, frontier)
 
 
 def _aim(question: Question) -> str:
@@ -56,7 +58,9 @@ def _kept(question: Question, best: Row) -> str:
             f"first token after {ttft.value:.2f} s ({ttft.low:.2f} to {ttft.high:.2f}), then "
             f"{tpot.value * 1e3:.0f} ms a token ({tpot.low * 1e3:.0f} to {tpot.high * 1e3:.0f}); {used}"
         )
-    return f"one result takes {best.speed['seconds'].value:,.3g} s; {used}"
+    if question.family == ROUGH:
+        return f"{used}; roughly, see the range"
+    return f"one result takes {time_words(best.speed['seconds'].value)}; {used}"
 
 
 def _next_best(best: Row, rows: Sequence[Row]) -> Iterator[str]:
@@ -145,14 +149,17 @@ def remarks_on(rows: Sequence[Row]) -> Iterator[str]:
         yield f"spot machines are taken back: {best.lost_frac:.1%} of the time is counted as lost"
     if best.kind == "reserved":
         yield "a reserved price binds for a term"
-    if best.machines * best.copies > 1:
+    if best.machines * best.copies > 1 and "usd_per_run" not in best.price:
         yield f"{best.machines * best.copies} copies need something that shares the requests among them"
     if best.start["egress_usd"]:
         yield f"{best.start['egress_usd']:,.2f} USD of traffic out of the object store at each start"
 
 
 def time_words(seconds: float) -> str:
-    """Write a time for people: `45 ms`, `1.2 s`, `3.5 h`."""
+    """Write a time for people: `45 ms`, `1.2 s`, `38 min`, `3.5 h`."""
     if seconds < 1:
         return f"{seconds * 1e3:,.3g} ms"
-    return f"{seconds:,.3g} s" if seconds < HOUR_S else f"{seconds / HOUR_S:,.3g} h"
+    for unit, length, most in (("s", 1.0, 120.0), ("min", 60.0, 2 * HOUR_S)):
+        if seconds < most:
+            return f"{seconds / length:,.3g} {unit}"
+    return f"{seconds / HOUR_S:,.3g} h"

@@ -8,6 +8,7 @@ from typing import Any
 
 from rackrate.plan.answer import Plan, Row
 from rackrate.plan.prices import TITLES
+from rackrate.plan.question import FAMILIES, ROUGH
 from rackrate.plan.words import money, time_words
 from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
 
@@ -22,6 +23,15 @@ _WHO: tuple[tuple[Column, _Read], ...] = (
     (Column("region", "region"), lambda row: row.region or row.country or None),
     (Column("kind", "kind"), lambda row: row.kind),
     (Column("usd_per_hour", "USD/h", 2), lambda row: row.usd_per_hour.value),
+)
+_OF_WEIGHTS = ("precision", "layout")
+_ROOM: tuple[tuple[Column, _Read], ...] = (
+    (Column("capacity_per_s", "most/s", 3), lambda row: row.capacity_per_s.value),
+    (
+        Column("utilisation_frac", "used", 2),
+        lambda row: Cell(row.utilisation_frac, f"{row.utilisation_frac:.0%}"),
+    ),
+    (Column("headroom_gib", "GiB free", 1), lambda row: row.headroom_gib),
 )
 _SPEEDS: tuple[tuple[str, Column, float], ...] = (
     ("hours", Column("hours", "h", 2), 1.0),
@@ -58,7 +68,9 @@ class PlanAnswer:
         """Model, machines, place and price in one line."""
         best = self.best
         price = f"{money(best.usd_per_hour.value)} USD/h"
-        return f"{self.plan.name}: {best.what} at {best.where}, {best.precision}, {price}"
+        return f"{self.plan.name}: " + ", ".join(
+            filter(None, (f"{best.what} at {best.where}", best.precision, price))
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain data, see `rackrate.plan.answer`."""
@@ -70,8 +82,11 @@ class PlanAnswer:
         blocks: list[Block] = [
             Text(self.title, ("; ".join(plan.asked), *plan.reasons)),
             self.ranking(),
-            self.frontier(),
         ]
+        if (
+            FAMILIES[str(plan.question["workload"])] != ROUGH
+        ):  # nobody knows how long one of its results takes
+            blocks.append(self.frontier())
         if plan.excluded:
             blocks.append(self._excluded())
         if self.is_explained:
@@ -81,17 +96,9 @@ class PlanAnswer:
 
     def ranking(self) -> Table:
         """Return the rows, the best first."""
-        extra = [
-            (Column("capacity_per_s", "most/s", 3), lambda row: row.capacity_per_s.value),
-            (
-                Column("utilisation_frac", "used", 2),
-                lambda row: Cell(row.utilisation_frac, f"{row.utilisation_frac:.0%}"),
-            ),
-            (Column("headroom_gib", "GiB free", 1), lambda row: row.headroom_gib),
-        ]
-        columns = [*_WHO, *self._speeds(), *self._prices(), *extra]
+        columns = [*self._who(), *self._speeds(), *self._prices(), *self._room()]
         notes = (
-            f"of each shape, provider and kind the best; {self.plan.n_offers:,} offers, {self.plan.n_ways} ways",
+            f"the best of each shape, provider and kind; {self.plan.n_offers:,} offers, {self.plan.n_ways} ways",
             "low to high holds the truth in 4 cases of 5",
         )
         return Table(
@@ -110,13 +117,26 @@ class PlanAnswer:
             seconds = row.speed["seconds"].value
             return Cell(seconds, f"{time_words(seconds):>8} " + "█" * max(round(seconds / slowest * _BAR), 1))
 
-        columns = [*_WHO, *self._prices()[1:2], (Column("seconds", "takes"), bar)]
+        columns = [*self._who(), *self._prices()[1:2], (Column("seconds", "takes"), bar)]
         what = "run" if self.plan.question["amount"] else "request"
         return Table(
             f"Faster for more: nothing is both cheaper and faster ({what} of the question)",
             tuple(column for column, _ in columns),
             self._rows(self.plan.frontier, columns),
         )
+
+    def _who(self) -> list[tuple[Column, _Read]]:
+        has_weights = bool(self.best.precision)
+        return [each for each in _WHO if has_weights or each[0].key not in _OF_WEIGHTS]
+
+    def _room(self) -> list[tuple[Column, _Read]]:
+        """Return what a stream could do beyond its load, and the memory that is left."""
+        return [
+            (column, read)
+            for column, read in _ROOM
+            if (column.key == "headroom_gib" and self.best.precision)
+            or (column.key != "headroom_gib" and "hours" not in self.best.speed)
+        ]
 
     def _rows(self, rows: Sequence[Row], columns: Sequence[tuple[Column, _Read]]) -> list[tuple[Any, ...]]:
         return [tuple(read(row) for _, read in columns) for row in rows]
