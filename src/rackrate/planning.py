@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate import api
-from rackrate.catalog.gpu import all_gpus
+from rackrate.catalog.gpu import all_gpus, load_gpu
 from rackrate.clock import now
-from rackrate.errors import ImportRejected, NothingFits, UsageError
+from rackrate.errors import ImportRejected, NothingFits, UnknownName, UsageError
 from rackrate.fit.setup import choose_engine
 from rackrate.fit.training import Training
 from rackrate.market.stats import SHOWN as SHOWN_AGE
 from rackrate.perf.factors import load_factors
-from rackrate.plan.answer import Plan
+from rackrate.plan.answer import Plan, Row
 from rackrate.plan.asking import choose_workload, read_question
 from rackrate.plan.cards import Cards
 from rackrate.plan.copies import Found
+from rackrate.plan.exports import export
+from rackrate.plan.exports.vllm import server_for
 from rackrate.plan.fitting import LeftOut
 from rackrate.plan.learning import learning
 from rackrate.plan.media import media
@@ -35,7 +37,7 @@ from rackrate.plan.serving import serving
 from rackrate.plan.stock import ANY_AGE, Stock
 from rackrate.report.plan import PlanAnswer
 from rackrate.report.plan_diff import PlanDiff
-from rackrate.sizing import Weights, Wish, find_weights, setup_for
+from rackrate.sizing import Weights, Wish, find_weights, model_of, setup_for
 from rackrate.units import format_age, parse_age
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ _VERBS: Mapping[str, Mapping[str, str]] = {
     "sweep": {"sweep": "bert"},
 }
 """First words of a question to the fields that they stand for."""
+
+FIRST_BF16 = 8.0
+"""Compute capability from which NVIDIA's cards compute bfloat16."""
 
 _SWEPT = {"bert": "bert-base-uncased", "": "bert-base-uncased"}
 """What is fine-tuned in a sweep that names a family."""
@@ -137,6 +142,51 @@ def compared(before: str | Path, after: str | Path) -> PlanDiff:
         ImportRejected: no such file, or no plan of this schema.
     """
     return PlanDiff(_read(before), _read(after))
+
+
+def exported(path: str | Path, to: str, *, weights: str = "", row: int = 1) -> str:
+    """Return a kept plan as the text of a file that another tool reads.
+
+    Args:
+        path: of the plan.
+        to: `skypilot`, `dstack`, `compose` or `kubernetes`.
+        weights: repository or folder of the weights; empty for those that the model was published with.
+        row: of the ranking, from 1.
+
+    Raises:
+        ImportRejected: no such file, or no plan of this schema.
+        UnknownName: no such tool, or a GPU that it does not name.
+        UsageError: a row that is not there, or weights that must be named.
+        NoAnswer: a plan that no such file can run.
+    """
+    made = _read(path)
+    if not 1 <= row <= len(made.rows):
+        raise UsageError(f"row {row} is not in the plan", hint=f"it has 1 to {len(made.rows)}")
+    chosen = made.rows[row - 1]
+    repository, published = _weights_of(made, chosen, weights)
+    capability = load_gpu(chosen.taken_as).compute_capability.value
+    is_old = str(capability).replace(".", "").isdigit() and float(str(capability)) < FIRST_BF16
+    server = server_for(made, chosen, repository, published, is_old=is_old)
+    several = (f"for each of {chosen.machines} machines",) if to == "compose" and chosen.machines > 1 else ()
+    place = (
+        f"{chosen.what} at {chosen.where}, {chosen.usd_per_hour.value:.2f} USD/h, prices of {made.as_of[:10]}"
+    )
+    return export(chosen, server, to, (f"rackrate plan of {made.name}: {place}", *several))
+
+
+def _weights_of(made: Plan, row: Row, weights: str) -> tuple[str, str]:
+    """Return the repository of the weights and their precision."""
+    if weights:
+        return weights, row.precision  # who names weights for a plan has those of the plan
+    model = str(made.question["model"])
+    repository = model.removeprefix("hf:") if model.startswith("hf:") else ""
+    if not repository:
+        try:
+            repository = model_of(model).hf_id
+        except UnknownName:
+            what = f"the plan's model {model!r} names no repository"
+            raise UsageError(what, hint="add --weights owner/model") from None
+    return repository, setup_for(find_weights(model), 1, Wish()).precision.name
 
 
 def _read(path: str | Path) -> Plan:

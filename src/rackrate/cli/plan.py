@@ -170,3 +170,17 @@ def diff(before: str, after: str, form: str | None) -> None:
     from rackrate import planning  # noqa: PLC0415 - start-up
 
     emit(planning.compared(before, after), form)
+
+
+@plan.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--to", required=True, metavar="TOOL", help="skypilot, dstack, compose or kubernetes.")
+@click.option("--row", default=1, show_default=True, metavar="N", help="Of the ranking.")
+@click.option(
+    "--weights", default="", metavar="REPO", help="Of the model, where the plan's precision needs its own."
+)
+def export(file: str, to: str, row: int, weights: str) -> None:
+    """Write a plan that was kept as the file of another tool, with vLLM's flags."""
+    from rackrate import planning  # noqa: PLC0415 - start-up
+
+    click.echo(planning.exported(file, to, weights=weights, row=row), nl=False)
