@@ -6,22 +6,26 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rackrate import config
 from rackrate.catalog.aliases import family_members, gpu_names, match_gpu
-from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
+from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu, load_gpu
+from rackrate.catalog.load import slugs
 from rackrate.catalog.model import all_models, find_model
 from rackrate.catalog.provider import all_providers, find_provider, match_provider
 from rackrate.errors import BadQuantity, NoAnswer, StaleData, UnknownName, UsageError, nearest
 from rackrate.market import filter as ask
 from rackrate.market.filter import OfferFilter, Wanted
 from rackrate.market.offer import Kind
+from rackrate.plan.parity import PARITY_FRAC, alternatives
 from rackrate.report import cards
 from rackrate.report.cards import Card, Listing
 from rackrate.report.compare import Comparison
 from rackrate.report.dossier import Dossier, bundles_of, cheapest_each
 from rackrate.report.offers import Offers
+from rackrate.report.parity import Parity
 from rackrate.report.price import Price, price_of, spreads_of
 from rackrate.units import Range, format_age, parse_age, parse_instant, parse_price, parse_range
 
@@ -105,6 +109,7 @@ def gpu(
         offers=cheapest_each(everything),
         bundles=bundles_of(everything),
         comparison=_compare(peers, store, tally, at),
+        parity=_parity(found, store, tally, at),
         purchases=tuple(store.purchases(found.slug)),
         names=tuple(sorted({offer.gpu_raw for offer in everything})),
     )
@@ -386,6 +391,31 @@ def _compare(
     now = as_of or store.newest
     prices = {each.slug: dict(spreads_of(tally, each.slug, now)).get(Kind.ON_DEMAND) for each in found}
     return Comparison(tuple(found), prices, now, store.version)
+
+
+def parity(name: str, *, as_of: Instant = None, data: Path | str | Store | None = None) -> Parity:
+    """Return what one could have for the price of a GPU or less.
+
+    Raises:
+        UnknownName: no GPU of that name.
+    """
+    store, at = open_market(data), to_instant(as_of)
+    return _parity(find_gpu(name), store, store.tally(at), at)
+
+
+def _parity(found: Gpu, store: Store, tally: Sequence[tuple[Any, ...]], as_of: datetime | None) -> Parity:
+    now = as_of or store.newest
+    on_demand: dict[str, dict[str, float]] = {}
+    for slug, kind, who, usd, _ in tally:
+        if kind == Kind.ON_DEMAND:
+            on_demand.setdefault(slug, {})[who] = usd
+    usd_per_gpu_hour = {slug: median(of.values()) for slug, of in on_demand.items()}
+    mine = usd_per_gpu_hour.get(found.slug)
+    dearest = (mine or 0.0) * (1 + PARITY_FRAC)  # only what may be an answer is read from the catalog
+    near = [
+        load_gpu(slug) for slug, usd in usd_per_gpu_hour.items() if usd <= dearest and slug in slugs("gpus")
+    ]
+    return Parity(found.slug, mine, alternatives(found, near, usd_per_gpu_hour), now, store.version)
 
 
 def _capable(*, nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] | None:

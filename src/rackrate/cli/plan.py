@@ -44,6 +44,7 @@ _TEXTS = (
     ("precision", "NAME", "Of the weights.  [default: the published one and narrower ones]"),
     ("engine", "NAME", "vllm, sglang or llama.cpp.  [default: vllm]"),
     ("objective", "NAME", "cost, latency or balance.  [default: cost]"),
+    ("instead-of", "GPU", "What costs no more than this one and is faster; without MODEL by its facts."),
     ("store-in", "CC", "Country of the object store with the weights."),
     ("users-in", "CC", "Country of most users."),
     ("region", "TEXT", "Text within the region's name."),
@@ -126,15 +127,17 @@ def ask(
     **given: Any,
 ) -> None:
     """Which machines to rent for a workload, where, and what a unit of the result costs."""
-    from rackrate import planning  # noqa: PLC0415 - start-up
+    from rackrate import api, planning  # noqa: PLC0415 - start-up
 
-    fields = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value
-    }
+    fields = {name: value for name, value in given.items() if value not in (None, ())}
+    store = store_for(data, max_data_age)
+    if not words and set(fields) == {"instead_of"}:
+        emit(api.parity(fields["instead_of"], as_of=as_of, data=store), form)
+        return
     found = planning.plan(
         " ".join(words),
         as_of=as_of,
-        data=store_for(data, max_data_age),
+        data=store,
         limit=limit,
         is_explained=explain,
         **fields,

@@ -14,6 +14,7 @@ from rackrate.errors import ImportRejected
 from rackrate.plan.doubt import Ranged
 
 SCHEMA = "rackrate.plan/1"
+_ROWS = ("rows", "frontier", "precisions", "instead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,7 @@ class Plan:
         rows: the best ways, the best first.
         frontier: those of all ways that nothing beats in both cost and time, the cheapest first.
         precisions: the cheapest way in each precision, the widest first.
+        instead: where the question names a GPU: its cheapest row, and then what costs no more and is faster.
         reasons: why the first row is recommended.
         excluded: what is no answer.
         explained: the formulae with the numbers of the first row in.
@@ -159,6 +161,7 @@ class Plan:
     rows: tuple[Row, ...]
     frontier: tuple[Row, ...]
     precisions: tuple[Row, ...]
+    instead: tuple[Row, ...]
     reasons: tuple[str, ...]
     excluded: tuple[Excluded, ...]
     explained: tuple[str, ...]
@@ -184,7 +187,7 @@ class Plan:
         found: dict[str, Any] = {"schema": SCHEMA}
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in ("rows", "frontier", "precisions"):
+            if f.name in _ROWS:
                 value = [row.to_dict() for row in value]
             elif f.name == "excluded":
                 value = [{**asdict(each), "examples": list(each.examples)} for each in value]
@@ -206,7 +209,7 @@ class Plan:
             raise ImportRejected(f"schema {schema!r} is not {SCHEMA}", hint=hint)
         try:
             found = {name: value for name, value in data.items() if name != "schema"}
-            for name in ("rows", "frontier", "precisions"):
+            for name in _ROWS:
                 found[name] = tuple(Row.from_dict(row) for row in found[name])
             found["excluded"] = tuple(
                 Excluded(**{**each, "examples": tuple(each["examples"])}) for each in found["excluded"]

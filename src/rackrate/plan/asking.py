@@ -122,6 +122,10 @@ def _gpus(value: Any, what: str) -> tuple[str, ...]:
     return names
 
 
+def _gpu(value: Any, what: str) -> str:
+    return wanted_of(_text(value, what)).slugs[0]
+
+
 def _kinds(value: Any, what: str) -> tuple[str, ...]:
     read = [kinds_of(name) for name in _names(value, what)]
     return () if () in read else tuple(kind.value for kinds in read for kind in kinds)
@@ -217,6 +221,7 @@ FIELDS: Mapping[str, _Field] = {
     "engine": _Field(_engine, (SERVING,), "engine"),
     "objective": _Field(_objective, _ALL, "objective"),
     "store_in": _Field(_country, _MODELS, "store"),
+    "instead_of": _Field(_gpu, _ALL, "instead_of"),
     "users_in": _Field(_country, _ALL, "users"),
     "gpu": _Field(_gpus, _ALL, "gpus"),
     "provider": _Field(_names, _ALL, "providers"),

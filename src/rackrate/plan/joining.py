@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rackrate.catalog.aliases import family_members
 from rackrate.perf.ranges import spread
 from rackrate.plan.answer import Row
 from rackrate.plan.cards import Cards
@@ -177,6 +178,23 @@ class Joined:
             found.append((-float(bits[best]), name, best))
         for *_, place in sorted(found):
             yield self.row(int(ways[place]), int(offers[place]))
+
+    def instead_of(self, slug: str) -> Iterator[Row]:
+        """Yield the cheapest way on a GPU, then on each other one that costs no more and is faster."""
+        ways, offers, cost = self._ways
+        seconds, shapes = self.machines.seconds[ways], self.machines.shape[ways]
+        names = np.array(self.shapes.name)[shapes] if len(ways) else np.zeros(0, str)
+        mine = np.flatnonzero(np.isin(names, family_members(slug)))
+        if not len(mine):
+            return
+        base = mine[order(cost[mine], seconds[mine])[0]]
+        yield self.row(int(ways[base]), int(offers[base]))
+        better = np.flatnonzero((cost <= cost[base]) & (seconds < seconds[base]) & (names != names[base]))
+        seen: set[str] = set()
+        for place in better[order(cost[better], seconds[better])].tolist():
+            if names[place] not in seen:
+                seen.add(names[place])
+                yield self.row(int(ways[place]), int(offers[place]))
 
     def row(self, way: int, offer: int) -> Row:
         """Return a way at an offer as people see it."""

@@ -127,6 +127,7 @@ class Question:
         objective: one of `OBJECTIVES`: what the ranking goes by.
         store: country of the object store that holds the weights; empty for one beside each machine.
         users: country of most users; empty for anywhere.
+        instead_of: GPU, of a product or family, that others are to be weighed against; empty for none.
         allowed: what may be rented.
     """
 
@@ -153,6 +154,7 @@ class Question:
     objective: str = "cost"
     store: str = ""
     users: str = ""
+    instead_of: str = ""
     allowed: Allowed = field(default_factory=Allowed)
 
     def __post_init__(self) -> None:

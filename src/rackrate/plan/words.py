@@ -140,7 +140,7 @@ def _of(usd_per_hour: Ranged, price: float) -> str:
     return f"{low} to {high}" if low != high else f"{low}"
 
 
-def remarks_on(rows: Sequence[Row]) -> Iterator[str]:
+def remarks_on(question: Question, rows: Sequence[Row]) -> Iterator[str]:
     """Yield what is worth a thought before one rents."""
     best = rows[0]
     if best.gpu != best.taken_as:
@@ -149,7 +149,7 @@ def remarks_on(rows: Sequence[Row]) -> Iterator[str]:
         yield f"spot machines are taken back: {best.lost_frac:.1%} of the time is counted as lost"
     if best.kind == "reserved":
         yield "a reserved price binds for a term"
-    if best.machines * best.copies > 1 and "usd_per_run" not in best.price:
+    if best.machines * best.copies > 1 and not question.is_run:
         yield f"{best.machines * best.copies} copies need something that shares the requests among them"
     if best.start["egress_usd"]:
         yield f"{best.start['egress_usd']:,.2f} USD of traffic out of the object store at each start"

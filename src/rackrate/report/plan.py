@@ -87,6 +87,8 @@ class PlanAnswer:
             FAMILIES[str(plan.question["workload"])] != ROUGH
         ):  # nobody knows how long one of its results takes
             blocks.append(self.frontier())
+        if plan.question["instead_of"]:
+            blocks.append(self.instead())
         if plan.excluded:
             blocks.append(self._excluded())
         if self.is_explained:
@@ -124,6 +126,17 @@ class PlanAnswer:
             tuple(column for column, _ in columns),
             self._rows(self.plan.frontier, columns),
         )
+
+    def instead(self) -> Table:
+        """Return what costs no more than a GPU and is faster, that GPU first."""
+        slug, rows = self.plan.question["instead_of"], self.plan.instead
+        columns = [*self._who(), *self._speeds(), *self._prices()[1:2]]
+        title = f"Instead of {slug}: for the same price or less, and faster"
+        if not rows:
+            title = f"Instead of {slug}: it does not do this work in these data, see what is left out"
+        elif len(rows) == 1:
+            title = f"Instead of {slug}: nothing is faster for its price or less"
+        return Table(title, tuple(column for column, _ in columns), self._rows(rows, columns))
 
     def _who(self) -> list[tuple[Column, _Read]]:
         has_weights = bool(self.best.precision)

@@ -1,7 +1,7 @@
 """A plan in the words of the tools that rent and run: what they read, they can load.
 
-Each export is plain data of the tool's own schema, written as YAML by `yaml_text`; the vLLM flags are the same
-in all of them (`vllm`).
+Each export is plain data of the tool's own schema, written as YAML by `yaml_text`; the vLLM flags are the
+same in all of them (`vllm`).
 """
 
 from __future__ import annotations
