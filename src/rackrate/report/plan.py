@@ -83,9 +83,8 @@ class PlanAnswer:
             Text(self.title, ("; ".join(plan.asked), *plan.reasons)),
             self.ranking(),
         ]
-        if (
-            FAMILIES[str(plan.question["workload"])] != ROUGH
-        ):  # nobody knows how long one of its results takes
+        family = FAMILIES[str(plan.question["workload"])]
+        if family != ROUGH:  # of which nobody knows how long a result takes
             blocks.append(self.frontier())
         if plan.question["instead_of"]:
             blocks.append(self.instead())
@@ -98,9 +97,10 @@ class PlanAnswer:
 
     def ranking(self) -> Table:
         """Return the rows, the best first."""
+        plan = self.plan
         columns = [*self._who(), *self._speeds(), *self._prices(), *self._room()]
         notes = (
-            f"the best of each shape, provider and kind; {self.plan.n_offers:,} offers, {self.plan.n_ways} ways",
+            f"the best of each shape, provider and kind; {plan.n_ways} ways, {plan.n_offers:,} offers",
             "low to high holds the truth in 4 cases of 5",
         )
         return Table(
