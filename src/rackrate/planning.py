@@ -107,7 +107,7 @@ def plan(
     if "sweep" in given and not model:
         model = _SWEPT.get(str(given["sweep"]).lower(), str(given["sweep"]))
     weights = find_weights(model) if model else None
-    workload = choose_workload(given, weights.arch.task if weights else "")
+    workload = choose_workload(given | {"model": model}, weights.arch.task if weights else "")
     question = read_question(given, workload, model)
     store, at = api.open_market(data), api.to_instant(as_of)
     question = _with_providers(question, store)

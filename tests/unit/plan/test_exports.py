@@ -124,6 +124,7 @@ def test_kubernetes_selects_the_card_and_finds_its_pods(documents: Any) -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore")  # of the tool itself
 def test_dstack_loads_it(documents: Any) -> None:
     if not find_spec("dstack"):
         pytest.skip("dstack is not installed: pip install dstack")
@@ -133,6 +134,7 @@ def test_dstack_loads_it(documents: Any) -> None:
     assert found.resources.gpu.count.min == 4
 
 
+@pytest.mark.filterwarnings("ignore")  # of the tool itself
 def test_skypilot_loads_it(documents: Any) -> None:
     if not find_spec("sky"):
         pytest.skip("SkyPilot is not installed: pip install skypilot")
@@ -141,6 +143,7 @@ def test_skypilot_loads_it(documents: Any) -> None:
     assert sky.Task.from_yaml_config(documents("skypilot")[0]).num_nodes == 1
 
 
+@pytest.mark.filterwarnings("ignore")  # of the tool itself
 def test_kubernetes_validates_it(documents: Any) -> None:
     if not find_spec("kubernetes_validate"):
         pytest.skip("kubernetes-validate is not installed: pip install kubernetes-validate")
