@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from perf_fit import Problem
@@ -20,7 +21,7 @@ def kernel_rows(cases: Sequence[PerfCase]) -> tuple[list[PerfCase], Problem]:
         case for case in cases if case.is_trusted and case.metric.endswith("_time_us") and _is_known(case)
     ]
 
-    def predict(values: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(values: Mapping[str, Any]) -> Any:
         return np.log([
             kernel_s(case, {name: column[i] for name, column in values.items()}) / 1e-6
             for i, case in enumerate(kept)

@@ -6,11 +6,12 @@ The all-reduces say what a link does; that is the prior of the same factor when 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from perf_fit import Fitted, Prior, Problem
+from perf_fit import Problem
 
 from rackrate.errors import RackrateError
 from rackrate.perf.cases import PerfCase
@@ -67,7 +68,7 @@ def _problem(cases: Sequence[PerfCase], runs: Sequence[Run]) -> Problem:
     metric = np.array([names.index(case.metric) for case in cases])
     rows = np.arange(len(cases))
 
-    def predict(values: dict[str, np.ndarray]) -> np.ndarray:
+    def predict(values: Mapping[str, Any]) -> Any:
         found = forecast(
             stacked, assemble(numbers, values), assemble_habits(habits, values), values["server"]
         )
@@ -84,8 +85,5 @@ def _problem(cases: Sequence[PerfCase], runs: Sequence[Run]) -> Problem:
     )
 
 
-def _columns(rows: Sequence[dict[str, float]]) -> dict[str, np.ndarray]:
+def _columns(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
-
-
-__all__ = ["GUESSES", "Fitted", "Prior", "Rows", "llm_rows"]

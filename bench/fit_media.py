@@ -3,14 +3,16 @@
     python bench/fit_media.py CASES.csv MEASUREMENTS.csv [--write] [--date DATE]
 
 Residuals are logarithms of predicted over measured. Every number has a prior and a width within which it may
-leave it (a multiplier's prior is 1), so that few cases move it little; single wild cases are damped
-(soft_l1). Each workload counts alike, whatever its number of rows.
+leave it (most multipliers' is 1), so that few cases move it little; single wild cases are damped (soft_l1),
+and rows of one run share part of their weight. Of our own training runs those that Python slowed down are
+kept: they alone tell what a launch costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import io
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -153,7 +155,7 @@ _QUANTITIES = {
 def read_measurements(path: Path) -> list[Row]:
     """Return what we measured ourselves as cases, without what the host slowed down."""
     found = []
-    for row in csv.DictReader(path.open(encoding="utf-8")):
+    for row in csv.DictReader(io.StringIO(path.read_text("utf-8"))):
         meant = _QUANTITIES.get((row["workload"], row["quantity"]))
         if meant is None or row["precision"] in ("fp64", "fp8-slowaccum", "fp8-row"):
             continue
@@ -192,7 +194,7 @@ class Number:
 
 
 def numbers_for(rows: Iterable[Row]) -> list[Number]:
-    """Return what is fitted: the priors' numbers, and those of the classes and GPUs that occur."""
+    """Return what is fitted: the priors' numbers, and multipliers of the classes that occur."""
     found = [
         Number(factor, key, prior, width)
         for factor, keys in PRIORS.items()

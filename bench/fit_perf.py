@@ -3,13 +3,13 @@
     python bench/fit_perf.py [CASES.csv] [--dry-run]
 
 Prints how far off cases are whose group was held out, and how wide a range follows from that; writes
-`src/rackrate/perf/data/{kernels,llm}.toml` and `measured.toml`. Media and training: `bench/fit_media.py`.
+`src/rackrate/perf/data/{kernels,llm}.toml` and `measured_llm.toml`. Media and training: `bench/fit_media.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import sys
 from collections import defaultdict
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from fit_kernels import kernel_rows
 from fit_llm import llm_rows
-from perf_fit import Fitted, Problem, fit, folds, held_out
+from perf_fit import Fitted, fit, folds, held_out
 
 from rackrate.perf.cases import PerfCase, read_perf_cases
 from rackrate.perf.factors import BASE
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args.dry_run:
         write_factors(DATA / "kernels.toml", kernels, args.cases.name)
         write_factors(DATA / "llm.toml", llm, args.cases.name)
-        write_measured(DATA / "measured.toml", shown)
+        write_measured(DATA / "measured_llm.toml", shown)
     return 0
 
 
@@ -136,18 +136,15 @@ def _bundled(cases: Sequence[PerfCase], runs: Sequence[Run]) -> list[dict[str, A
 
 
 def _shown(case: PerfCase, run: Run) -> dict[str, Any]:
+    how = f"{case.precision or '16 bit'}, {case.engine}, {case.load} at once"
+    if case.gpu_count > 1:
+        how = f"{case.gpu_count} GPUs, {how}"
     tokens = f"{case.input_tokens or 0} tokens in, {case.output_tokens or 0} out"
     return {
         "workload": case.workload,
-        "model": case.model,
-        "params_b": round(float(run.work.linear_params + run.work.expert_params) / 1e9, 2),
-        "precision": case.precision,
-        "engine": case.engine,
+        "model": run.model,
         "gpu": run.machine.chip.gpu,
-        "kind": run.machine.chip.kind,
-        "n_gpus": case.gpu_count,
-        "load": f"{case.load} at once, {tokens}",
-        "metric": case.metric,
+        "what": f"{how}, {tokens}, {case.metric.replace('_', ' ')}",
         "value": case.value,
         "unit": case.unit,
         "source": case.source,
@@ -156,7 +153,7 @@ def _shown(case: PerfCase, run: Run) -> dict[str, Any]:
 
 def write_factors(path: Path, table: Mapping[str, Mapping[str, float]], source: str) -> None:
     """Write a table of factors as TOML."""
-    today = datetime.datetime.now(datetime.UTC).date()
+    today = dt.datetime.now(dt.UTC).date()
     lines = [
         f"# Made by bench/fit_perf.py from {source}. See rackrate.perf.factors for how to read it.",
         f'date = "{today}"',
@@ -171,7 +168,7 @@ def write_measured(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the bundled cases as TOML."""
     lines = ["# Measured speeds, a few of each GPU, chosen by bench/fit_perf.py. Licences: see NOTICE."]
     for row in rows:
-        lines += ["", "[[case]]", *(f"{key} = {json.dumps(value)}" for key, value in row.items())]
+        lines += ["", "[[measured]]", *(f"{key} = {json.dumps(value)}" for key, value in row.items())]
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 

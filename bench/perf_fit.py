@@ -57,11 +57,12 @@ class Prior:
         return self.by_kind[_kind(factor, key)]
 
 
-_ENGINES = {"vllm", "sglang", "tensorrt-llm", "llama.cpp", "mlc", "exllama", "lmdeploy", "other"}
-_PACKINGS = {
-    "wide", "fp8", "int8", "nvfp4", "mxfp4", "nf4", "int4", "gguf", "fp16", "fp4", "bf16",
-}  # fmt: skip
-_MODES = {"steady", "closed", "nvlink", "bridge", "pcie"}
+_WORDS = {
+    "engine": {"vllm", "sglang", "tensorrt-llm", "llama.cpp", "mlc", "exllama", "lmdeploy", "other"},
+    "packing": {"wide", "fp8", "int8", "nvfp4", "mxfp4", "nf4", "int4", "gguf", "fp16", "fp4", "bf16"},
+    "mode": {"steady", "closed", "nvlink", "bridge", "pcie"},
+}
+"""What a key that is no class, count or pair may be; anything else is a GPU."""
 
 
 def _kind(factor: str, key: str) -> str:
@@ -71,13 +72,9 @@ def _kind(factor: str, key: str) -> str:
         return "pair"
     if key in CLASSES:
         return "class_us" if factor.endswith("_us") or factor == "ramp" else "class"
-    if key in _ENGINES:
-        return "engine"
-    if key in _PACKINGS:
-        return "packing"
-    if key in _MODES or re.fullmatch(r"x\d|20\d\d|stages\d", key):
+    if re.fullmatch(r"x\d|20\d\d|stages\d", key):
         return "mode"
-    return "gpu"
+    return next((kind for kind, words in _WORDS.items() if key in words), "gpu")
 
 
 @dataclass
@@ -155,7 +152,9 @@ def fit(problem: Problem, rows: Any, prior: Prior | None = None, *, smallest: fl
 def _names(problem: Problem, rows: Any) -> list[tuple[str, str]]:
     names = []
     for factor in problem.guesses:
-        seen = Counter(key for i in np.flatnonzero(rows) for key in set(problem.keys[i][factor]) if key)
+        seen = Counter(
+            key for i in map(int, np.flatnonzero(rows)) for key in set(problem.keys[i][factor]) if key
+        )
         names.append((factor, BASE))
         names += sorted((factor, key) for key, n in seen.items() if n >= SEEN)
     return names
@@ -212,7 +211,7 @@ _PRIOR = 0.7  # weight of the priors beside the rows, found by cross-validation
 
 
 def _soft(errors: Any) -> Any:
-    """Return residuals whose squares are the soft L1 loss of `errors`: squares of small ones, |large ones|."""
+    """Return residuals whose squares are the soft L1 loss of `errors`."""
     return np.sign(errors) * np.sqrt(2 * (np.sqrt(1 + errors**2) - 1))
 
 

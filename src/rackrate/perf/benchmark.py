@@ -46,7 +46,7 @@ def minutes_by_samples(
     speed = samples_per_s(arch, chip, run, factors)
     says = (*speed.assumptions, f"{samples:,.0f} samples to the target")
     value = samples / speed.value / MINUTE_S
-    asked = Asked("benchmark", name, 0.0, chip.gpu, run.n_gpus)
+    asked = Asked("benchmark", name, chip.gpu)
     return ranged(value, "min", speed.limit, asked, factors, says)
 
 
@@ -67,7 +67,7 @@ def minutes_by_work(
     work = EXA * factors.value("work", name)
     run = Run(n_gpus=n_gpus, n_nodes=n_nodes, engine="tuned")
     value = work / (flops_of(chip, run, factors) * n_gpus) / MINUTE_S
-    asked = Asked("benchmark", name, 0.0, chip.gpu, n_gpus)
+    asked = Asked("benchmark", name, chip.gpu)
     is_known = factors.is_measured("work", name)
     says = (
         f"{work / EXA:.3g} EFLOP of useful work to the target" + ("" if is_known else ", as others have"),

@@ -131,7 +131,7 @@ def _case(cell: dict[str, str]) -> PerfCase:
     if value <= 0:
         raise ImportRejected(f"value {cell['value']!r} is not above 0")
     return PerfCase(
-        **texts,  # type: ignore[arg-type]  # the other five follow
+        **texts,
         gpu_count=_count(cell["gpu_count"], "gpu_count") or 1,
         nodes=_count(cell["nodes"], "nodes") or 1,
         input_tokens=_count(cell["input_tokens"], "input_tokens"),

@@ -70,8 +70,15 @@ class Chip:
         >>> from rackrate.catalog.gpu import load_gpu
         >>> chip_of(load_gpu("a100-80gb-sxm")).peak("fp8") / 1e12
         312.0
+
+        Raises:
+            NoAnswer: no source states it, nor that of a wider type.
         """
-        return self.flops[self.number(number)]
+        found = self.number(number)
+        if found not in self.flops:
+            hint = f"it is known in {', '.join(self.flops)}"
+            raise NoAnswer(f"no speed in {number} is known of {self.gpu}", hint=hint)
+        return self.flops[found]
 
     def number(self, wanted: str) -> str:
         """Return the type of number in which the chip computes what is stored as `wanted`."""

@@ -125,7 +125,7 @@ def images_per_s(
         n_gpus * drawing.batch / batch.total_s * share,
         "images/s",
         batch.limit,
-        Asked("diffusion", arch.name, arch.n_params / 1e9, chip.gpu, n_gpus),
+        Asked("diffusion", arch.name, chip.gpu),
         factors,
         (
             f"{drawing.pixels / 2**20:.2f} megapixels, {drawing.steps} steps x {drawing.passes} passes",

@@ -95,7 +95,7 @@ def texts_per_s(
     if is_server:
         share = factors.value("server", "encoder") / (1 + one_s / factors.value("patience_s"))
     says = (f"{reading.tokens} tokens a text", f"{reading.engine} in {reading.number} on {n_gpus} GPUs")
-    asked = _asked(arch, chip, reading, n_gpus)
+    asked = _asked(arch, chip, reading)
     return ranged(n_gpus / one_s * share, "samples/s", time.limit, asked, factors, says)
 
 
@@ -109,10 +109,10 @@ def latency_s(arch: Architecture, chip: Chip, reading: Reading, factors: Factors
     time = spent(work, chip, factors, number, ("encoder", reading.engine), arch.main.n_layers)
     time += Spent(memory_s=read_s)
     says = (f"one text of {reading.tokens} tokens", f"{reading.engine} in {reading.number}")
-    asked = _asked(arch, chip, reading, 1)
+    asked = _asked(arch, chip, reading)
     return ranged(time.total_s, "s", time.limit, asked, factors, says)
 
 
-def _asked(arch: Architecture, chip: Chip, reading: Reading, n_gpus: int) -> Asked:
+def _asked(arch: Architecture, chip: Chip, reading: Reading) -> Asked:
     is_unlike = reading.engine == "eager"  # one case alone speaks of stock transformers
-    return Asked("encoder", arch.name, arch.n_params / 1e9, chip.gpu, n_gpus, is_unlike)
+    return Asked("encoder", arch.name, chip.gpu, is_unlike)

@@ -27,6 +27,7 @@ class Machine:
         packing: how the weights are stored, see `packing_of`.
         tensor: GPUs that share every layer.
         pipeline: GPUs (or groups of them) that hold a run of layers each.
+        chunk_tokens: prompt tokens in one step at most; 0 for the engine's usual number.
         era: year of a build whose ways have changed since; empty for present ones.
     """
 
@@ -35,6 +36,7 @@ class Machine:
     packing: str
     tensor: int = 1
     pipeline: int = 1
+    chunk_tokens: int = 0
     era: str = ""
 
 
@@ -168,7 +170,7 @@ def assemble_habits(machine: Mapping[str, Any], values: Mapping[str, Any]) -> Ha
 def habit_numbers(machine: Machine, arrivals: str = "steady") -> dict[str, float]:
     """Return the numbers of a machine that `assemble_habits` asks for."""
     return {
-        "chunk_tokens": float(CHUNK_TOKENS.get(machine.engine, USUAL_CHUNK)),
+        "chunk_tokens": float(machine.chunk_tokens or CHUNK_TOKENS.get(machine.engine, USUAL_CHUNK)),
         "stages": float(machine.pipeline),
         "is_closed": float(arrivals == "closed"),
     }

@@ -7,7 +7,7 @@ from rackrate.perf.chip import Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.machine import factor_keys, habits_of, rates_of
-from rackrate.perf.nearest import nearest_cases
+from rackrate.perf.nearest import nearest_measured
 from rackrate.perf.predict_kernels import kernel_keys, kernel_s
 from rackrate.perf.predict_llm import ENDLESS, METRICS, Run, Runs, forecast, run_of
 from rackrate.perf.predict_media import predict_media
@@ -59,13 +59,7 @@ def predict_llm(case: PerfCase, factors: Factors) -> Estimate:
         METRICS[case.metric],
         "queue" if is_waiting else limit_of(served.step, is_full=run.room < run.concurrency < ENDLESS),
         run.assumptions,
-        nearest_cases(
-            machine.chip,
-            (case.workload,),
-            float(run.work.linear_params + run.work.expert_params) / 1e9,
-            case.gpu_count,
-            machine.engine,
-        ),
+        nearest_measured(case.workload, run.model, machine.chip.gpu),
     )
 
 

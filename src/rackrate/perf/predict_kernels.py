@@ -1,8 +1,7 @@
 """What does the model say of a measured kernel: one matrix product, one all-reduce?
 
-matrix product   larger of FLOP / (peak x efficiency) and bytes / (bandwidth x efficiency), joined as in
-                 a step, and the launch
-all-reduce       latency + 2 (n - 1) / n x message / (link x efficiency)
+A matrix product takes FLOP / (peak x efficiency) and bytes / (bandwidth x efficiency), joined as in a step,
+and its launch; an all-reduce a latency and 2 (n - 1) / n x message / (link x efficiency).
 """
 
 from __future__ import annotations
@@ -65,7 +64,8 @@ def kernel_s(case: PerfCase, values: Mapping[str, float]) -> float:
     m, n, k = said["m"], said["n"], said["k"]
     compute = 2 * m * n * k / (chip.peak(number) * chip.reached_frac * values["compute"])
     memory = (size * (n * k + m * k) + 2 * m * n) / (chip.bandwidth * values["memory"])
-    return (compute**_SHARP + memory**_SHARP) ** (1 / _SHARP) + values["launch_us"] * MICRO
+    joined: float = (compute**_SHARP + memory**_SHARP) ** (1 / _SHARP)
+    return joined + values["launch_us"] * MICRO
 
 
 def _all_reduce_s(chip: Chip, n: int, message: float, values: Mapping[str, float]) -> float:

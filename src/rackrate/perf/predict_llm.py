@@ -19,13 +19,14 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.errors import NoAnswer, UnknownName
-from rackrate.fit.engine import ENGINES
+from rackrate.fit.engine import ENGINES, vllm_limits
 from rackrate.fit.estimate import estimate, sequence_memory
 from rackrate.fit.overhead import usable_memory
 from rackrate.fit.parallel import Layout
 from rackrate.fit.precision import Precision, find_precision
 from rackrate.fit.resolve import count_in, model_for
 from rackrate.fit.setup import Load, Setup
+from rackrate.fit.term import GIB
 from rackrate.perf.cases import PerfCase
 from rackrate.perf.chip import Chip, chip_of
 from rackrate.perf.machine import Machine, packing_of
@@ -75,6 +76,7 @@ class Run:
     """A case with what its words mean.
 
     Attributes:
+        model: name of the model in the catalog, else the source's.
         machine: one replica.
         work: of the model.
         request: of the load.
@@ -88,6 +90,7 @@ class Run:
         assumptions: what the words do not say.
     """
 
+    model: str
     machine: Machine
     work: Work
     request: Request
@@ -121,18 +124,29 @@ def run_of(case: PerfCase) -> Run:
         layout, replicas = _spread(case, arch, gpu, precision, kv)
         said.append(f"{replicas} copies on {layout} each")
     fraction = _BENCH_FRACTION if "closed loop" in case.extra else _FRACTION
-    room = _room(arch, gpu, (engine, precision, kv, layout, fraction), request)
+    known = ENGINES[engine if engine in ("sglang", "llama.cpp") else "vllm"]
+    setup = Setup(engine=known, precision=precision, kv=kv, layout=layout, memory_fraction=fraction)
+    room = _room(arch, gpu, setup, request)
     if room < 1 and layout.n_gpus < case.gpu_count:
         layout = replace(layout, pipeline=case.gpu_count // layout.n_gpus)
         said.append(f"the weights do not fit {layout.tensor} of its GPUs, so they are spread over all")
-        room = _room(arch, gpu, (engine, precision, kv, layout, fraction), request)
+        room = _room(arch, gpu, replace(setup, layout=layout), request)
     wanted = _number(case.load)
     if room < 1:  # it ran, so its memory was set otherwise than we think
         said.append("its memory must have been set higher than usual")
         room = wanted if wanted < ENDLESS else 1.0
     era = "2024" if engine == "llama.cpp" and re.search(r"2023|2024", case.engine) else ""
     return Run(
-        machine=Machine(chip, engine, packing_of(precision), layout.tensor, layout.pipeline, era),
+        model=arch.name,
+        machine=Machine(
+            chip,
+            engine,
+            packing_of(precision),
+            layout.tensor,
+            layout.pipeline,
+            _chunk(case, engine, gpu),
+            era,
+        ),
         work=work_of(arch, precision, kv),
         request=request,
         concurrency=max(wanted, 1.0) * beams / replicas,
@@ -235,20 +249,15 @@ def _spread(
     return Layout(tensor=tensor), max(case.gpu_count // tensor, 1)
 
 
-def _room(
-    arch: Architecture,
-    gpu: Gpu,
-    how: tuple[str, Precision, str, Layout, float],
-    request: Request,
-) -> float:
-    engine, precision, kv, layout, fraction = how
-    known = ENGINES[engine if engine in ("sglang", "llama.cpp") else "vllm"]
-    setup = Setup(engine=known, precision=precision, kv=kv, layout=layout, memory_fraction=fraction)
-    sequence = sequence_memory(arch, setup).sequence_bytes(
-        max(int(request.input_tokens + request.output_tokens / 2), 16)
-    )
-    n_attending = layout.tensor if layout.tensor > _MAX_GROUP and _is_latent(arch) else 1
-    return n_attending * _left_gib(arch, gpu, setup) * 2**30 / sequence if sequence else ENDLESS
+def _room(arch: Architecture, gpu: Gpu, setup: Setup, request: Request) -> float:
+    """Return the requests whose KV cache fits one replica."""
+    tokens = max(int(request.input_tokens + request.output_tokens / 2), 16)
+    sequence = float(sequence_memory(arch, setup).sequence_bytes(tokens))
+    if not sequence:
+        return ENDLESS
+    tensor = setup.layout.tensor
+    n_caches = tensor if tensor > _MAX_GROUP and _is_latent(arch) else 1
+    return float(n_caches * _left_gib(arch, gpu, setup) * GIB / sequence)
 
 
 def _is_latent(arch: Architecture) -> bool:
@@ -258,7 +267,18 @@ def _is_latent(arch: Architecture) -> bool:
 
 def _left_gib(arch: Architecture, gpu: Gpu, setup: Setup) -> float:
     found = estimate(arch, usable_memory(gpu), setup, Load(2048, 1))
-    return max(found.limit_gib - (found.total.gib - found.gib("KV cache")), 0.0)
+    return max(float(found.limit_gib - (found.total.gib - found.gib("KV cache"))), 0.0)
+
+
+def _chunk(case: PerfCase, engine: str, gpu: Gpu) -> int:
+    """Return the prompt tokens in one step: as the case says, else vLLM's default for the card."""
+    said = case.setting("max_batched")
+    if said.isdigit():
+        return int(said)
+    if engine != "vllm":
+        return 0
+    card = usable_memory(gpu)
+    return vllm_limits(case.engine, card.gib, is_a100=card.is_a100, context=0).max_num_batched_tokens
 
 
 def _number(text: str) -> float:

@@ -264,10 +264,16 @@ def _training(ask: _Ask) -> Estimate:
     name = next((slug for pattern, slug in _BENCHMARKS if re.search(pattern, case.model.lower())), "")
     is_tuned = ask.says("mlperf")
     if is_tuned and name not in benchmark.SAMPLED:
-        found = benchmark.minutes_by_work(
-            name or case.model, ask.chip, n_gpus=case.gpu_count, n_nodes=case.nodes, factors=ask.factors
+        if "time" not in case.metric:
+            hint = f"minutes to the target are, and the samples of {', '.join(benchmark.SAMPLED)}"
+            raise NoAnswer(f"the samples of {case.model} are not modelled", hint=hint)
+        return _scaled(
+            benchmark.minutes_by_work(
+                name or case.model, ask.chip, n_gpus=case.gpu_count, n_nodes=case.nodes, factors=ask.factors
+            ),
+            1.0,
+            case,
         )
-        return _inverted(found, 1.0, case) if "per_s" in case.metric else _scaled(found, 1.0, case)
     arch, run = architecture_named(case.model), run_of(case, ask.chip)
     if "time_to_train" in case.metric:
         batch = ask.number_in(r"global_batch=(\d+)", 0)

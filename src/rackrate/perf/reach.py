@@ -16,15 +16,13 @@ Source: the rows `gemm` and `bandwidth` of the measured cases for the card, all 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
-from rackrate.catalog.gpu import load_gpu
 from rackrate.errors import UnknownName, UsageError, nearest
-from rackrate.perf.chip import USUAL_REACHED_FRAC, Chip, chip_of
+from rackrate.perf.chip import USUAL_REACHED_FRAC, Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors
 from rackrate.perf.flop import Work
-from rackrate.perf.nearest import nearest_cases, was_measured
+from rackrate.perf.nearest import nearest_measured, was_measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,26 +117,14 @@ class Asked:
     Attributes:
         workload: `diffusion`, `encoder`, `speech`, `training` or `benchmark`.
         model: slug, or the benchmark's name.
-        params_b: billions of its parameters; 0 where they say nothing.
         gpu: slug.
-        n_gpus: how many.
         is_unlike: whether hardly any case speaks of it, as of every model that was never measured.
     """
 
     workload: str
     model: str
-    params_b: float
     gpu: str
-    n_gpus: int = 1
     is_unlike: bool = False
-
-
-@cache
-def _beside(asked: Asked) -> tuple[bool, tuple[str, ...]]:
-    """Return whether the range must be wider, and the nearest measured cases."""
-    chip = chip_of(load_gpu(asked.gpu))
-    near = nearest_cases(chip, (asked.workload,), asked.params_b, asked.n_gpus)
-    return asked.is_unlike or not was_measured(asked.workload, asked.model), near
 
 
 def ranged(
@@ -154,7 +140,8 @@ def ranged(
         factors: with `width`: by what the truth may be above or below.
         says: what it rests on, for people.
     """
-    is_unlike, near = _beside(asked)
+    is_unlike = asked.is_unlike or not was_measured(asked.workload, asked.model)
+    near = nearest_measured(asked.workload, asked.model, asked.gpu)
     width = max(factors.value("width", asked.workload, "unlike" if is_unlike else ""), 1.0)
     if is_unlike:
         says = (*says, "hardly anything like it was measured: the range is wider")

@@ -119,5 +119,5 @@ def audio_s_per_s(
         f"{WINDOW_TOKENS} tokens for each 30 s, on {n_gpus} GPUs",
     )
     value = n_gpus * listening.batch * WINDOW_S / total_s
-    asked = Asked("speech", arch.name, arch.n_params / 1e9, chip.gpu, n_gpus)
+    asked = Asked("speech", arch.name, chip.gpu)
     return ranged(value, "s/s", limit, asked, factors, says)

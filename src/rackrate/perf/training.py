@@ -176,7 +176,7 @@ def samples_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | N
         f"{run.method} training, {run.engine}, {run.number}{again}",
         f"{run.batch} x {run.tokens:,} tokens a GPU on {run.n_gpus} GPUs of {run.n_nodes} nodes",
     )
-    asked = Asked("training", arch.name, arch.n_params / 1e9, chip.gpu, run.n_gpus)
+    asked = Asked("training", arch.name, chip.gpu)
     return ranged(value, "samples/s", step.limit, asked, factors, says)
 
 
