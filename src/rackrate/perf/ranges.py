@@ -1,27 +1,29 @@
 """How far off may a forecast of a language model's serving be?
 
-The ends are factors on the expected value between which 4 cases of 5 lie. To be replaced by the widths that
-`bench/fit_perf.py` finds on held-out cases (`[ranges]` of `data/llm.toml`).
+The width is a factor: 4 cases of 5 lie between the expected value divided and multiplied by it. It was found on
+cases that the fit had not seen (`bench/fit_perf.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cache
 
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "decode": (0.85, 1.18),
-    "ttft": (0.65, 1.5),
-    "throughput": (0.75, 1.3),
-}
+from rackrate.perf.factors import load_factors
 
 
+@cache
 def spread(kind: str) -> tuple[float, float]:
     """Return the factors of the low and the high end of an 80 % range.
 
-    >>> spread("ttft")
-    (0.65, 1.5)
+    >>> low, high = spread("loaded_ttft")
+    >>> low < 1 < high
+    True
 
     Args:
-        kind: `decode` (time a token), `ttft` or `throughput`.
+        kind: `tpot`, `loaded_ttft` or `throughput` of a server, `decode` and `ttft` of a lone request.
+
+    Raises:
+        CatalogInvalid: the table of factors has no widths.
     """
-    return _RANGES[kind]
+    width = max(load_factors("llm").value("width", kind), 1.0)
+    return 1 / width, width

@@ -261,7 +261,7 @@ class Joined:
         return scaled(Ranged(*needed), usd * (1 + lost)), None
 
     def _speed(self, way: int, shown: dict[str, float]) -> dict[str, Ranged]:
-        kinds = {"ttft_s": "ttft", "tpot_s": "decode"}
+        kinds = {"ttft_s": "loaded_ttft", "tpot_s": "tpot"}
         seconds = float(self.machines.seconds[way])
         found = {}
         for name, value in (*shown.items(), ("seconds", seconds)):
