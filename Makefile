@@ -26,6 +26,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python bench/market.py
 	$(BIN)/python bench/fit_speed.py --docs
+	$(BIN)/python bench/plan.py --docs
 	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs "Does it fit" $(SCORE))
 	$(if $(wildcard $(H100)),$(BIN)/python bench/score_fit.py $(H100) --docs "Does it fit: H100 and H200" $(SCORE))
 	$(BIN)/python bench/score_fit.py $(OWN) --docs "Does it fit: our own runs" $(SCORE)

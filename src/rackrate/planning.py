@@ -23,17 +23,10 @@ from rackrate.plan.answer import Plan, Row
 from rackrate.plan.asking import choose_workload, read_question
 from rackrate.plan.cards import Cards
 from rackrate.plan.copies import Found
-from rackrate.plan.exports import export
-from rackrate.plan.exports.vllm import server_for
 from rackrate.plan.fitting import LeftOut
-from rackrate.plan.learning import learning
-from rackrate.plan.media import media
-from rackrate.plan.misses import check_promise, miss
-from rackrate.plan.options import Options
 from rackrate.plan.question import ALIGNMENT, IMAGES, ROUGH, SERVING, SPEECH, Question
-from rackrate.plan.rough import rough
 from rackrate.plan.search import SHOWN, Goods, Market, goods_for, make_plan
-from rackrate.plan.serving import serving
+from rackrate.plan.serving import Serving, serving
 from rackrate.plan.stock import ANY_AGE, Stock
 from rackrate.report.plan import PlanAnswer
 from rackrate.report.plan_diff import PlanDiff
@@ -42,6 +35,8 @@ from rackrate.units import format_age, parse_age
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
+    from rackrate.plan.frontier import Shapes
+    from rackrate.plan.options import Options
 
 _VERBS: Mapping[str, Mapping[str, str]] = {
     "serve": {},
@@ -159,6 +154,9 @@ def exported(path: str | Path, to: str, *, weights: str = "", row: int = 1) -> s
         UsageError: a row that is not there, or weights that must be named.
         NoAnswer: a plan that no such file can run.
     """
+    from rackrate.plan.exports import export  # noqa: PLC0415 - start-up
+    from rackrate.plan.exports.vllm import server_for  # noqa: PLC0415
+
     made = _read(path)
     if not 1 <= row <= len(made.rows):
         raise UsageError(f"row {row} is not in the plan", hint=f"it has 1 to {len(made.rows)}")
@@ -236,7 +234,8 @@ def _stock(store: Store, as_of: datetime | None, max_age: str) -> Stock:
         age = timedelta.max if max_age == ANY_AGE else parse_age(max_age, "max age")
     read = store.columns(list(_COLUMNS.values()), as_of=as_of, max_age=age)
     columns = {name: read[column] for name, column in _COLUMNS.items()} | {"doubt": read["doubt"]}
-    columns["seen"] = [day and f"{day:%Y-%m-%d}" for day in columns["seen"]]
+    days = {at: at.date().isoformat() for at in set(columns["seen"]) if at}
+    columns["seen"] = [days.get(at, "") for at in columns["seen"]]
     return Stock.of(columns)
 
 
@@ -249,26 +248,46 @@ def _found(question: Question, weights: Weights | None, cards: Cards, goods: Goo
         NothingFits: nothing that is for rent does it.
     """
     left_out, shapes = LeftOut(), goods.shapes
+    if question.family == SERVING and weights:
+        return _serving(question, weights, cards, goods, left_out), left_out
+    return _some(_options(question, weights, cards, shapes, left_out), left_out), left_out
+
+
+def _serving(question: Question, weights: Weights, cards: Cards, goods: Goods, left_out: LeftOut) -> Serving:
+    arch, sold = weights.arch, goods.shapes.sold()
+    question.check_context(arch.max_context)
+    published = setup_for(weights, 1, Wish()).precision
+    found = serving(question, arch, published, cards, sold, left_out)
+    if not len(found.copies):
+        from rackrate.plan.misses import check_promise, miss  # noqa: PLC0415 - start-up
+
+        check_promise(question, arch, published, cards)
+        raise miss(question, arch, published, cards, sold, found.fits)
+    return found
+
+
+def _options(
+    question: Question, weights: Weights | None, cards: Cards, shapes: Shapes, left_out: LeftOut
+) -> Options:
+    """Return what does work that is no language serving; each module is loaded where it is used."""
     if question.family in (ROUGH, ALIGNMENT):
-        return _some(rough(question, cards, shapes.counts(), left_out), left_out), left_out
+        from rackrate.plan.rough import rough  # noqa: PLC0415 - start-up
+
+        return rough(question, cards, shapes.counts(), left_out)
     if weights is None:
         raise UsageError(f"{question.workload} needs a model", hint="name one: rackrate models list")
     arch = weights.arch
     if question.family in (IMAGES, SPEECH):
+        from rackrate.plan.media import media  # noqa: PLC0415 - start-up
+
         choose_engine(arch, "inference", "diffusers" if question.family == IMAGES else "faster-whisper")
-        return _some(media(question, arch, cards, shapes.sold(), left_out), left_out), left_out
-    if question.family != SERVING:
-        method = question.workload.removeprefix("finetune-")
-        task = method if method in ("lora", "qlora") else "full"
-        setup = setup_for(weights, 1, Wish(task=task, precision=question.precision, training=Training()))
-        return _some(learning(question, arch, setup, cards, shapes.counts(), left_out), left_out), left_out
-    question.check_context(arch.max_context)
-    published = setup_for(weights, 1, Wish()).precision
-    found = serving(question, arch, published, cards, shapes.sold(), left_out)
-    if not len(found.copies):
-        check_promise(question, arch, published, cards)
-        raise miss(question, arch, published, cards, shapes.sold(), found.fits)
-    return found, left_out
+        return media(question, arch, cards, shapes.sold(), left_out)
+    from rackrate.plan.learning import learning  # noqa: PLC0415 - start-up
+
+    method = question.workload.removeprefix("finetune-")
+    task = method if method in ("lora", "qlora") else "full"
+    setup = setup_for(weights, 1, Wish(task=task, precision=question.precision, training=Training()))
+    return learning(question, arch, setup, cards, shapes.counts(), left_out)
 
 
 def _some(found: Options, left_out: LeftOut) -> Options:

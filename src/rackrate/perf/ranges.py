@@ -1,7 +1,7 @@
 """How far off may a forecast of a language model's serving be?
 
-The width is a factor: 4 cases of 5 lie between the expected value divided and multiplied by it. It was found on
-cases that the fit had not seen (`bench/fit_perf.py`).
+The width is a factor: 4 cases of 5 lie between the expected value divided and multiplied by it. It was found
+on cases that the fit had not seen (`bench/fit_perf.py`).
 """
 
 from __future__ import annotations

@@ -49,6 +49,7 @@ class Row:
         usd_per_hour: of all machines; the range is that of the number that it may take.
         capacity_per_s: results a second of all machines within the promise.
         utilisation_frac: of that capacity.
+        limit: what keeps a copy from doing more: `compute`, `memory`, `KV room`, `link` or `host`.
         speed: what the work then does, by name with its unit.
         price: USD for a unit of the result, by name.
         start_s: request of a machine to its first result.
@@ -84,6 +85,7 @@ class Row:
     usd_per_hour: Ranged
     capacity_per_s: Ranged
     utilisation_frac: float
+    limit: str
     speed: Mapping[str, Ranged]
     price: Mapping[str, Ranged]
     start_s: float

@@ -7,7 +7,7 @@ USD     USD/h x hours, start included, + traffic out of the object store  of a r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -67,13 +67,21 @@ class Joined:
         usd_per_hour = self.machines.n[way] * self.stock.usd_per_hour[offer]
         if not self.question.is_run:
             return usd_per_hour * (1 + self._lost(way, offer))
-        egress = [self._start(*pair).egress_usd for pair in zip(way.tolist(), offer.tolist(), strict=True)]
-        return usd_per_hour * self.hours_of(way, offer) + np.array(egress) * self.machines.n[way]
+        egress_usd = self._of_places(way, offer, lambda *pair: self._start(*pair).egress_usd)
+        return usd_per_hour * self.hours_of(way, offer) + egress_usd * self.machines.n[way]
 
     def hours_of(self, way: Any, offer: Any) -> Any:
         """Return the hours of a run, start included, of rows of `machines` at offers."""
-        starts = [self._start(*pair).total_s for pair in zip(way.tolist(), offer.tolist(), strict=True)]
-        return (self.machines.seconds[way] * (1 + self._lost(way, offer)) + np.array(starts)) / HOUR_S
+        start_s = self._of_places(way, offer, lambda *pair: self._start(*pair).total_s)
+        return (self.machines.seconds[way] * (1 + self._lost(way, offer)) + start_s) / HOUR_S
+
+    def _of_places(self, way: Any, offer: Any, read: Callable[[int, int], float]) -> Any:
+        """Return a figure that depends on way, provider, country and kind alone, asked for once for each."""
+        stock = self.stock
+        keys = np.stack([way, *(words.codes[offer] for words in (stock.provider, stock.country, stock.kind))])
+        _, first, back = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+        found = [read(int(way[place]), int(offer[place])) for place in first.tolist()]
+        return np.array(found, float)[back.reshape(-1)]
 
     def _start(self, way: int, offer: int) -> Start:
         copy = int(self.machines.copy[way])
@@ -84,10 +92,10 @@ class Joined:
 
     def _lost(self, way: Any, offer: Any) -> Any:
         """Return the share of time that spot machines lose; 0 for others."""
-        is_spot = self.stock.kind.are([SPOT])[offer]
         lost = np.zeros(len(offer))
-        for place in np.flatnonzero(is_spot & (way >= 0)).tolist():
-            lost[place] = self.lost_frac(int(way[place]), int(offer[place]))
+        spot = np.flatnonzero(self.stock.kind.are([SPOT])[offer] & (way >= 0))
+        if len(spot):
+            lost[spot] = self._of_places(way[spot], offer[spot], self.lost_frac)
         return lost
 
     def lost_frac(self, way: int, offer: int) -> float:

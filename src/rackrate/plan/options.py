@@ -92,7 +92,7 @@ class Options:
         return self.options[copy].precision
 
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
-        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`."""
+        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, and `limit`."""
         del batch
         option = self.options[copy]
         return {
@@ -106,6 +106,7 @@ class Options:
             "memory_fraction": 1.0,
             "headroom_gib": option.headroom_gib,
             "weights_gib": option.weights_gib,
+            "limit": option.speed.limit,
         }
 
     def explained(self, copy: int, rate_per_s: float) -> Iterator[str]:

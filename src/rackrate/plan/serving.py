@@ -28,6 +28,8 @@ from rackrate.plan.question import Question
 from rackrate.plan.room import KV, Held
 from rackrate.plan.ways import Way
 
+FULL = 0.999  # of the room, from which it is what limits: the batch is found by halving
+
 
 @dataclass(frozen=True, eq=False)
 class Serving:
@@ -43,6 +45,7 @@ class Serving:
         rates: of each copy that keeps the promise.
         habits: likewise.
         cards: every GPU.
+        limits: what keeps each copy from serving more, one of `rackrate.perf.estimate.LIMITS`.
     """
 
     question: Question
@@ -54,6 +57,7 @@ class Serving:
     rates: Rates
     habits: Habits
     cards: Cards
+    limits: Any
 
     def at(self, copies: Any, rate_per_s: Any) -> Mapping[str, Any]:
         """Return TTFT, TPOT and a whole request, seconds, at so many requests a second for each copy."""
@@ -82,7 +86,7 @@ class Serving:
         return self._way(copy).precision.name
 
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
-        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`."""
+        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, and `limit`."""
         way, card, one = self._way(copy), self._card(copy), self._held(copy)
         setup = setup_of(self.question, way)
         limits = setup.limits(card, self.question.context)
@@ -98,6 +102,7 @@ class Serving:
             "memory_fraction": setup.memory_fraction,
             "headroom_gib": setup.memory_fraction * card.gib - used_gib,
             "weights_gib": float(self.copies.weights_gib[copy]),
+            "limit": str(self.limits[copy]),
         }
 
     def _way(self, copy: int) -> Way:
@@ -195,7 +200,16 @@ def serving(
         taken(rates, kept),
         taken(habits, kept),
         cards,
+        _limits(served, fits.room)[kept],
     )
+
+
+def _limits(served: Served, room: Any) -> Any:
+    """Return what keeps each copy from serving more: a full room, else the longest part of a step."""
+    step = served.step
+    parts = np.stack([step.compute, step.memory, step.link, step.engine])
+    names = np.array(["compute", "memory", "link", "host"])[np.argmax(parts, axis=0)]
+    return np.where(served.batch >= FULL * room, "KV room", names)
 
 
 def speeds_of(cards: Cards, fits: Fitting) -> tuple[Rates, Habits]:

@@ -31,6 +31,7 @@ _ROOM: tuple[tuple[Column, _Read], ...] = (
         Column("utilisation_frac", "used", 2),
         lambda row: Cell(row.utilisation_frac, f"{row.utilisation_frac:.0%}"),
     ),
+    (Column("limit", "limit"), lambda row: row.limit),
     (Column("headroom_gib", "GiB free", 1), lambda row: row.headroom_gib),
 )
 _SPEEDS: tuple[tuple[str, Column, float], ...] = (
