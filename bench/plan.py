@@ -147,8 +147,8 @@ def report(folder: Path) -> str:
     n_gpus = len({row.shape.gpu for row in rows})
     says = (
         f"{MODEL}, 2 requests/s of 1,000 tokens in and 300 out, TTFT 1 s for 90 %, TPOT 60 ms, "
-        f"any kind: {made.n_offers:,} offers of {n_gpus} GPUs, {made.n_ways:,} ways that keep the promise on the "
-        f"shapes that they sell. {_goal('Warm', warm.wall_median_s, GOAL_S)} "
+        f"any kind: {made.n_offers:,} offers of {n_gpus} GPUs, {made.n_ways:,} ways that keep the promise on "
+        f"the shapes that they sell. {_goal('Warm', warm.wall_median_s, GOAL_S)} "
         f"{_goal('Shell', shell.wall_median_s, GOAL_SHELL_S)} The loop over {N_SAMPLE} offers names the same "
         f"price; for all {N_OFFERS:,} it would take {all_s:,.0f} s at that pace, "
         f"{all_s / warm.wall_median_s:,.0f} times as long (extrapolated)."

@@ -52,7 +52,7 @@ class Found(Protocol):
         """Return the name of a copy's precision."""
 
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
-        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, and `limit`."""
+        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
 
     def explained(self, copy: int, rate_per_s: float) -> Iterator[str]:
         """Yield how its memory and speed were reckoned, with the numbers in."""

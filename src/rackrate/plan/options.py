@@ -92,7 +92,7 @@ class Options:
         return self.options[copy].precision
 
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
-        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, and `limit`."""
+        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
         del batch
         option = self.options[copy]
         return {

@@ -86,7 +86,7 @@ class Serving:
         return self._way(copy).precision.name
 
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
-        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, and `limit`."""
+        """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
         way, card, one = self._way(copy), self._card(copy), self._held(copy)
         setup = setup_of(self.question, way)
         limits = setup.limits(card, self.question.context)
