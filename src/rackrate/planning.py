@@ -7,12 +7,14 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate import api
+from rackrate.catalog.aliases import family_members, gpu_names
 from rackrate.catalog.gpu import all_gpus, load_gpu
+from rackrate.catalog.load import slugs
 from rackrate.clock import now
 from rackrate.errors import ImportRejected, NothingFits, UnknownName, UsageError
 from rackrate.fit.setup import choose_engine
@@ -106,8 +108,9 @@ def plan(
     question = read_question(given, workload, model)
     store, at = api.open_market(data), api.to_instant(as_of)
     question = _with_providers(question, store)
-    cards = _cards()
-    goods = goods_for(question, _stock(store, at, question.allowed.max_age), cards)
+    stock = _stock(store, at, question.allowed.max_age)
+    cards = _cards(frozenset(stock.gpu.names) | {machine.gpu for machine in question.allowed.own})
+    goods = goods_for(question, stock, cards)
     found, left_out = _found(question, weights, cards, goods)
     made = make_plan(
         question,
@@ -221,9 +224,12 @@ def _with_providers(question: Question, store: Store) -> Question:
     return replace(question, allowed=replace(question.allowed, providers=slugs)) if slugs else question
 
 
-@cache
-def _cards() -> Cards:
-    return Cards(all_gpus(), load_factors("llm"))
+@lru_cache(maxsize=4)
+def _cards(names: frozenset[str]) -> Cards:
+    """Return the GPUs that these names mean, families included: only what is for rent is read."""
+    known = set(gpu_names())
+    wanted = {slug for name in names & known for slug in family_members(name)}
+    return Cards((load_gpu(slug) for slug in slugs("gpus") if slug in wanted), load_factors("llm"))
 
 
 @lru_cache(maxsize=4)
@@ -261,7 +267,7 @@ def _serving(question: Question, weights: Weights, cards: Cards, goods: Goods, l
     if not len(found.copies):
         from rackrate.plan.misses import check_promise, miss  # noqa: PLC0415 - start-up
 
-        check_promise(question, arch, published, cards)
+        check_promise(question, arch, published, Cards(all_gpus(), load_factors("llm")))
         raise miss(question, arch, published, cards, sold, found.fits)
     return found
 
