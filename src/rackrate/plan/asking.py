@@ -15,8 +15,8 @@ from rackrate.catalog.gpu import find_gpu
 from rackrate.catalog.names import fold
 from rackrate.catalog.workload import all_workloads
 from rackrate.errors import BadQuantity, NoAnswer, UnknownName, UsageError, nearest
-from rackrate.fit.engine import find_engine
-from rackrate.fit.precision import find_precision
+from rackrate.fit.engine import CACHE_TYPES, find_engine
+from rackrate.fit.precision import PRECISIONS, find_precision
 from rackrate.market.filter import countries_of, kinds_of, wanted_of
 from rackrate.plan.question import (
     ALIGNMENT,
@@ -182,7 +182,22 @@ def _precision(value: Any, what: str) -> str:
 
 
 def _engine(value: Any, what: str) -> str:
-    return find_engine(_text(value, what)).name
+    found = find_engine(_text(value, what)).name
+    if found not in CACHE_TYPES:
+        raise UsageError(f"{found} is no server for many users", hint=f"these are: {', '.join(CACHE_TYPES)}")
+    return found
+
+
+def _check_types(engine: str, precision: str, kv: str) -> None:
+    """Refuse weights or a cache of a type that the engine does not take."""
+    is_gguf = bool(precision) and bool(PRECISIONS[precision].recipe)
+    named = engine or ("llama.cpp" if is_gguf else "vllm")
+    if precision and not PRECISIONS[precision].is_wide and is_gguf != (named == "llama.cpp"):
+        hint = "GGUF files run in llama.cpp, other narrow weights in vllm and sglang"
+        raise UsageError(f"{named} does not take {precision} weights", hint=hint)
+    if kv not in CACHE_TYPES[named]:
+        near = nearest(kv, CACHE_TYPES[named]) or CACHE_TYPES[named]
+        raise UnknownName("KV cache type", kv, near, why=f"{named} does not take it")
 
 
 _ALL = tuple(_LOADS)
@@ -308,6 +323,8 @@ def read_question(fields: Mapping[str, Any], workload: str, model: str = "") -> 
     load = one_load(_with_variants(read), _LOADS[family])
     found = {"workload": workload, "model": model, "allowed": allowed, **shape}
     found["promise"] = _promise(read, load)
+    if family == SERVING:
+        _check_types(found.get("engine", ""), found.get("precision", ""), found.get("kv", "fp16"))
     return Question(**found, **_load(read, load, found))
 
 

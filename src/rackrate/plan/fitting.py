@@ -117,7 +117,8 @@ def fitting(
     fits_on = {at for *_, rows, _ in parts for at in rows.tolist()}
     for at in able:
         if at not in runs_on:
-            left_out.note(f"{question.engine or 'vllm'} has no kernels for it", cards.gpus[at].slug)
+            (engine,) = engines(question.engine, question.precision)
+            left_out.note(f"{engine.name} has no kernels for it", cards.gpus[at].slug)
         elif at not in fits_on:
             left_out.note("the model does not fit", cards.gpus[at].slug)
     return _joined(parts)
@@ -128,7 +129,7 @@ def _tried(
 ) -> Iterator[tuple[Way, Any]]:
     """Yield every way with the cards that it runs on."""
     most = max(sold.values(), default=0)
-    for engine in engines(question.engine):
+    for engine in engines(question.engine, question.precision):
         sizes = layouts(arch, engine, most)
         for precision in precisions(published, engine, question.precision):
             packing = Way(engine, precision).packing

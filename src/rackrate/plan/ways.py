@@ -105,6 +105,7 @@ def is_sensible(way: Way, chip: Chip, ways: Iterable[tuple[int, int]]) -> bool:
     return (way.n_gpus, 1) not in ways
 
 
-def engines(name: str) -> tuple[Engine, ...]:
-    """Return the engines to try: the one that was asked for, else vLLM."""
-    return (ENGINES[name or "vllm"],)
+def engines(name: str, precision: str = "") -> tuple[Engine, ...]:
+    """Return the engines to try: the one that was asked for, else vLLM, or llama.cpp for its own files."""
+    usual = "llama.cpp" if precision and PRECISIONS[precision].recipe else "vllm"
+    return (ENGINES[name or usual],)
