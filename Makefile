@@ -6,6 +6,7 @@ READY := .venv/.ready
 CASES := ../shared/data/fit_cases.csv
 H100 := ../shared/data/h100_measurements_calibration.csv
 OWN := $(wildcard bench/gpu/results/*.csv)
+LOGS := bench/cases/engine_logs.csv
 SCORE := --worst 0
 
 .PHONY: demo test lint bench clean
@@ -30,6 +31,9 @@ bench: $(READY)
 	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs "Does it fit" $(SCORE))
 	$(if $(wildcard $(H100)),$(BIN)/python bench/score_fit.py $(H100) --docs "Does it fit: H100 and H200" $(SCORE))
 	$(BIN)/python bench/score_fit.py $(OWN) --docs "Does it fit: our own runs" $(SCORE)
+	$(BIN)/python bench/score_fit.py $(LOGS) --docs "Does it fit: engine logs" $(SCORE)
+	$(BIN)/python bench/score_fit.py $(LOGS) --docs "Does it fit: engine logs, held out" \
+		--cross-validate --no-peers $(SCORE)
 	$(if $(wildcard $(CASES) $(H100)),$(BIN)/python bench/score_fit.py $(wildcard $(CASES) $(H100)) \
 		--docs "Does it fit: held out" --cross-validate --no-peers $(SCORE))
 

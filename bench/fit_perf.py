@@ -71,13 +71,9 @@ def fit_llm(cases: Sequence[PerfCase], kernels: Fitted) -> tuple[Table, list[dic
     """Return the table of LLM serving, ranges and all, and the cases to bundle."""
     rows = llm_rows(cases)
     problem = rows.problem
-    problem.priors = {
-        (name, key): float(log)
-        for (name, key), log in zip(kernels.names, kernels.logs, strict=True)
-        if name in ("link", "link_us") and key != BASE
-    }
+    problem.priors = link_priors(kernels)
     by_group, _ = held_out(problem, folds([case.group for case in rows.cases]), smallest=SMALLEST)
-    by_gpu, _ = held_out(problem, _gpu_folds(rows.runs), smallest=SMALLEST)
+    by_gpu, _ = held_out(problem, gpu_folds(rows.runs), smallest=SMALLEST)
     kinds = np.array([kind_of(case, run) for case, run in zip(rows.cases, rows.runs, strict=True)])
     widths = {}
     for kind in sorted(set(kinds)):
@@ -93,7 +89,17 @@ def fit_llm(cases: Sequence[PerfCase], kernels: Fitted) -> tuple[Table, list[dic
     return fitted.table() | {"width": {BASE: 1.0, **widths}}, _bundled(rows.cases, rows.runs)
 
 
-def _gpu_folds(runs: Sequence[Run]) -> Any:
+def link_priors(kernels: Fitted) -> dict[tuple[str, str], float]:
+    """Return what all-reduces say of the links, as the middle of the same factors' priors."""
+    return {
+        (name, key): float(log)
+        for (name, key), log in zip(kernels.names, kernels.logs, strict=True)
+        if name in ("link", "link_us") and key != BASE
+    }
+
+
+def gpu_folds(runs: Sequence[Run]) -> Any:
+    """Return for each run the fold that holds its GPU out."""
     gpus = [run.machine.chip.gpu for run in runs]
     by_size = sorted(set(gpus), key=lambda gpu: (-gpus.count(gpu), gpu))
     return np.array([by_size.index(gpu) % GPU_FOLDS for gpu in gpus])

@@ -46,7 +46,7 @@ class Prior:
     by_kind: Mapping[str, float] = field(
         default_factory=lambda: {
             "class": 0.075, "class_us": 0.06, "gpu": 0.16, "engine": 0.1, "packing": 0.12, "pair": 0.1,
-            "link": 0.2, "mode": 0.5,
+            "link": 0.1, "mode": 0.5,
         }
     )  # fmt: skip
 
@@ -68,6 +68,8 @@ _WORDS = {
 def _kind(factor: str, key: str) -> str:
     if factor in ("link", "link_us") and ":" in key:
         return "link"
+    if key.endswith(":2024"):
+        return "mode"
     if ":" in key:
         return "pair"
     if key in CLASSES:

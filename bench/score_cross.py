@@ -66,6 +66,9 @@ class Constant:
             getattr(module, name)[key.rstrip("]")] = value
         else:
             setattr(module, name, value)
+        for function in vars(module).values():  # what was kept is of the other value
+            if hasattr(function, "cache_clear"):
+                function.cache_clear()
 
     def _module(self) -> Any:
         return importlib.import_module(f"rackrate.fit.{self.module}")
@@ -80,11 +83,14 @@ class Constant:
 
 
 CONSTANTS = (
-    Constant("activation", "SAMPLER_BYTES"),
+    Constant("activation", "SAMPLER_BYTES[sort]"),
+    Constant("activation", "SAMPLER_BYTES[kernel]"),
+    Constant("activation", "IMAGE_COPIES"),
     Constant("activation", "WORKSPACE_GIB"),
-    Constant("activation", "VISION_BYTES"),
     Constant("activation", "LLAMA_HIDDEN"),
     Constant("overhead", "GRAPHS_GIB"),
+    Constant("overhead", "NEWER_CONTEXT_GIB"),
+    Constant("overhead", "MULTICAST_GIB"),
     Constant("overhead", "LOSS_SLACK"),
     Constant("overhead", "KEPT_SLACK"),
     Constant("kv", "PAGE_PADDING"),

@@ -186,8 +186,8 @@ def report(
     others = [name for name in by_name if name != OURS]
     scores = {name: lines(cases, scored) for name, scored in by_name.items()}
     rows = [
-        [name, str(ours.n), _pair(ours), _goal(name, ours), f"{ours.held:.0%}", f"{ours.answered:.1%}"]
-        + [_pair(scores[other][name]) + _unanswered(scores[other][name]) for other in others]
+        [name, str(ours.n), pair(ours), goal(name, ours), f"{ours.held:.0%}", f"{ours.answered:.1%}"]
+        + [pair(scores[other][name]) + _unanswered(scores[other][name]) for other in others]
         for name, ours in scores[OURS].items()
     ]
     header = ["slice", "n", OURS, "goal", "80% range holds", "answered", *others]
@@ -219,7 +219,8 @@ def _time(name: str, scored: Scored, n: int) -> str:
     return f"{name} took {1e3 * scored.seconds / n:.2f} ms a row"
 
 
-def _pair(score: Line) -> str:
+def pair(score: Line) -> str:
+    """Write median and 90th percentile."""
     return f"{score.median:.1%} / {score.p90:.1%}"
 
 
@@ -231,11 +232,12 @@ def _met(is_met: bool) -> str:  # noqa: FBT001 - a word for a truth value
     return "met" if is_met else "missed"
 
 
-def _goal(name: str, score: Line) -> str:
-    goal = SLICES[name][1]
-    if goal is None:
+def goal(name: str, score: Line) -> str:
+    """Write the goal of a slice and whether it is met."""
+    wanted = SLICES[name][1]
+    if wanted is None:
         return ""
-    median, p90 = goal
+    median, p90 = wanted
     words = [_met(score.median <= median), _met(score.p90 <= p90)]
     both = words[0] if words[0] == words[1] else " / ".join(words)
     return f"{median:.0%} / {p90:.0%}: {both}"

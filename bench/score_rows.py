@@ -29,6 +29,7 @@ GIB = 2.0**30
 NVML_EXTRA_GIB = {"H100": 0.47, "H200": 0.60}  # gpu_measurements.md: NVML's "used" over nvidia-smi's
 STATIC_SPARE_TOKENS = 128  # the harness's static caches are this much longer than the context
 DECODER_PREFIX = "decode_"
+CLOSE_GIB = 60.0  # from which a run of ours on 79.2 GiB counts as a verdict too
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def _own(text: str, name: str) -> tuple[list[Row], list[str]]:
             left_out[case.quantity] = left_out.get(case.quantity, 0) + 1
             continue
         how = json.loads(row["settings"])
+        is_close = row["quantity"] == "peak_device_gib" and case.value >= CLOSE_GIB
         if case.precision == "bf16-autocast":  # 32-bit weights; the style says so
             case = replace(case, precision=case.quant_format if case.quantity == "weights_gib" else "bf16")
         if how.get("targets") == "qv":
@@ -124,6 +126,8 @@ def _own(text: str, name: str) -> tuple[list[Row], list[str]]:
         if how.get("task") == "mlm":
             style = replace(style, label_count=int(config["vocab_size"]))
         rows.append(Row(case, config, style, name))
+        if is_close:  # it ran, where a little more would not have
+            rows.append(Row(replace(case, quantity="fits", value=1.0, per="total"), config, style, name))
     return rows, [f"{name}: {count} rows of {what}" for what, count in left_out.items()]
 
 

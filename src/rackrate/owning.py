@@ -13,7 +13,7 @@ from rackrate.plan.doubt import Doubt
 from rackrate.plan.electricity import WORLD, find_place
 from rackrate.plan.estimate import given
 from rackrate.plan.ownership import inputs_for
-from rackrate.report.own import OwnAnswer, Rent
+from rackrate.report.own import GIVEN, OwnAnswer, Rent
 from rackrate.units import parse_instant
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def own(
     where = find_place(place)
     doubt = Doubt(inputs_for(found, where, said))
     if rent_usd is not None:
-        return OwnAnswer(found.slug, "given", doubt, where, _given(rent_usd), is_explained=is_explained)
+        return OwnAnswer(found.slug, GIVEN, doubt, where, _given(rent_usd), is_explained=is_explained)
     try:
         priced = api.price(found.slug, kind=kind, as_of=as_of, data=data)
     except NoAnswer as missing:
@@ -88,7 +88,7 @@ def own(
 def _given(rent_usd: float | str) -> tuple[Rent, ...]:
     rent = given("rent_usd", _RENT, rent_usd)
     ends = () if rent.is_exact else (Rent("low", "you", rent.low), Rent("high", "you", rent.high))
-    return (Rent("given", "you", rent.value), *ends)
+    return (Rent(GIVEN, "you", rent.value), *ends)
 
 
 def _rents(spread: Spread | None) -> tuple[Rent, ...]:

@@ -30,7 +30,7 @@ from rackrate.fit.pipeline import OFFLOADS, PIXELS_PER_TOKEN, TEXT_TOKENS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
 from rackrate.fit.setup import TASKS, Load, Setup, choose_engine, default_layout
 from rackrate.fit.solve import Fit, solve
-from rackrate.fit.training import Training
+from rackrate.fit.training import Training, lora_targets
 from rackrate.fit.weights import weight_bytes
 from rackrate.units import parse_number
 
@@ -375,18 +375,8 @@ def _training(arch: Architecture, wish: Wish, precision: Precision) -> Training 
         is_fp32=precision.name == "fp32",
         has_wide_ends=wish.task == "qlora",  # PEFT's and TRL's own way with a 4-bit model
         attention=how.attention if wish.has_flash_attention else "eager",
-        targets=tuple(_target(arch, name) for name in how.targets),
+        targets=tuple(name for word in how.targets for name in lora_targets(arch, word)),
     )
-
-
-def _target(arch: Architecture, word: str) -> str:
-    """Return the tensor that LoRA is to adapt: by its own name, or as `q_proj` has it."""
-    names = {tensor.name for tensor in arch.tensors if tensor.is_matrix and not tensor.is_extra}
-    stem = word.strip().lower().removesuffix("_proj")
-    for name in (word, f"attn_{stem}", f"ffn_{stem}", *(["attn_output"] if stem == "o" else [])):
-        if name in names:
-            return name
-    raise UnknownName("LoRA target", word, nearest(word, names) or sorted(names))
 
 
 def fits(

@@ -1,4 +1,4 @@
-"""What tests of the command line share: a run in this process, and a run in a process of its own."""
+"""What these tests share: a command run in this process, Python in one of its own, the rows of a store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from rackrate.cli import status
+from rackrate.market.store import Store
 
 NOW = "2026-08-22T12:00:00+00:00"
 """The day of the newest list of the bundled sample, so that no test speaks of its age by accident."""
@@ -66,3 +70,21 @@ def process() -> Run:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+Rows = Callable[..., Counter[tuple[str, ...]]]
+
+
+@pytest.fixture
+def rows() -> Rows:
+    """Read the multiset of the rows of a table that a store's manifest names, as texts."""
+
+    def read(store: Path, table: str = "offers", columns: str = "*") -> Counter[tuple[str, ...]]:
+        paths = [str(store / file.name) for file in Store.open(store, store).files if file.table == table]
+        if not paths:
+            return Counter()
+        with duckdb.connect() as con:
+            found = con.execute(f"SELECT {columns} FROM read_parquet(?)", [paths]).fetchall()  # noqa: S608
+        return Counter(tuple(str(value) for value in row) for row in found)
+
+    return read

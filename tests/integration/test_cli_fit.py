@@ -218,6 +218,26 @@ def test_a_log_of_vllm_end_to_end(tmp_path: Path, cli: Any) -> None:
     assert len(list(csv.DictReader(io.StringIO(cli(*words, "--csv").out)))) == len(found["data"])
 
 
+def test_a_log_copied_from_a_terminal_keeps_its_settings(tmp_path: Path, cli: Any) -> None:
+    """Half of each of two cards: a list that is lost at the edge of the screen would double the room."""
+    log = tmp_path / "cut.log"
+    arguments = {"model": "qwen2.5-7b", "port": 8081, "max_model_len": 16384, "seed": 20260903}
+    arguments |= {"enable_prefix_caching": True, "tensor_parallel_size": 2, "gpu_memory_utilization": 0.5}
+    config = "model='qwen2.5-7b', dtype=torch.bfloat16, max_seq_len=16384, tensor_parallel_size=2, seed=0"
+    whole = [
+        f"(APIServer pid=9) INFO 09-03 02:11:14 [utils.py:326] non-default args: {arguments}",
+        f"(Core pid=9) INFO 09-03 02:11:44 Initializing a V1 LLM engine (v0.10.1) with config: {config}",
+        "(Worker TP0 pid=74) INFO 09-03 02:12:04 [gpu_model_runner.py:2007] Model loading took 7.12 GiB",
+        "(Worker TP0 pid=74) INFO 09-03 02:12:25 [gpu_worker.py:276] Available KV cache memory: 31.3 GiB",
+    ]
+    log.write_text("\n".join(line[i : i + 100] for line in whole for i in range(0, len(line), 100)))
+    found = cli("fit", "--from-log", str(log), "--gpu", "a100-80gb-pcie", "--json").json
+    assert found["model"] == "qwen2.5-7b"
+    by_name = {row["quantity"]: row for row in found["data"]}
+    assert by_name["weights_gib"]["is_inside"]
+    assert by_name["kv_gib"]["predicted"] == pytest.approx(0.5 * 79.15 - 7.12 - 1.9, abs=0.7)
+
+
 def test_what_a_log_measured_is_kept_and_shown_later(tmp_path: Path, cli: Any) -> None:
     (tmp_path / "vllm.log").write_text(VLLM)
     words = ["fit", "--from-log", str(tmp_path / "vllm.log"), "--gpu", "l40s", "--save"]

@@ -12,11 +12,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from rackrate.errors import ImportRejected
@@ -24,6 +23,7 @@ from rackrate.market.filter import OfferFilter, order_by
 from rackrate.market.ingest import import_list
 from rackrate.market.store import Store, manifest
 
+Rows = Callable[..., Counter[tuple[str, ...]]]
 N_STORES = 5
 N_KILLS = 20  # of each store
 N_OFFERS = 12
@@ -93,15 +93,6 @@ def snapshot(folder: Path, n: int, *, n_offers: int = N_OFFERS) -> Path:
     return path
 
 
-def rows(store: Path, table: str, columns: str = "*") -> Counter[tuple[Any, ...]]:
-    paths = [str(store / file.name) for file in Store.open(store, store).files if file.table == table]
-    if not paths:
-        return Counter()
-    with duckdb.connect() as con:
-        found = con.execute(f"SELECT {columns} FROM read_parquet(?)", [paths]).fetchall()  # noqa: S608
-    return Counter(tuple(str(value) for value in row) for row in found)
-
-
 def listings(store: Path) -> set[str]:
     """Return the listings of a store, each of them checked to be there whole and once."""
     if not (store / "manifest.json").exists() or not manifest.load(store).files:
@@ -137,7 +128,7 @@ def process() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("seed", range(N_STORES))
-def test_killed_imports_lose_and_double_nothing(tmp_path: Path, process: Any, seed: int) -> None:
+def test_killed_imports_lose_and_double_nothing(tmp_path: Path, process: Any, seed: int, rows: Rows) -> None:
     store, lists = tmp_path / "store", tmp_path / "lists"
     for n in range(N_KILLS):
         snapshot(lists, n)
@@ -164,7 +155,7 @@ def test_killed_imports_lose_and_double_nothing(tmp_path: Path, process: Any, se
     assert {path.name for path in store.iterdir()} == named
 
 
-def test_imports_at_once_all_land(tmp_path: Path, process: Any) -> None:
+def test_imports_at_once_all_land(tmp_path: Path, process: Any, rows: Rows) -> None:
     store = tmp_path / "store"
     script = TAKE + "import_list(Path(sys.argv[1]), Path(sys.argv[2]), form='gpurentalprices')"
     running = [process(script, store, snapshot(tmp_path / "lists", n)) for n in range(4)]
@@ -174,7 +165,7 @@ def test_imports_at_once_all_land(tmp_path: Path, process: Any) -> None:
     assert rows(store, "quarantine").total() == 4
 
 
-def test_the_same_list_imported_twice_at_once_lands_once(tmp_path: Path, process: Any) -> None:
+def test_the_same_list_imported_twice_at_once_lands_once(tmp_path: Path, process: Any, rows: Rows) -> None:
     store, path = tmp_path / "store", snapshot(tmp_path / "lists", 0)
     script = TAKE + "import_list(Path(sys.argv[1]), Path(sys.argv[2]), form='gpurentalprices')"
     running = [process(script, store, path) for _ in range(2)]
@@ -182,7 +173,9 @@ def test_the_same_list_imported_twice_at_once_lands_once(tmp_path: Path, process
     assert rows(store, "offers").total() == N_OFFERS
 
 
-def test_a_reader_sees_whole_imports_only_while_a_writer_works(tmp_path: Path, process: Any) -> None:
+def test_a_reader_sees_whole_imports_only_while_a_writer_works(
+    tmp_path: Path, process: Any, rows: Rows
+) -> None:
     store, lists = tmp_path / "store", tmp_path / "lists"
     for n in range(5):
         snapshot(lists, n)

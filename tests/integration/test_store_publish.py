@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from rackrate.errors import DataError, ImportRejected, RackrateError, StoreBroken
 from rackrate.market.filter import OfferFilter, order_by
 from rackrate.market.ingest import import_list
-from rackrate.market.offer import COLUMNS, Offer
+from rackrate.market.offer import Offer
 from rackrate.market.store import Store
 from rackrate.market.store.write import Receipt, copy_store
 
+Rows = Callable[..., Counter[tuple[str, ...]]]
 USD = order_by("usd")
-ALL_COLUMNS = ", ".join(COLUMNS)
 
 
 def snapshot(folder: Path, day: int, prices: dict[str, float | None], **more: Any) -> Path:
@@ -51,17 +51,9 @@ def asked(store: Path, **options: Any) -> dict[str, float]:
     return {offer.provider: offer.usd_per_gpu_hour for offer in offers(store, **options)}
 
 
-def rows(store: Path, table: str = "offers", columns: str = ALL_COLUMNS) -> Counter[tuple[Any, ...]]:
-    """Return the multiset of all rows that the manifest names."""
-    paths = [str(store / file.name) for file in Store.open(store, store).files if file.table == table]
-    if not paths:
-        return Counter()
-    with duckdb.connect() as con:
-        found = con.execute(f"SELECT {columns} FROM read_parquet(?)", [paths]).fetchall()  # noqa: S608
-    return Counter(tuple(str(value) for value in row) for row in found)
-
-
-def test_copying_a_store_doubles_nothing_and_overwrites_nothing(tmp_path: Path, lists: Path) -> None:
+def test_copying_a_store_doubles_nothing_and_overwrites_nothing(
+    tmp_path: Path, lists: Path, rows: Rows
+) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     take(one, snapshot(lists, 1, {"a": 1.0, "b": 2.0}))
     take(other, snapshot(lists, 2, {"a": 0.2}))
@@ -99,7 +91,7 @@ def test_importing_the_same_list_again_changes_nothing(store: Path, lists: Path)
     assert Store.open(store, store).version == version
 
 
-def test_a_grown_folder_adds_what_is_new_and_no_reject_twice(store: Path, lists: Path) -> None:
+def test_a_grown_folder_adds_what_is_new_and_no_reject_twice(store: Path, lists: Path, rows: Rows) -> None:
     snapshot(lists, 1, {"a": 1.0, "b": 2.0, "c": None})
     take(store, lists)
     snapshot(lists, 2, {"a": 1.1, "b": 2.0, "c": None})
@@ -114,7 +106,7 @@ def test_a_grown_folder_adds_what_is_new_and_no_reject_twice(store: Path, lists:
     assert not any("had_duplicates" in offer.flags for offer in offers(store))
 
 
-def test_an_earlier_list_that_comes_back_takes_its_place_again(store: Path, lists: Path) -> None:
+def test_an_earlier_list_that_comes_back_takes_its_place_again(store: Path, lists: Path, rows: Rows) -> None:
     first = snapshot(lists, 5, {"a": 1.5, "b": 1.8, "c": None})
     take(store, first)
     text = first.read_text()
@@ -140,7 +132,7 @@ def test_a_changed_snapshot_takes_the_place_of_the_stored_one(store: Path, lists
     assert [(row[1], row[3]) for row in found] == [("a", 1.5), ("b", 2.0)]
 
 
-def test_a_snapshot_that_comes_late_does_not_become_the_market(store: Path, lists: Path) -> None:
+def test_a_snapshot_that_comes_late_does_not_become_the_market(store: Path, lists: Path, rows: Rows) -> None:
     take(store, snapshot(lists, 3, {"a": 1.0}))
     take(store, snapshot(lists, 1, {"a": 4.0}))
     assert asked(store) == {"a": 1.0}

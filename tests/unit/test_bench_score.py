@@ -321,3 +321,19 @@ def test_speed_is_measured_on_questions_that_all_differ(bench: ModuleType) -> No
     assert all(fit_speed.disagreements(m, g, w) == 0 for _, m, g, w in fit_speed.CASES)
     assert fit_speed.heavy_imports() == []
     assert name
+
+
+def test_the_engine_logs_are_answered_and_their_rooms_are_close(bench: ModuleType) -> None:
+    outcome, _ = bench.run([BENCH / "cases" / "engine_logs.csv"], with_peers=False)
+    assert outcome.left_out == []
+    by_kind = {score.kind: score for score in bench.scores(outcome.by_name[bench.OURS])}
+    assert all(score.n_refused == 0 for score in by_kind.values())
+    assert by_kind["KV room"].n >= 50
+    assert by_kind["KV room"].is_met
+
+
+def test_a_run_of_ours_close_to_the_limit_is_a_verdict_too(bench: ModuleType) -> None:
+    outcome, prepared = bench.run([next((BENCH / "gpu" / "results").glob("*limits*.csv"))], with_peers=False)
+    verdicts = [one.row.case for one in prepared if one.kind == "verdict"]
+    assert {case.quantity for case in verdicts} == {"fits", "oom"}
+    assert not any(score.n_false_fits for score in bench.scores(outcome.by_name[bench.OURS]))

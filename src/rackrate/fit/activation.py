@@ -11,6 +11,7 @@ activations; sizes in bytes until they become terms.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.architecture import Architecture, Stack
@@ -20,13 +21,15 @@ from rackrate.fit.precision import Precision
 from rackrate.fit.term import GIB, Term, larger
 from rackrate.fit.weights import largest_matrix_bytes
 
-SAMPLER_BYTES = 38.4
-"""Bytes for each sequence and word of the vocabulary while vLLM samples: fitted on profiles of five
-models (256 to 1,024 sequences, 128K to 201K words), all within 0.6 %."""
+SAMPLER_BYTES = {"sort": 38.4, "kernel": 14.8, "none": 0.0}
+"""Bytes for each sequence and word of the vocabulary while vLLM samples. Sorting: fitted on profiles of
+five models (256 to 1,024 sequences, 128K to 201K words), all within 0.6 %; the kernel that came with 0.17:
+twelve profiles of 0.19 (32K to 262K words) within 0.05 GiB."""
 
 WORKSPACE_GIB = 0.031  # cuBLAS takes 32 MiB on first use (measured, H100)
 SCORE_BYTES = 10.4  # eager attention of one layer: 10.2 to 11.4 a score (Llama, Phi-3, Gemma 2; H100)
-VISION_BYTES = 88  # for each patch and hidden number of the tower; 6.9 GiB for 65,536 patches of 1,280
+PATCHES_A_TOKEN = 4  # vision towers merge 2 x 2 patches
+IMAGE_COPIES = 2  # of an image's embeddings that wait: 0.10 to 0.29 GiB beside the sampler (vLLM 0.19)
 
 LLAMA_HIDDEN = 6.0  # hidden vectors of 32 bit a token in llama.cpp's buffer; 5 to 9 in start-up logs
 
@@ -60,32 +63,57 @@ def eager_attention_bytes(stack: Stack, length: Any, sequences: Any) -> Any:
     return SCORE_BYTES * stack.n_heads * length**2 * sequences
 
 
+def expert_bytes_per_token(arch: Architecture, layout: Layout = ONE_GPU) -> float:
+    """Return the workspace that one token takes in vLLM's fused experts, bytes; 0 without experts.
+
+    For each chosen expert the wider of its two inputs' products and its output, in one buffer, and the
+    activated product in another.
+
+    Source: profiles of vLLM 0.19 on an H100: 0.47 GiB of Qwen3-30B-A3B's 2.68, 0.26 of Qwen1.5-MoE's 2.47.
+    """
+    rows = next((t.rows for t in arch.tensors if t.role == "experts" and "up" in t.name), 0)
+    inner = rows / layout.tensor
+    wider = max(2 * inner, arch.main.hidden_size)
+    return 2.0 * arch.main.n_experts_per_token * (wider + inner)
+
+
+def vllm_step_bytes_per_token(arch: Architecture, layout: Layout = ONE_GPU) -> float:
+    """Return what one token holds inside the widest block of vLLM's forward pass, bytes."""
+    if not arch.main.n_experts:
+        return block_bytes_per_token(arch.main, layout)
+    return 2.0 * 4 * arch.main.hidden_size + expert_bytes_per_token(arch, layout)
+
+
+@lru_cache(maxsize=4096)
 def vllm_activation(arch: Architecture, limits: VllmLimits, layout: Layout) -> Term:
-    """Return the activation peak that vLLM finds when it profiles itself at start-up."""
-    stack = arch.main
-    sampler = SAMPLER_BYTES * limits.max_num_seqs * arch.vocab_size
-    waiting = 2.0 * limits.max_num_batched_tokens * stack.hidden_size
-    prefill = limits.max_num_batched_tokens * block_bytes_per_token(stack, layout)
-    vision = vision_bytes(arch)
-    if arch.task == "encoder":
-        sampler = 0.0
-    peak = max(sampler + waiting, prefill, vision)
-    reason = {
-        sampler + waiting: f"sampler: {SAMPLER_BYTES} B x {limits.max_num_seqs} sequences x vocabulary"
-        f" {arch.vocab_size:,} + hidden states of {limits.max_num_batched_tokens:,} tokens",
-        prefill: f"prefill of {limits.max_num_batched_tokens:,} tokens",
-        vision: f"the largest image: {arch.vision_tokens:,} patches",
-    }[peak]
+    """Return the activation peak that vLLM finds when it profiles itself at start-up.
+
+    The sampler or a prefill step, whichever is larger. Beside the sampler wait the hidden states, the
+    embeddings of the largest image and, since the kernel samples, the experts' workspace, which stays.
+    """
+    tokens, hidden = limits.max_num_batched_tokens, arch.main.hidden_size
+    image_tokens = arch.vision_tokens // PATCHES_A_TOKEN
+    seqs = limits.max_num_seqs
+    if limits.is_v0 and image_tokens:  # each of V0's sequences has an image
+        seqs = max(min(seqs, tokens // image_tokens), 1)
+    sampler = SAMPLER_BYTES[limits.sampler] * seqs * arch.vocab_size if arch.task != "encoder" else 0.0
+    waiting = 2.0 * tokens * hidden
+    if image_tokens and not limits.is_v0:
+        waiting += 2.0 * IMAGE_COPIES * max(tokens, image_tokens) * hidden
+    if limits.sampler == "kernel":
+        waiting += tokens * expert_bytes_per_token(arch, layout)
+    prefill = tokens * vllm_step_bytes_per_token(arch, layout)
+    if sampler and sampler + waiting > prefill:
+        peak = sampler + waiting
+        reason = (
+            f"sampler: {SAMPLER_BYTES[limits.sampler]} B x {seqs} sequences x vocabulary {arch.vocab_size:,}"
+            f" + what {tokens:,} tokens leave waiting"
+        )
+    else:
+        peak, reason = prefill, f"prefill of {tokens:,} tokens"
     gib = peak / GIB
-    sigma = gib * (0.3 if peak == vision and vision else 0.025) + 0.03
+    sigma = gib * (0.1 if arch.vision_tokens else 0.03) + 0.03
     return Term("activation peak", gib, sigma, reason, "vLLM's memory profiles")
-
-
-def vision_bytes(arch: Architecture) -> float:
-    """Return what the vision tower holds for the largest image that a profile tries, bytes."""
-    eyes = (t for t in arch.tensors if t.part == "vision" and t.role == "attention")
-    width = max((tensor.cols for tensor in eyes), default=0)
-    return float(VISION_BYTES * arch.vision_tokens * width)
 
 
 def forward_activation(

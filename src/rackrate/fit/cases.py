@@ -13,6 +13,7 @@ as the sources have it, and `Case.settings` reads it into names:
 | gpu_memory_utilization, mem_fraction_static | 0 to 1 | |
 | max_num_seqs, max_num_seqs_is_default, max_num_batched_tokens, profiled_tokens, n_ubatch, n_batch | | |
 | enforce_eager, compile | `yes` | `eager`, `torch.compile` |
+| sampler | `kernel` | `FlashInfer samples` |
 | attention | `flash`, `no flash`, `eager`, `sdpa`, `xformers` | `flash-attn 2.7.4` |
 | kv_cache_dtype, kv_cache | `q8_0`, `none` | `KV q8_0`, `no KV cache` |
 | tensor_, pipeline_, data_, expert_parallel_size | a count | `TP 4`, `tensor_parallel_size 4` |
@@ -357,6 +358,7 @@ _RULES = (
     _rule("n_ubatch", r"\b(?:n_)?ubatch[ =:]+(\d+)"),
     _rule("n_batch", r"\bn_batch[ =:]+(\d+)"),
     _rule("n_gpu_layers", r"\bn_gpu_layers[ =:]+(\d+/\d+|\d+)"),
+    _rule("sampler", r"\bFlashInfer samples", "kernel"),
     _rule(
         "enforce_eager",
         r"(?<![\w=-])(?:enforce[_ -])?eager(?:\s+mode)?(?!\s+attention)(?=\s*(?:[;,.)]|$))",

@@ -17,7 +17,15 @@ from rackrate.fit.backward import (
 )
 from rackrate.fit.engine import Engine
 from rackrate.fit.kv import PAGE_PADDING, Memory, memory_of
-from rackrate.fit.overhead import Card, context_term, graphs_term, link_term, slack_term, training_slack
+from rackrate.fit.overhead import (
+    Card,
+    context_term,
+    graphs_term,
+    link_term,
+    serving_outside,
+    slack_term,
+    training_slack,
+)
 from rackrate.fit.pipeline import diffusion_terms, speech_terms
 from rackrate.fit.setup import Load, Setup
 from rackrate.fit.term import GIB, Term, Total, larger
@@ -119,13 +127,12 @@ def _weights(arch: Architecture, setup: Setup) -> Term:
 def _serving(arch: Architecture, card: Card, setup: Setup, load: Load) -> list[Term]:
     longest = load.context if isinstance(load.context, int) else int(load.context.max())
     limits = setup.limits(card, longest)
-    terms = [
-        _weights(arch, setup),
-        vllm_activation(arch, limits, setup.layout),
-        *_outside(setup.engine, setup),
-    ]
+    outside = serving_outside(setup.engine, setup.version or setup.engine.version, card, setup.layout)
+    terms = [_weights(arch, setup), *outside]
+    if setup.engine.name == "vllm":  # SGLang leaves the rest of the card to activations and graphs
+        terms.insert(1, vllm_activation(arch, limits, setup.layout))
     if limits.counts_graphs:
-        terms.append(graphs_term())
+        terms.append(graphs_term(limits.max_num_seqs))
     if arch.caches:
         terms.append(kv_term(arch, setup, load))
     return terms
@@ -179,8 +186,8 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
 
 def _outside(engine: Engine, setup: Setup) -> list[Term]:
     layout = setup.layout
-    is_shared = setup.is_training or max(layout.tensor, layout.pipeline, layout.expert) > 1
-    link = link_term(engine, layout) if is_shared else None  # copies of a model never speak to each other
+    is_shared = setup.is_training or layout.shared > 1
+    link = link_term(engine, layout) if is_shared else None
     return [context_term(engine, is_training=setup.is_training), *([link] if link else [])]
 
 

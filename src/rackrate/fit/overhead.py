@@ -6,15 +6,21 @@ the driver keeps some, and CUDA reports about 44.4 GiB on an L40S.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.gpu import Gpu
-from rackrate.fit.engine import Engine
+from rackrate.fit.engine import NEWER_LINKS, Engine, version_of
 from rackrate.fit.parallel import Layout
 from rackrate.fit.term import Term
 
-GRAPHS_GIB, GRAPHS_SIGMA_GIB = 0.35, 0.25  # vLLM's logs: 0.1 to 1.6, most 0.2 to 0.6
+FIRST_GRAPHS_GIB, GRAPHS_GIB = 0.15, 0.0155
+"""Of vLLM's captured batch sizes, and of each: 51 take 0.5 to 1.9 GiB, 1.0 in the mean (0.19), three take
+0.1 to 0.4."""
+
+GRAPHS_ERROR = 0.35  # one standard deviation, as a share
+LARGEST_GRAPH = 512
 DRIVER_FRAC = 0.0095  # of what nvidia-smi shows CUDA does not: 0.6 % (H100), 1.1 % (A100), 1.4 % (L40S)
 ECC_FRAC = 1 / 16  # GDDR6 keeps its check bits in the memory itself
 
@@ -30,6 +36,7 @@ class Card:
         formula: in words.
         source: where it was read, or what was assumed.
         is_a100: whether engines take it for one.
+        has_multicast: whether such cards sit behind a switch that sends to several at once (NVLink SHARP).
     """
 
     gpu: str
@@ -38,6 +45,12 @@ class Card:
     formula: str
     source: str
     is_a100: bool = False
+    has_multicast: bool = False
+
+
+def has_multicast(gpu: Gpu) -> bool:
+    """Tell whether NCCL takes buffers for the switch's own arithmetic: NVSwitch from Hopper on."""
+    return "NVSwitch" in str(gpu.nvlink_kind.value) and gpu.architecture != "Ampere"
 
 
 def usable_memory(gpu: Gpu) -> Card:
@@ -45,19 +58,21 @@ def usable_memory(gpu: Gpu) -> Card:
     is_a100 = gpu.slug.startswith("a100")
     seen = gpu.memory_cuda_gib
     if seen.value is not None:
-        return Card(gpu.slug, seen.value, 0.03, "as CUDA reports it", seen.source, is_a100)
+        how = "as CUDA reports it"
+        return Card(gpu.slug, seen.value, 0.03, how, seen.source, is_a100, has_multicast(gpu))
     shown = gpu.memory_visible_gib
     if shown.value is not None:
         gib = shown.value * (1 - DRIVER_FRAC)
         how = f"{shown.value:.2f} GiB in nvidia-smi, less {DRIVER_FRAC:.1%} that CUDA does not report"
-        return Card(gpu.slug, gib, 0.006 * gib, how, shown.source, is_a100)
+        return Card(gpu.slug, gib, 0.006 * gib, how, shown.source, is_a100, has_multicast(gpu))
     nominal = gpu.memory_gib.value or 0.0
     # Cards for data centres ship with ECC on, workstation cards with it off.
     is_server = gpu.segment == "datacenter"
     has_inline_ecc = is_server and gpu.ecc.value == "yes" and "GDDR" in str(gpu.memory_type.value)
     gib = nominal * (1 - DRIVER_FRAC - 0.003) * (1 - (ECC_FRAC if has_inline_ecc else 0))
     how = f"{nominal:g} GiB nominal" + (", a sixteenth for ECC" if has_inline_ecc else "")
-    return Card(gpu.slug, gib, 0.012 * gib, how + ", less the driver's share", gpu.memory_gib.source, is_a100)
+    how += ", less the driver's share"
+    return Card(gpu.slug, gib, 0.012 * gib, how, gpu.memory_gib.source, is_a100, has_multicast(gpu))
 
 
 TRAINING_CONTEXT_GIB = 0.07  # libraries that only the way back loads (H100: 0.75 GiB against 0.68)
@@ -81,10 +96,41 @@ def link_term(engine: Engine, layout: Layout) -> Term | None:
     )
 
 
-def graphs_term() -> Term:
-    """Return the CUDA graphs that vLLM captures."""
-    how = "captured decode steps"
-    return Term("CUDA graphs", GRAPHS_GIB, GRAPHS_SIGMA_GIB, how, "vLLM's start-up logs")
+@lru_cache(maxsize=4096)
+def graphs_term(max_num_seqs: int) -> Term:
+    """Return the CUDA graphs that vLLM captures for steps of up to twice as many tokens as sequences.
+
+    Sizes are 1, 2, 4, then every 8th to 256 and every 16th to 512 (vLLM's CompilationConfig).
+    """
+    largest = min(2 * max_num_seqs, LARGEST_GRAPH)
+    n_sizes = 3 + min(largest, 256) // 8 + max(largest - 256, 0) // 16
+    gib = FIRST_GRAPHS_GIB + GRAPHS_GIB * n_sizes
+    how = f"{n_sizes} captured batch sizes"
+    return Term("CUDA graphs", gib, GRAPHS_ERROR * gib, how, "vLLM's start-up logs")
+
+
+NEWER_CONTEXT_GIB = 0.12
+"""What vLLM 0.18 and later hold outside of torch above earlier versions: 0.24 to 0.27 GiB on one H100."""
+
+MULTICAST_GIB = 1.85
+"""Buffers between GPUs behind a switch that can multicast: 2.06 to 2.21 GiB outside of torch on two and four
+H100 (vLLM 0.19), 1.84 on four (0.10)."""
+
+
+@lru_cache(maxsize=4096)
+def serving_outside(engine: Engine, version: str, card: Card, layout: Layout) -> tuple[Term, ...]:
+    """Return what a serving engine holds outside of torch's counters on one GPU.
+
+    Multicast buffers come with more than two GPUs, and with two since vLLM 0.18.
+    """
+    is_newer = engine.name == "vllm" and version_of(version) >= NEWER_LINKS
+    context = context_term(engine)
+    if is_newer:
+        context = replace(context, gib=context.gib + NEWER_CONTEXT_GIB)
+    link = link_term(engine, layout) if layout.shared > 1 else None
+    if link and card.has_multicast and (is_newer or layout.shared > 2):  # noqa: PLR2004 - a pair
+        link = replace(link, gib=MULTICAST_GIB, sigma_gib=0.15)
+    return (context, link) if link else (context,)
 
 
 LOSS_SLACK = 0.25  # logits of several sizes leave gaps: 0.1 to 0.6 of the loss, 86 cases on an H100

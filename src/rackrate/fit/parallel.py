@@ -39,6 +39,11 @@ class Layout:
         """GPUs in all."""
         return max(self.tensor * self.pipeline * self.data, self.expert)
 
+    @property
+    def shared(self) -> int:
+        """GPUs that hold one copy of the model together; copies of a model never speak to each other."""
+        return max(self.tensor, self.pipeline, self.expert)
+
     def __str__(self) -> str:
         """Write it as people do: `TP2 PP2`."""
         parts = {"TP": self.tensor, "PP": self.pipeline, "EP": self.expert, "DP": self.data}

@@ -168,6 +168,30 @@ ALIASES: Mapping[str, str] = {
 """Other words for a precision."""
 
 
+_WORDS = (
+    (r"double[- ]quant|\bdq\b|torchao nf4", "nf4-dq"),
+    (r"nf4|bnb 4|bitsandbytes 4|bitsandbytes$", "nf4"),
+    (r"mxfp4", "mxfp4"),
+    (r"fp4", "nvfp4"),
+    (r"mlx.*8-?bit", "mlx-8bit"),
+    (r"mlx", "mlx-4bit"),
+    (r"fp8.*block|block.*fp8", "fp8-block"),
+    (r"fp8|e4m3", "fp8"),
+    (r"gptq-?int8|int8.*g128", "int8-g128"),
+    (r"int8|8-?bit|w8a8", "int8"),
+    (r"int4|4-?bit|awq|gptq", "int4"),
+)
+
+
+def precision_in(words: str) -> str:
+    """Return the name of the precision that words about a format tell, in prose or an engine's; else empty.
+
+    >>> precision_in("AWQ-Int4 g128"), precision_in("bitsandbytes"), precision_in("compressed-tensors")
+    ('int4', 'nf4', '')
+    """
+    return next((name for pattern, name in _WORDS if re.search(pattern, words.lower())), "")
+
+
 @lru_cache(maxsize=512)
 def find_precision(name: str) -> Precision:
     """Return the precision that `name` means.

@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.cases import Case
-from rackrate.fit.engine import find_engine
+from rackrate.fit.engine import find_engine, memory_fraction_of
 from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.kv import memory_of
 from rackrate.fit.overhead import Card, graphs_term
 from rackrate.fit.parallel import ONE_GPU, Layout
 from rackrate.fit.pipeline import component_bytes
-from rackrate.fit.precision import PRECISIONS, Precision, find_precision
+from rackrate.fit.precision import PRECISIONS, Precision, find_precision, precision_in
 from rackrate.fit.setup import Load, Setup, default_layout
 from rackrate.fit.solve import probability
 from rackrate.fit.term import GIB, Z90, Total
-from rackrate.fit.training import NEW_COPIES, OLD_COPIES, Training, gradient_gib
+from rackrate.fit.training import NEW_COPIES, OLD_COPIES, Training, gradient_gib, lora_targets
 from rackrate.fit.weights import weight_bytes, weights_term
 
 
@@ -182,7 +182,8 @@ def predict(
     if case.quantity == "between_steps_gib":
         return _between_steps(found, arch, setup)
     if case.quantity in _TERMS:
-        graphs = (graphs_term(),)  # whether or not they come out of the budget
+        n_seqs = setup.limits(card, load.context).max_num_seqs
+        graphs = (graphs_term(n_seqs),)  # whether or not they come out of the budget
         terms = graphs if case.quantity == "cuda_graph_gib" else found.terms
         return _of_terms(replace(found, terms=terms), *_TERMS[case.quantity])
     raise UnknownName("quantity", case.quantity, nearest(case.quantity, QUANTITIES) or QUANTITIES)
@@ -229,7 +230,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         task = "lora"
     precision = precision_of(case)
     layout = _layout(case, said, arch, task, style)
-    fraction = said.get("gpu_memory_utilization")
+    fraction = said.get("gpu_memory_utilization") or said.get("mem_fraction_static")
     setup = Setup(
         engine=engine,
         version=case.engine,
@@ -237,12 +238,13 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         precision=precision,
         kv=_kv(said),
         layout=layout,
-        memory_fraction=float(fraction) if fraction else engine.memory_fraction,
+        memory_fraction=float(fraction) if fraction else memory_fraction_of(engine, case.engine),
         max_num_seqs=int(said.get("max_num_seqs", 0)),
         max_num_batched_tokens=int(said.get("max_num_batched_tokens", said.get("profiled_tokens", 0))),
+        sampler=said.get("sampler", ""),
         is_eager="enforce_eager" in said,
         has_flash_attention=said.get("attention", style.attention) not in ("no flash", "eager"),
-        training=None if task == "inference" else _training(case, said, style, task),
+        training=None if task == "inference" else _training(case, arch, said, style, task),
     )
     context = case.context or (512 if task == "inference" or "short" in case.note else 2048)
     if arch.task == "asr" and context > ENCODED_TOKENS:
@@ -279,21 +281,6 @@ def _layout(case: Case, said: Mapping[str, str], arch: Architecture, task: str, 
     return default_layout(arch, find_engine(style.engine), task, n_gpus)
 
 
-_FORMATS = (
-    (r"double[- ]quant|\bdq\b|torchao nf4", "nf4-dq"),
-    (r"nf4|bnb 4|bitsandbytes 4", "nf4"),
-    (r"nvfp4", "nvfp4"),
-    (r"mxfp4", "mxfp4"),
-    (r"mlx.*8-?bit", "mlx-8bit"),
-    (r"mlx", "mlx-4bit"),
-    (r"fp8.*block|block.*fp8", "fp8-block"),
-    (r"fp8|e4m3", "fp8"),
-    (r"gptq-?int8|int8.*g128", "int8-g128"),
-    (r"int8|8-?bit", "int8"),
-    (r"int4|4-?bit|awq|gptq", "int4"),
-)
-
-
 def precision_of(case: Case) -> Precision:
     """Return the precision of a case, from the words of its format or else its precision.
 
@@ -307,10 +294,7 @@ def precision_of(case: Case) -> Precision:
     if case.precision == "gguf":
         found = re.search(r"\b(?:i?q\d\w*|b?f16|f32)\b", words)
         return find_precision("gguf:" + (found[0] if found else words))
-    for pattern, name in _FORMATS:
-        if re.search(pattern, words):
-            return find_precision(name)
-    return find_precision(case.precision)
+    return find_precision(precision_in(words) or case.precision)
 
 
 def _of_width(bits: float) -> Precision:
@@ -319,7 +303,7 @@ def _of_width(bits: float) -> Precision:
     return replace(min(recipes, key=lambda p: abs(p.bits - bits)), error_frac=0.05)
 
 
-def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> Training:
+def _training(case: Case, arch: Architecture, said: Mapping[str, str], style: Style, task: str) -> Training:
     checkpointing = {"yes": True, "no": False}.get(said.get("checkpointing", ""), style.has_checkpointing)
     is_full, is_alone = task == "full", case.gpu_count <= 1
     usual = style.optimiser if is_full and is_alone else "adamw"
@@ -348,22 +332,13 @@ def _training(case: Case, said: Mapping[str, str], style: Style, task: str) -> T
         keeps_gradients=style.keeps_gradients,
         attention="eager" if said.get("attention") == "eager" else style.attention,
         rank=int(said.get("lora_rank", style.rank)),
-        targets=() if targets == "all-linear" else _target_names(targets),
+        targets=() if targets == "all-linear" else _targets(arch, targets),
         label_count=style.label_count,
     )
 
 
-_TARGETS = {
-    "q": "attn_q", "q_proj": "attn_q", "k": "attn_k", "k_proj": "attn_k", "v": "attn_v", "v_proj": "attn_v",
-    "o": "attn_output", "o_proj": "attn_output", "c_attn": "attn_q,attn_k,attn_v",
-    "c_proj": "attn_output,ffn_down",  # Qwen's first models call both of them so
-    "w1": "ffn_up", "w2": "ffn_gate", "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
-}  # fmt: skip
-
-
-def _target_names(text: str) -> tuple[str, ...]:
-    names = [_TARGETS.get(word.strip(), word.strip()) for word in text.split(",")]
-    return tuple(name for joined in names for name in joined.split(","))
+def _targets(arch: Architecture, text: str) -> tuple[str, ...]:
+    return tuple(name for word in text.split(",") for name in lora_targets(arch, word.strip()))
 
 
 def _weights(case: Case, arch: Architecture, setup: Setup, style: Style) -> Prediction:

@@ -181,9 +181,11 @@ def card_for(text: str, hint: str = "") -> Card:
         members = [load_gpu(m) for m in family_members(match.slug) if m in slugs("gpus")]
         if members:
             stated = re.search(rf"{re.escape(plain.split('-')[0])} (\d+\.\d+) GiB", hint)
+            card = _of_members(match.slug, members)
             if stated:
-                return Card(match.slug, float(stated[1]), 0.02, "as the source saw it", "the case", is_a100)
-            return _of_members(match.slug, members)
+                how, whose = "as the source saw it", "the case"
+                return replace(card, gib=float(stated[1]), sigma_gib=0.02, formula=how, source=whose)
+            return card
     memory = re.search(r"(\d+(?:\.\d+)?)(?:\s?\+\s?\d+)*\s?(?:GB|GiB|G)\b", plain, re.IGNORECASE)
     if memory:
         return _of_class(plain, float(memory[1]))
@@ -198,7 +200,7 @@ def _of_members(slug: str, members: list[Gpu]) -> Card:
         return card
     sigma = (card.sigma_gib**2 + (FAMILY_SIGMA * card.gib) ** 2) ** 0.5
     how = f"{card.formula}; of the {slug} family, {card.gpu} is taken"
-    return Card(slug, card.gib, sigma, how, card.source, card.is_a100)
+    return replace(card, gpu=slug, sigma_gib=sigma, formula=how)
 
 
 def _of_class(name: str, nominal_gib: float) -> Card:

@@ -63,6 +63,7 @@ class Setup:
         memory_fraction: of the card that the engine may use.
         max_num_seqs: sequences in one step, where the engine's default is not wanted; 0 for the default.
         max_num_batched_tokens: tokens in one step; 0 for the default.
+        sampler: how vLLM's profile samples, where it is not the version's own way: see `VllmLimits`.
         is_eager: whether CUDA graphs are off.
         has_flash_attention: whether attention scores are never written out.
         ubatch: llama.cpp's micro-batch, tokens.
@@ -81,6 +82,7 @@ class Setup:
     memory_fraction: float = 0.9
     max_num_seqs: int = 0
     max_num_batched_tokens: int = 0
+    sampler: str = ""
     is_eager: bool = False
     has_flash_attention: bool = True
     ubatch: int = 512
@@ -112,6 +114,8 @@ class Setup:
             self.max_num_seqs or found.max_num_seqs,
             self.max_num_batched_tokens or found.max_num_batched_tokens,
             found.counts_graphs and self.engine.name == "vllm" and not self.is_eager,
+            self.sampler or found.sampler,
+            found.is_v0,
         )
 
     def named(self) -> str:

@@ -121,6 +121,30 @@ class Training:
         return 4.0 if self.is_mixed or self.is_fp32 else 2.0
 
 
+_OF_QWEN = {
+    "c_attn": ("attn_q", "attn_k", "attn_v"), "c_proj": ("attn_output", "ffn_down"),
+    "w1": ("ffn_up",), "w2": ("ffn_gate",),
+}  # fmt: skip
+"""What Qwen's first models called their matrices; two of them are called c_proj."""
+
+
+def lora_targets(arch: Architecture, word: str) -> tuple[str, ...]:
+    """Return the tensors that LoRA is to adapt: by their own name, as `q_proj` has it, or Qwen's `c_attn`.
+
+    Raises:
+        UnknownName: the model has no such matrix.
+    """
+    names = {tensor.name for tensor in arch.tensors if tensor.is_matrix and not tensor.is_extra}
+    stem = word.strip().lower().removesuffix("_proj")
+    of_qwen = _OF_QWEN.get(word.strip(), ())
+    if of_qwen and names.issuperset(of_qwen):
+        return of_qwen
+    for name in (word, f"attn_{stem}", f"ffn_{stem}", *(["attn_output"] if stem == "o" else [])):
+        if name in names:
+            return (name,)
+    raise UnknownName("LoRA target", word, nearest(word, names) or sorted(names))
+
+
 def adapter_params(arch: Architecture, training: Training) -> int:
     """Return the parameters of LoRA's matrices: rank x (in + out) for each adapted matrix."""
     adapted = [tensor for tensor in arch.tensors if _is_adapted(tensor, training)]

@@ -16,6 +16,7 @@ from rackrate.fit.precision import Precision
 from rackrate.fit.term import GIB, Term
 
 VOCABULARY_PAD = 64  # vLLM's VocabParallelEmbedding
+VISION_SIGMA_GIB = 0.25  # what vLLM adds to a model with eyes: 0 to 0.55 GiB (Gemma 3), of unknown origin
 MXFP4_PAD = 256  # vLLM rounds the inner width of MXFP4 experts up to what its kernels take
 
 
@@ -101,7 +102,8 @@ def weights_term(
     if layout.tensor * layout.pipeline * layout.expert > 1:
         how += f", one GPU's share of {layout}"
     several = 0.03 if layout.n_gpus > 1 else 0.0  # what engines copy to each GPU beside its share
-    sigma = (gib**2 * (precision.error_frac**2 + guessed**2) + 0.01**2 + several**2) ** 0.5
+    eyes = VISION_SIGMA_GIB if engine == "vllm" and arch.vision_tokens else 0.0
+    sigma = (gib**2 * (precision.error_frac**2 + guessed**2) + 0.01**2 + several**2 + eyes**2) ** 0.5
     return Term("weights", gib, sigma, how, "sum over tensors of elements x bits")
 
 

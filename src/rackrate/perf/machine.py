@@ -28,7 +28,7 @@ class Machine:
         tensor: GPUs that share every layer.
         pipeline: GPUs (or groups of them) that hold a run of layers each.
         chunk_tokens: prompt tokens in one step at most; 0 for the engine's usual number.
-        era: year of a build whose ways have changed since; empty for present ones.
+        era: of a build whose ways have changed since: `2024` and before; empty for present ones.
     """
 
     chip: Chip
@@ -81,14 +81,15 @@ def factor_keys(machine: Machine, arrivals: str = "steady") -> dict[str, tuple[s
     number = chip.number(_NUMBERS[packing])
     hardware = (chip.kind, chip.gpu)
     several = f"x{min(machine.tensor, 8)}"
+    build = f"{engine}:{machine.era}" if machine.era else ""
     return {
-        "memory": (*hardware, engine, packing, f"{engine}:{packing}", f"{engine}:{chip.kind}"),
+        "memory": (*hardware, engine, packing, f"{engine}:{packing}", f"{engine}:{chip.kind}", build),
         "cache": (chip.kind, engine),
-        "compute": (*hardware, engine, number, f"{packing}:{number}", f"{engine}:{chip.kind}"),
+        "compute": (*hardware, engine, number, f"{packing}:{number}", f"{engine}:{chip.kind}", build),
         "attention": (chip.kind, engine),
         "link": (chip.link, f"{chip.link}:{several}", f"{chip.gpu}:{several}", engine),
         "link_us": (chip.link, several, f"{chip.link}:{several}", chip.gpu, engine),
-        "step_us": (engine, chip.kind),
+        "step_us": (engine, chip.kind, build),
         "layer_us": (engine, chip.kind, f"{engine}:{packing}"),
         "expert_layer_us": (engine, chip.kind),
         "sequence_us": (engine,),

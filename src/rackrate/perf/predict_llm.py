@@ -19,7 +19,7 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.errors import NoAnswer, UnknownName
-from rackrate.fit.engine import ENGINES, vllm_limits
+from rackrate.fit.engine import ENGINES, version_of, vllm_limits
 from rackrate.fit.estimate import estimate, sequence_memory
 from rackrate.fit.overhead import usable_memory
 from rackrate.fit.parallel import Layout
@@ -69,6 +69,7 @@ _MAX_GROUP = 8  # GPUs that share a layer in one node
 _ROOM_SHARE = 0.3  # of the memory that a replica wants left for KV cache, in a benchmark of throughput
 _BENCH_FRACTION = 0.95  # of the memory; benchmarks of peak throughput set more than the default
 _FRACTION = 0.9
+_CHANGED_VLLM = (0, 6)  # its scheduler was rewritten then
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +136,6 @@ def run_of(case: PerfCase) -> Run:
     if room < 1:  # it ran, so its memory was set otherwise than we think
         said.append("its memory must have been set higher than usual")
         room = wanted if wanted < ENDLESS else 1.0
-    era = "2024" if engine == "llama.cpp" and re.search(r"2023|2024", case.engine) else ""
     return Run(
         model=arch.name,
         machine=Machine(
@@ -145,7 +145,7 @@ def run_of(case: PerfCase) -> Run:
             layout.tensor,
             layout.pipeline,
             _chunk(case, engine, gpu),
-            era,
+            _era(case.engine, engine),
         ),
         work=work_of(arch, precision, kv),
         request=request,
@@ -279,6 +279,12 @@ def _chunk(case: PerfCase, engine: str, gpu: Gpu) -> int:
         return 0
     card = usable_memory(gpu)
     return vllm_limits(case.engine, card.gib, is_a100=card.is_a100, context=0).max_num_batched_tokens
+
+
+def _era(text: str, engine: str) -> str:
+    """Return `2024` for builds of that year and before, as far as a name tells; else nothing."""
+    is_old = re.search(r"\b202[34]\b", text) or (engine == "vllm" and version_of(text) < _CHANGED_VLLM)
+    return "2024" if is_old else ""
 
 
 def _number(text: str) -> float:

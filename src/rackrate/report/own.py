@@ -21,6 +21,9 @@ from rackrate.units import HOURS_PER_DAY, HOURS_PER_MONTH
 _DAYS_PER_MONTH = HOURS_PER_MONTH / HOURS_PER_DAY
 _BAR = 24  # characters
 
+GIVEN = "given"
+"""Kind of rents that are not the market's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rent:
@@ -43,7 +46,7 @@ class OwnAnswer:
 
     Attributes:
         gpu: slug.
-        kind: how the rents are sold.
+        kind: how the rents are sold, or `GIVEN`.
         doubt: the machine, with its inputs and their ranges.
         place: where it would stand.
         rents: what it is weighed against, the one that decides first; empty where there is none.
@@ -201,12 +204,12 @@ class OwnAnswer:
             Column("against", "against"),
             Column("provider", "provider"),
             Column("rent_usd_per_hour", "rent USD/h", 3),
-            Column("own_low_usd_per_hour", "own USD/h low", 3, absent=""),
-            Column("own_usd_per_hour", "own", 3, absent=""),
-            Column("own_high_usd_per_hour", "high", 3, absent=""),
-            Column("breakeven_low_years", "breakeven years low", 2, absent=""),
-            Column("breakeven_years", "breakeven", 2),
-            Column("breakeven_high_years", "high", 2, absent=""),
+            Column("own_low_usd_per_hour", "own low", 3, absent=""),
+            Column("own_usd_per_hour", "own USD/h", 3, absent=""),
+            Column("own_high_usd_per_hour", "own high", 3, absent=""),
+            Column("breakeven_low_years", "breakeven low", 2, absent=""),
+            Column("breakeven_years", "breakeven years", 2),
+            Column("breakeven_high_years", "breakeven high", 2, absent=""),
             Column("verdict", "verdict", absent=""),
         )
         cost = self.cost
@@ -221,11 +224,14 @@ class OwnAnswer:
             rows.append(("full", *head, cost.low, cost.value, cost.high, *ends, self._verdict(rent)))
         rows.sort(key=lambda row: row[0] == "full")
         notes = (
-            f"rents: {self.kind}, one kind only; never: not within {LONGEST_YEARS:g} years",
+            f"rents: {self._kind_words()}; never: not within {LONGEST_YEARS:g} years",
             "full breakeven: kept so long, with what a sale would then bring, an owned hour costs the rent",
             "low to high: the inputs' ranges below, taken as independent",
         )
         return Table("Against the market", columns, rows, notes, is_asked_for=True)
+
+    def _kind_words(self) -> str:
+        return "as you gave them" if self.kind == GIVEN else f"{self.kind}, one kind only"
 
     def stack(self) -> Stack:
         """Return the terms of an hour of use on top of each other, with the rent that decides."""
@@ -287,9 +293,9 @@ class OwnAnswer:
             Column("high", "high"),
             Column("unit", "unit"),
             Column("at_low_usd_per_hour", "USD/h at low", 3),
-            Column("at_high_usd_per_hour", "at high", 3),
-            Column("breakeven_at_low_years", "breakeven years at low", 2),
-            Column("breakeven_at_high_years", "at high", 2),
+            Column("at_high_usd_per_hour", "USD/h at high", 3),
+            Column("breakeven_at_low_years", "years at low", 2),
+            Column("breakeven_at_high_years", "years at high", 2),
             Column("bar", ""),
         )
         swings, cost = self._swings(), self.cost.value

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.fit.activation import (
     block_bytes_per_token,
     eager_attention_bytes,
+    expert_bytes_per_token,
     forward_activation,
     llama_cpp_buffer,
     vllm_activation,
@@ -50,6 +53,53 @@ def test_the_samplers_share_by_hand() -> None:
     by_hand = (38.4 * 1024 * 201_088 + 8192 * 2880 * 2) / GIB
     limits = VllmLimits(1024, 8192, counts_graphs=False)
     assert vllm_activation(model("gpt-oss-120b"), limits, ONE_GPU).gib == pytest.approx(by_hand, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("slug", "tensor", "gib"),
+    [
+        ("llama-3.1-8b", 1, 1.89), ("llama-3.1-8b", 4, 1.89), ("qwen2.5-72b", 2, 2.29), ("phi-4", 1, 1.52),
+        ("gemma-2-27b", 1, 3.66), ("gemma-7b", 1, 3.63), ("gemma-3-27b", 1, 3.99),
+        ("code-llama-7b", 1, 0.77), ("granite-3.3-8b", 1, 0.85),  # a prefill step is larger
+        ("qwen1.5-moe-a2.7b", 1, 2.47), ("mixtral-8x7b", 2, 1.21), ("deepseek-v2-lite", 1, 1.93),
+        ("qwen3-30b-a3b", 1, 2.68), ("llama-4-scout", 4, 3.19),
+    ],
+)  # fmt: skip
+def test_the_peak_where_a_kernel_samples(slug: str, tensor: int, gib: float) -> None:
+    """Profiles of vLLM 0.19 on an H100, llm-d-planner's accuracy report: 1,024 sequences, 8,192 tokens."""
+    limits = VllmLimits(1024, 8192, counts_graphs=False, sampler="kernel")
+    term = vllm_activation(model(slug), limits, Layout(tensor=tensor))
+    assert term.gib == pytest.approx(gib, rel=0.065)
+    assert term.low_gib <= gib <= term.high_gib
+
+
+def test_the_experts_workspace_by_hand() -> None:
+    """Qwen1.5-MoE: 4 experts of 1,408, hidden 2,048: (2 x 1,408 + 1,408) numbers each; on 2 GPUs
+    the hidden size is the wider: 2,048 + 704."""
+    arch = model("qwen1.5-moe-a2.7b")
+    assert expert_bytes_per_token(arch) == 2 * 4 * (2 * 1408 + 1408)
+    assert expert_bytes_per_token(arch, Layout(tensor=2)) == 2 * 4 * (2048 + 704)
+    assert expert_bytes_per_token(model("llama-3.1-8b")) == 0
+
+
+def test_each_of_v0s_sequences_has_an_image() -> None:
+    """Qwen2-VL 7B in 8,192 tokens of context: room for one, so 1.16 GiB and not the sampler of 256."""
+    limits = VllmLimits(256, 8192, counts_graphs=False, is_v0=True)
+    assert vllm_activation(model("qwen2-vl-7b"), limits, ONE_GPU).gib == pytest.approx(1.16, abs=0.1)
+
+
+@given(
+    st.sampled_from(["llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-27b", "bert-base-uncased"]),
+    st.sampled_from(["sort", "kernel", "none"]),
+    st.integers(1, 1024),
+    st.integers(1, 16384),
+)
+def test_more_sequences_or_tokens_never_take_less(slug: str, sampler: str, seqs: int, tokens: int) -> None:
+    def peak(n_seqs: int, n_tokens: int) -> float:
+        limits = VllmLimits(n_seqs, n_tokens, counts_graphs=False, sampler=sampler)
+        return float(vllm_activation(model(slug), limits, ONE_GPU).gib)
+
+    assert 0 < peak(seqs, tokens) <= min(peak(2 * seqs, tokens), peak(seqs, 2 * tokens))
 
 
 def test_a_prefill_block_by_hand() -> None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from rackrate.errors import UnknownName
-from rackrate.fit.engine import DEFAULT_ENGINE, ENGINES, find_engine, version_of, vllm_limits
+from rackrate.fit.engine import (
+    DEFAULT_ENGINE,
+    ENGINES,
+    find_engine,
+    memory_fraction_of,
+    version_of,
+    vllm_limits,
+)
 from rackrate.sizing import find_card
 
 
@@ -34,6 +41,35 @@ def test_vllm_defaults(version: str, card: str, seqs: int, tokens: int, graphs: 
 @pytest.mark.parametrize(("context", "tokens"), [(100, 2048), (2048, 2048), (32768, 32768), (32769, 2048)])
 def test_v0_takes_the_context_in_one_step_up_to_32k(context: int, tokens: int) -> None:
     assert vllm_limits("0.7.3", 14.6, is_a100=False, context=context).max_num_batched_tokens == tokens
+
+
+def test_v0_cuts_longer_contexts_into_chunks_whose_profile_samples_nothing() -> None:
+    """Start-up logs: 0.22 GiB of activations for 131,072 tokens and 0.06 for 35,000, where 4,096 take 1.4."""
+    old = vllm_limits("0.6.4", 24, is_a100=False, context=35_000)
+    assert (old.max_num_batched_tokens, old.sampler) == (512, "none")
+    assert vllm_limits("0.7.3", 24, is_a100=False, context=32_768).sampler == "sort"
+
+
+def test_a_later_version_may_run_the_first_generation() -> None:
+    """A V100 under 0.8.5 takes 32,768 tokens at once: 4.35 GiB."""
+    limits = vllm_limits("vLLM V0 0.8.5", 32, is_a100=False, context=32_768)
+    assert (limits.max_num_batched_tokens, limits.is_v0) == (32_768, True)
+    assert not vllm_limits("0.8.5", 32, is_a100=False, context=32_768).is_v0
+
+
+@pytest.mark.parametrize(
+    ("version", "sampler"), [("0.16.0", "sort"), ("0.17.0", "kernel"), ("0.30", "kernel")]
+)
+def test_a_kernel_samples_since_0_17(version: str, sampler: str) -> None:
+    assert vllm_limits(version, 80, is_a100=False, context=8192).sampler == sampler
+
+
+@pytest.mark.parametrize(
+    ("engine", "version", "share"),
+    [("vllm", "0.24.1", 0.9), ("vllm", "0.25.0", 0.92), ("vllm", "", 0.92), ("sglang", "2026", 0.88)],
+)
+def test_the_share_of_a_card_that_a_version_takes(engine: str, version: str, share: float) -> None:
+    assert memory_fraction_of(ENGINES[engine], version) == share
 
 
 @pytest.mark.parametrize(

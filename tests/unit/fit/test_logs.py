@@ -441,6 +441,44 @@ def test_several_models_of_one_ollama_log_are_several_starts() -> None:
     assert (log.n_starts, log.model) == (2, "Q 27B")
 
 
+def test_the_first_generation_and_who_samples_stand_in_the_rows() -> None:
+    config = "Initializing a V0 LLM engine (v0.8.5) with config: model='org/m', max_seq_len=4096, dtype=x\n"
+    log = parse_log(
+        config + "INFO Using FlashInfer for top-p & top-k sampling.\nINFO Model loading took 2 GiB\n"
+    )
+    weights = rows(log)["weights_gib"]
+    assert weights["engine"] == "vLLM V0 0.8.5"
+    assert "FlashInfer samples" in weights["note"].split("; ")
+
+
+def test_what_graphs_really_took_is_read_and_not_what_was_expected_of_them() -> None:
+    took = (
+        "INFO Model loading took 15 GiB\nINFO CUDA graph pool memory: 0.91 GiB (actual), 0.84 GiB (estimated)"
+    )
+    assert parse_log(took).measured["cuda_graph_gib"] == 0.91
+
+
+@pytest.mark.parametrize("width", [120, 132, 150])
+@pytest.mark.parametrize("name", ["vllm-0.11.0-tp2", "vllm-0.5.4"])
+def test_lists_of_settings_that_a_terminal_cut_are_put_together(name: str, width: int) -> None:
+    lines = LOGS[name].splitlines()
+    cut = [line[i : i + width] for line in lines for i in range(0, len(line), width)]
+    assert len(cut) > len(lines)
+    found, whole = parse_log("\n".join(cut)), parse_log(LOGS[name])
+    assert found.settings == whole.settings
+    assert (found.model, found.version) == (whole.model, whole.version)
+
+
+def test_bare_figures_after_a_list_are_not_taken_for_its_rest() -> None:
+    """As people paste them: without time and process, right behind the list."""
+    text = (
+        "INFO Initializing a V1 LLM engine (v0.9.0) with config: model='org/m', max_seq_len=4096,\n"
+        "Model loading took 14.99 GiB and 3 seconds\n"
+        "Memory profiling: total_gpu_memory=23.58GiB, non_torch_memory=0.35GiB, kv_cache_size=3.81GiB\n"
+    )
+    assert figures(parse_log(text), "weights_gib", "kv_gib") == [14.99, 3.81]
+
+
 # --- of all -----------------------------------------------------------------------------------
 
 

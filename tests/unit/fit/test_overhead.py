@@ -7,8 +7,17 @@ import pytest
 from rackrate.catalog.gpu import load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.fit.engine import ENGINES
-from rackrate.fit.overhead import context_term, graphs_term, link_term, slack_term, usable_memory
+from rackrate.fit.overhead import (
+    context_term,
+    graphs_term,
+    link_term,
+    serving_outside,
+    slack_term,
+    usable_memory,
+)
 from rackrate.fit.parallel import ONE_GPU, Layout
+from rackrate.fit.term import Total
+from rackrate.sizing import find_card
 
 
 @pytest.mark.parametrize(
@@ -48,7 +57,39 @@ def test_overheads_as_logs_have_them() -> None:
     assert link is not None
     assert context_term(vllm).gib + link.gib == pytest.approx(0.54, abs=0.03)
     assert context_term(torch).low_gib <= 0.67 <= context_term(torch).high_gib
-    assert graphs_term().low_gib <= 0.3 <= graphs_term().high_gib
+
+
+@pytest.mark.parametrize(("seqs", "gib"), [(1024, 0.91), (256, 1.1), (256, 0.68), (2, 0.2)])
+def test_graphs_as_logs_have_them(seqs: int, gib: float) -> None:
+    """Llama 8B 0.91 (0.19), Qwen2.5 14B 1.1 (0.21), Qwen3 8B 0.68 (0.10); few sizes 0.1 to 0.4."""
+    assert graphs_term(seqs).low_gib <= gib <= graphs_term(seqs).high_gib
+
+
+@pytest.mark.parametrize(("seqs", "sizes"), [(1, 3), (4, 4), (128, 35), (256, 51), (1024, 51)])
+def test_a_graph_for_each_size_up_to_twice_the_sequences(seqs: int, sizes: int) -> None:
+    """The lists that the logs print: 1, 2, 4, 8, 16, ... 256 are 35, and 272 ... 512 another 16."""
+    assert graphs_term(seqs).formula.startswith(f"{sizes} ")
+
+
+@pytest.mark.parametrize(
+    ("version", "card", "gpus", "gib"),
+    [
+        ("0.17.0", "h100-sxm", 1, 0.13), ("0.19.0", "h100-sxm", 1, 0.25), ("0.11", "h100-sxm", 2, 0.54),
+        ("0.19.0", "h100-sxm", 2, 2.07), ("0.19.0", "h100-sxm", 4, 2.13), ("0.10.2", "h100-sxm", 4, 1.84),
+        ("V0 0.7", "l40s", 2, 0.30),
+    ],
+)  # fmt: skip
+def test_what_vllm_holds_outside_of_torch(version: str, card: str, gpus: int, gib: float) -> None:
+    layout = Layout(tensor=gpus)
+    found = Total.of(serving_outside(ENGINES["vllm"], version, find_card(card)[0], layout))
+    assert found.low_gib <= gib <= found.high_gib
+
+
+@pytest.mark.parametrize(
+    ("slug", "has"), [("h100-sxm", True), ("a100-80gb-sxm", False), ("h100-pcie", False)]
+)
+def test_a_switch_that_multicasts_is_nvswitch_from_hopper_on(slug: str, has: bool) -> None:  # noqa: FBT001
+    assert find_card(slug)[0].has_multicast is has
 
 
 def test_one_gpu_has_nobody_to_speak_to() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import UnknownName
-from rackrate.fit.precision import ALIASES, PRECISIONS, find_precision, from_config
+from rackrate.fit.precision import ALIASES, PRECISIONS, find_precision, from_config, precision_in
 from rackrate.fit.term import GIB
 from rackrate.fit.weights import weight_bytes
 from rackrate.sizing import find_weights
@@ -254,3 +254,15 @@ def test_four_bit_floats_in_groups_of_32_are_mxfp4() -> None:
     weights = {"num_bits": 4, "type": "float", "group_size": 32, "strategy": "group"}
     stated = {"quant_method": "compressed-tensors", "config_groups": {"group_0": {"weights": weights}}}
     assert from_config(stated, find_weights("qwen3-8b").arch).matrix == "mxfp4"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("gptq_marlin", "int4"), ("awq", "int4"), ("GPTQ-Int8 g128", "int8-g128"), ("bitsandbytes", "nf4"),
+        ("bitsandbytes int8", "int8"), ("modelopt_fp4", "nvfp4"), ("mxfp4", "mxfp4"), ("w8a8", "int8"),
+        ("FP8 block 128x128", "fp8-block"), ("bnb nf4 double-quant", "nf4-dq"), ("compressed-tensors", ""),
+    ],
+)  # fmt: skip
+def test_words_of_sources_and_engines_tell_a_precision(words: str, name: str) -> None:
+    assert precision_in(words) == name

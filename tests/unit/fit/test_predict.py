@@ -141,3 +141,23 @@ SLUGS = {
     "Qwen2.5-32B": "qwen2.5-32b", "Yi-34B class (60 layers)": "yi-34b", "Magnum-v4-72B": "magnum-v4-72b",
     "Qwen3.6-35B-A3B": "qwen3.6-35b-a3b", "FLUX.1-dev pipeline": "flux.1-dev",
 }  # fmt: skip
+
+
+def test_sglang_leaves_what_is_beyond_its_share_to_activations() -> None:
+    """Qwen3 14B on four cards: 23.08 GB free, 7.08 of weights, 11.38 of KV cache = 0.8 x 23.08 - 7.08."""
+    run = {"model": "Qwen3-14B", "params_b": 14.77, "engine": "SGLang 0.5", "gpu_count": 4}
+    room = expected(
+        case(**run, quantity="kv_gib", note="mem_fraction_static 0.8; TP 4"), "qwen3-14b", "rtx-4090"
+    )
+    assert room == pytest.approx(0.8 * 23.08 - 7.08, abs=0.6)
+    more = expected(
+        case(**run, quantity="kv_gib", note="mem_fraction_static 0.9; TP 4"), "qwen3-14b", "rtx-4090"
+    )
+    assert more - room == pytest.approx(0.1 * find_card("rtx-4090")[0].gib, abs=0.01)
+
+
+def test_flashinfer_samples_without_sorting() -> None:
+    """Qwen2 7B on a quarter of an A100, 0.10.1: 5.01 GiB of room; 4.1 if it sorted."""
+    run = {"model": "Qwen2-7B-Instruct", "params_b": 7.6, "engine": "vLLM 0.10.1.1", "quantity": "kv_gib"}
+    said = case(**run, note="gpu_memory_utilization 0.25; FlashInfer samples")
+    assert expected(said, "qwen2-7b", "a100-80gb-sxm") == pytest.approx(5.01, abs=0.2)

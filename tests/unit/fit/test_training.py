@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rackrate.catalog.architecture import Architecture
-from rackrate.errors import RackrateError
+from rackrate.errors import RackrateError, UnknownName
 from rackrate.fit.backward import (
     WORKSPACE_GIB,
     dequantised_term,
@@ -25,6 +25,7 @@ from rackrate.fit.training import (
     adapter_params,
     autocast_gib,
     gradient_gib,
+    lora_targets,
     state_terms,
 )
 from rackrate.sizing import find_weights
@@ -227,3 +228,13 @@ def test_arrays_give_the_numbers_of_single_loads() -> None:
         for i, n in enumerate(lengths):
             one = kept_terms(model("qwen3-8b"), how, int(n), 2, ONE_GPU)
             assert [term.gib[i] for term in many[:2]] == pytest.approx([term.gib for term in one[:2]])
+
+
+def test_lora_targets_go_by_qwens_first_names_where_the_model_has_them() -> None:
+    arch = find_weights("qwen-7b").arch
+    assert lora_targets(arch, "c_attn") == ("attn_q", "attn_k", "attn_v")
+    assert lora_targets(arch, "c_proj") == ("attn_output", "ffn_down")
+    assert lora_targets(arch, " o_proj") == lora_targets(arch, "o") == ("attn_output",)
+    with pytest.raises(UnknownName) as caught:
+        lora_targets(arch, "attn_w")
+    assert "attn_q" in caught.value.hint

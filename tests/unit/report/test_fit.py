@@ -166,4 +166,5 @@ def test_the_document_states_the_constant_that_is_used() -> None:
     from pathlib import Path  # noqa: PLC0415
 
     text = (Path(__file__).resolve().parents[3] / "docs/concepts/memory.md").read_text()
-    assert f"sampler ({SAMPLER_BYTES:g} B x" in text
+    assert f"sampler ({SAMPLER_BYTES['kernel']:g} B x" in text
+    assert f"{SAMPLER_BYTES['sort']:g} B before 0.17" in text

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import rackrate
-from rackrate.report.block import Table, Text, to_csv, to_html, to_text
+from rackrate.report.block import Table, Text, draw, to_csv, to_html, to_text
 from rackrate.report.own import OwnAnswer
 
 ASKED: dict[str, dict[str, Any]] = {
@@ -45,6 +45,13 @@ def test_the_terms_add_up_to_the_cost_in_every_place_that_shows_it(case: str) ->
     assert f"{total[2]:.3f} USD for an hour of use" in to_text(found.blocks())
     assert repr(found) == f"<OwnAnswer: {found.title}, {total[2]:.3f} USD/h owned>"
     assert found._repr_html_() == to_html(found.blocks())
+
+
+def test_the_rent_is_the_mark_in_the_picture_and_is_called_so() -> None:
+    picture = draw(answer("page").stack())
+    assert "|" in picture[0]
+    assert picture[-1].endswith("| rent 0.28 USD/h")
+    assert "as you gave them" in answer("page").against_table().notes[0]
 
 
 def test_the_first_answer_by_hand() -> None:

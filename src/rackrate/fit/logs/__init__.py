@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from rackrate.errors import ImportRejected
 from rackrate.fit.logs import llama_cpp, sglang, vllm
-from rackrate.fit.logs.lines import clean_lines
+from rackrate.fit.logs.lines import clean_lines, whole_lines
 from rackrate.fit.logs.record import EngineLog, GpuLog, Outcome, Per, gpu_logs, last_complete
 from rackrate.fit.logs.rows import to_cases
 
@@ -43,7 +43,7 @@ def parse_log(text: str) -> EngineLog:
     """
     readers = (vllm.Reader(), sglang.Reader(), llama_cpp.Reader())
     n_lines = 0
-    for line in clean_lines(text):
+    for line in whole_lines(list(clean_lines(text))):
         n_lines += 1
         for reader in readers:
             reader.feed(line)

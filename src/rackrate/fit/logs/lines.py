@@ -9,7 +9,7 @@ noise must not become infinity.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rackrate.fit.logs.record import Start
@@ -23,6 +23,15 @@ _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # PyTorch says GiB and MiB and divides by 1024^3 and 1024^2 (its allocator's format_size).
 _TORCH_ASKED = re.compile(rf"Tried to allocate {NUMBER} ([GMK]iB|bytes)")
 _TORCH_ROOM = re.compile(rf"total capacity of {NUMBER} ([GMK]iB) of which {NUMBER} ([GMK]iB|bytes) is free")
+
+# A terminal may have cut what states settings into pieces of its width; none but the first begins a record.
+_STATING = ("non-default args: {", "args: Namespace(", "LLM engine (v")
+_RECORD = re.compile(r"\(\w[^)]* pid=\d|\[\d{4}-\d\d-|\b(?:INFO|DEBUG|WARNING|ERROR|CRITICAL)\b")
+_PREFIX = (
+    80  # characters in which a record begins, behind what a container put there; no terminal is narrower
+)
+_TRIMMED = 13  # what a terminal counts and a copy loses: the colours of a process's name
+_LEAST_PIECES = 3  # so many lines are as long as the longest where a text was cut: two GPUs say things twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,28 @@ def clean_lines(text: str) -> Iterator[str]:
     """Yield the lines without terminal colours; progress bars that overwrite themselves come apart."""
     for line in text.splitlines():
         yield _COLOUR.sub("", line) if "\x1b" in line else line
+
+
+def whole_lines(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the lines, those that state settings put together again where a terminal cut them.
+
+    A text was cut where several lines are as long as the longest: those that went on.
+    """
+    full = max(max(map(len, lines), default=0) - _TRIMMED, _PREFIX)
+    is_cut = sum(len(line) >= full for line in lines) >= _LEAST_PIECES
+    held, goes_on = "", False
+    for line in lines:
+        if goes_on and not _RECORD.search(line[:_PREFIX]):
+            held += line
+        else:
+            if held:
+                yield held
+            held = line if is_cut and any(words in line for words in _STATING) else ""
+            if not held:
+                yield line
+        goes_on = bool(held) and len(line) >= full
+    if held:
+        yield held
 
 
 def count(text: str) -> int:

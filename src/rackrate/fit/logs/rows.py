@@ -6,6 +6,7 @@ import re
 
 from rackrate.fit.cases import COLUMNS
 from rackrate.fit.logs.record import EngineLog
+from rackrate.fit.precision import precision_in
 
 _QUANTITIES = (
     "weights_gib",
@@ -16,18 +17,6 @@ _QUANTITIES = (
     "state_gib",
     "cuda_graph_gib",
     "kv_tokens",
-)
-_PRECISIONS = (
-    ("mxfp4", "mxfp4"),
-    ("nvfp4", "nvfp4"),
-    ("fp4", "nvfp4"),
-    ("fp8", "fp8"),
-    ("awq", "int4"),
-    ("gptq", "int4"),
-    ("bitsandbytes", "nf4"),
-    ("gguf", "gguf"),
-    ("int8", "int8"),
-    ("w8a8", "int8"),
 )
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "half": "fp16", "float32": "fp32", "float": "fp32"}
 _CONTEXTS = ("max_model_len", "n_ctx", "context_length")
@@ -80,7 +69,7 @@ def _base(log: EngineLog, gpu: str) -> dict[str, str]:
         "params_b": "" if params is None else f"{params:.10g}",
         "precision": precision,
         "quant_format": _file_type(log) or precision,
-        "engine": " ".join(filter(None, (log.engine, settings.get("front_end", ""), log.version))),
+        "engine": " ".join(filter(None, (log.engine, _variant(log), log.version))),
         "gpu": gpu or settings.get("gpu", ""),
         "gpu_count": str(log.n_gpus),
         "batch": settings.get("n_seq_max", "1") if is_llama else "",
@@ -90,11 +79,17 @@ def _base(log: EngineLog, gpu: str) -> dict[str, str]:
     }
 
 
+def _variant(log: EngineLog) -> str:
+    """Return what comes between an engine's name and its version: `ollama`, or vLLM's first generation."""
+    generation = log.settings.get("engine_generation", "")
+    return log.settings.get("front_end", "") or (generation if generation == "V0" else "")
+
+
 def _precision(log: EngineLog) -> str:
     quantization = log.settings.get("quantization", "").lower()
-    for word, precision in _PRECISIONS:
-        if word in quantization:
-            return precision
+    told = "gguf" if "gguf" in quantization else precision_in(quantization)
+    if told:
+        return told
     # A scheme such as compressed-tensors or modelopt does not say how many bits it has.
     return "" if quantization else _DTYPES.get(log.settings.get("dtype", ""), "")
 
@@ -119,6 +114,8 @@ def _note(log: EngineLog) -> str:
             continue
         if name == "enforce_eager":
             parts.append("eager")
+        elif name == "sampler":
+            parts.append(f"{value} samples")
         elif name == "type_k":
             parts.append(f"KV {value}")
         elif name == "flash_attn":

@@ -62,6 +62,7 @@ _FIGURES = (
     figures("kv_cache_size=", r"kv_cache_size=#GiB", "kv_gib"),
     figures("Available KV", r"Available KV cache memory: # GiB", "kv_gib"),
     figures("Graph capturing", r"Graph capturing finished in \S+ secs?, took # GiB", "cuda_graph_gib"),
+    figures("graph pool memory", r"CUDA graph pool memory: # GiB \(actual\)", "cuda_graph_gib"),
     figures("CUDAGraph memory", r"# GiB for CUDAGraph memory", "cuda_graph_gib", is_coarse=True),
     figures("Estimated CUDA", r"Estimated CUDA graph memory: # GiB", "cuda_graph_estimated_gib"),
 )
@@ -273,6 +274,8 @@ def _read_settings(start: Start, line: str) -> bool:
         start.model = start.model or loading[1]
     if "Cudagraph is disabled under eager mode" in line:
         start.settings["enforce_eager"] = "True"
+    if "Using FlashInfer for top-p & top-k sampling" in line:
+        start.settings["sampler"] = "FlashInfer"
     return bool(loading) or "non-default args" in line
 
 
