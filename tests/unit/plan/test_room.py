@@ -38,7 +38,7 @@ def test_a_card_of_the_other_class_holds_more_buffers(cards: Any) -> None:
     small, big = (
         held(arch, cards.memory[cards.at(slug)], setup, Load(1300, 1)) for slug in ("l40s", "h100-sxm")
     )
-    assert big.fixed_gib > small.fixed_gib + 3  # 1,024 sequences in a step instead of 256
+    assert big.fixed_gib > small.fixed_gib + 1  # 1,024 sequences in a step instead of 256
     alone = estimate(arch, cards.memory[cards.at("l40s")], setup, Load(1300, 1)).total
     assert small.fixed_gib + small.kv_gib == pytest.approx(float(alone.gib))
 
