@@ -4,6 +4,7 @@
     rackrate.gpu("l40s")                                  # everything on one GPU
     rackrate.offers("l40s", count="2..", country="EU")    # what is for rent
     rackrate.price("l40s", history="90d")                 # what it costs, and did
+    rackrate.plan("llama-3.1-70b", rps=2)                 # which one to rent
 
 Names are loaded when they are first used: `import rackrate` itself reads no data and no database.
 """
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
     from rackrate.memory import fits, models_on
     from rackrate.owning import own
+    from rackrate.planning import plan
     from rackrate.speeds import speed
 
 _WHERE = {
@@ -44,6 +46,7 @@ _WHERE = {
     "offers": "rackrate.api",
     "open_market": "rackrate.api",
     "own": "rackrate.owning",
+    "plan": "rackrate.planning",
     "price": "rackrate.api",
     "provider": "rackrate.api",
     "providers": "rackrate.api",
@@ -65,6 +68,7 @@ __all__ = [
     "offers",
     "open_market",
     "own",
+    "plan",
     "price",
     "provider",
     "providers",

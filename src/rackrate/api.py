@@ -6,22 +6,26 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from rackrate import config
 from rackrate.catalog.aliases import family_members, gpu_names, match_gpu
-from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
+from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu, load_gpu
+from rackrate.catalog.load import slugs
 from rackrate.catalog.model import all_models, find_model
 from rackrate.catalog.provider import all_providers, find_provider, match_provider
 from rackrate.errors import BadQuantity, NoAnswer, StaleData, UnknownName, UsageError, nearest
 from rackrate.market import filter as ask
 from rackrate.market.filter import OfferFilter, Wanted
 from rackrate.market.offer import Kind
+from rackrate.plan.parity import PARITY_FRAC, alternatives
 from rackrate.report import cards
 from rackrate.report.cards import Card, Listing
 from rackrate.report.compare import Comparison
 from rackrate.report.dossier import Dossier, bundles_of, cheapest_each
 from rackrate.report.offers import Offers
+from rackrate.report.parity import Parity
 from rackrate.report.price import Price, price_of, spreads_of
 from rackrate.units import Range, format_age, parse_age, parse_instant, parse_price, parse_range
 
@@ -105,6 +109,7 @@ def gpu(
         offers=cheapest_each(everything),
         bundles=bundles_of(everything),
         comparison=_compare(peers, store, tally, at),
+        parity=_parity(found, store, tally, at),
         purchases=tuple(store.purchases(found.slug)),
         names=tuple(sorted({offer.gpu_raw for offer in everything})),
     )
@@ -236,13 +241,13 @@ def offers(  # noqa: PLR0913 - each is a filter that people ask for, by name onl
     """
     store, at = open_market(data), to_instant(as_of)
     wanted = OfferFilter(
-        gpus=tuple(_wanted(text) for text in _several(gpu)),
+        gpus=tuple(ask.wanted_of(text) for text in _several(gpu)),
         slugs=_capable(nvlink=nvlink, graphics=graphics),
         counts=_limits(count, "count"),
         vram_gib=_limits(vram_gib, "vram"),
         vram_total_gib=_limits(vram_total_gib, "vram total"),
-        kinds=_kinds(kind),
-        providers=tuple(_provider_slug(name, store) for name in _several(provider)),
+        kinds=ask.kinds_of(kind),
+        providers=tuple(provider_slug(name, store) for name in _several(provider)),
         countries=tuple(ask.countries_of(_several(country))),
         region=region,
         max_usd_per_gpu_hour=_usd(max_usd_per_gpu_hour, "max price"),
@@ -286,7 +291,7 @@ def price(
         BadQuantity: a length of time that cannot be read.
         NoAnswer: nobody offers it so, now or in the time asked for; the message says who offers what else.
     """
-    kinds = _kinds(kind)
+    kinds = ask.kinds_of(kind)
     if len(kinds) != 1:
         raise UsageError("a price is of one kind", hint="kinds are never mixed in one statistic")
     match = match_gpu(gpu)
@@ -388,18 +393,29 @@ def _compare(
     return Comparison(tuple(found), prices, now, store.version)
 
 
-def _wanted(text: str) -> Wanted:
-    """Read `L40S`, `L40S:2` or `h100:4..8`; a family stands for everything in it."""
-    name, colon, counts = text.rpartition(":")
-    if not colon:
-        name, counts = text, ""
-    if counts.lower().endswith("b"):
-        raise BadQuantity(
-            f"count {counts!r} is an amount of memory", hint="memory goes into --vram: --vram 80"
-        )
-    match = match_gpu(name)
-    slugs = family_members(match.slug) if match.slug else (find_gpu(name).slug,)
-    return Wanted(tuple(slugs), parse_range(counts, "count") if counts else Range())
+def parity(name: str, *, as_of: Instant = None, data: Path | str | Store | None = None) -> Parity:
+    """Return what one could have for the price of a GPU or less.
+
+    Raises:
+        UnknownName: no GPU of that name.
+    """
+    store, at = open_market(data), to_instant(as_of)
+    return _parity(find_gpu(name), store, store.tally(at), at)
+
+
+def _parity(found: Gpu, store: Store, tally: Sequence[tuple[Any, ...]], as_of: datetime | None) -> Parity:
+    now = as_of or store.newest
+    on_demand: dict[str, dict[str, float]] = {}
+    for slug, kind, who, usd, _ in tally:
+        if kind == Kind.ON_DEMAND:
+            on_demand.setdefault(slug, {})[who] = usd
+    usd_per_gpu_hour = {slug: median(of.values()) for slug, of in on_demand.items()}
+    mine = usd_per_gpu_hour.get(found.slug)
+    dearest = (mine or 0.0) * (1 + PARITY_FRAC)  # only what may be an answer is read from the catalog
+    near = [
+        load_gpu(slug) for slug, usd in usd_per_gpu_hour.items() if usd <= dearest and slug in slugs("gpus")
+    ]
+    return Parity(found.slug, mine, alternatives(found, near, usd_per_gpu_hour), now, store.version)
 
 
 def _capable(*, nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] | None:
@@ -415,18 +431,12 @@ def _capable(*, nvlink: bool | None, graphics: bool | None) -> tuple[str, ...] |
     return tuple(sorted(able.union(family for family in families if family_members(family) != (family,))))
 
 
-def _kinds(text: str) -> tuple[Kind, ...]:
-    folded = text.strip().lower().replace("-", "_")
-    if folded == "any":
-        return ()
-    if folded not in list(Kind):
-        choices = [*Kind, "any"]
-        raise UnknownName("kind", text, nearest(folded, choices) or choices)
-    return (Kind(folded),)
+def provider_slug(name: str, store: Store) -> str:
+    """Return the slug of a provider; one that only the market knows keeps its own name.
 
-
-def _provider_slug(name: str, store: Store) -> str:
-    """Return the slug; a provider that only the market knows keeps its own name."""
+    Raises:
+        UnknownName: neither catalog nor market knows it.
+    """
     match = match_provider(name)
     if match.is_known or store.find(OfferFilter(providers=(match.slug,)), ask.order_by("usd"), limit=1).rows:
         return match.slug

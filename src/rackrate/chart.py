@@ -9,10 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rackrate.errors import NoAnswer, UsageError
+from rackrate.plan.prices import TITLES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rackrate.plan.answer import Row
     from rackrate.report.fit import FitAnswer
     from rackrate.report.own import OwnAnswer
+    from rackrate.report.plan import PlanAnswer
     from rackrate.report.price import Price
     from rackrate.report.speed import SpeedAnswer
 
@@ -197,6 +202,48 @@ def speed_svg(answer: SpeedAnswer) -> str:
         UsageError: the chart packages are not installed.
     """
     return _svg(speed(answer))
+
+
+def frontier(answer: PlanAnswer) -> Any:
+    """Return the cost and time of a plan's rows as an Altair chart, with the line that nothing beats.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    alt = _altair()
+    name = next(iter(answer.best.price))
+
+    def points(rows: Iterable[Row]) -> list[dict[str, Any]]:
+        return [
+            {
+                "usd": row.price[name].value,
+                "seconds": row.speed["seconds"].value,
+                "what": f"{row.what} at {row.where}, {row.precision}",
+            }
+            for row in rows
+        ]
+
+    x = alt.X("usd:Q", title=TITLES[name], scale=alt.Scale(type="log", nice=False, padding=20))
+    y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(type="log", nice=False, padding=20))
+    edge = alt.Chart(alt.Data(values=points(answer.plan.frontier))).encode(x=x, y=y)
+    others = alt.Chart(alt.Data(values=points(answer.rows))).encode(x=x, y=y, tooltip=["what:N"])
+    layers = [
+        others.mark_point(color=_GREY, filled=True, size=30),
+        edge.mark_line(color=_BLUE, interpolate="step-after", strokeWidth=1.5),
+        edge.mark_point(color=_BLUE, filled=True, size=45).encode(tooltip=["what:N"]),
+        edge.mark_text(color=_INK, align="left", dx=6, dy=-6, fontSize=9).encode(text="what:N"),
+    ]
+    title = alt.Title(answer.title, subtitle=["blue: nothing is both cheaper and faster"], anchor="start")
+    return alt.layer(*layers, title=title, description=answer.title).properties(width=640, height=320)
+
+
+def frontier_svg(answer: PlanAnswer) -> str:
+    """Return the cost and time of a plan's rows as SVG text.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    return _svg(frontier(answer))
 
 
 def _svg(chart: Any) -> str:

@@ -9,6 +9,7 @@ why; `hint` says what to do next, so that a face may set it apart.
         UnknownName        2 / 404   no such GPU, model, provider, column...: with the nearest
         BadQuantity        2 / 400   a number, range, date or price that cannot be read
       NoAnswer             3 / 404   a good question without an answer, with the nearest miss
+        NothingFits        3 / 404   no GPU for rent holds the model, keeps the promise and the budget
       DataError            4 / 503   data missing, too old, broken or not to be trusted
         CatalogInvalid     4 / 503   a bundled fact contradicts itself
         ImportRejected     4 / 422   a price list or a model's file that cannot be taken at all
@@ -118,6 +119,12 @@ class NoAnswer(RackrateError):
     code = "no-answer"
     exit_code = 3
     http_status = 404
+
+
+class NothingFits(NoAnswer):
+    """No machine for rent holds the model, keeps the promise and stays in the budget."""
+
+    code = "nothing-fits"
 
 
 class DataError(RackrateError):

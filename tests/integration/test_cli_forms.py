@@ -32,14 +32,16 @@ EXAMPLES = {
     "offers": ["--gpu", "l40s"],
     "own": ["l40s"],
     "perf": ["llama-3.1-8b", "--gpu", "l40s"],
+    "plan ask": ["llama-3.1-8b", "--rps", "1"],
     "price": ["l40s", "--history", "30d"],
     "providers list": [],
     "providers show": ["runpod"],
 }
-WITHOUT_DATA = {"config path"}  # prints one path, as it is
+OF_FILES = {"plan show", "plan diff", "plan export"}  # of plans that were kept: test_cli_plan walks them
+WITHOUT_DATA = {"config path"} | OF_FILES  # prints one path, as it is
 
 A_UNIT = re.compile(
-    r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|_years$|rows|number|"
+    r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|_years$|_s$|_ms$|^hours$|_per_s$|rows|number|"
     r"max_position_embeddings|matched|^nvenc|value$|date|^l40s$|^a10$|^h100-sxm$)"
 )
 

@@ -41,6 +41,8 @@ def loaded(process: Any, *args: str) -> set[str]:
         (["models", "--gpu", "l40s", "--name", "llama"], set(), 320),
         (["config", "show"], {"platformdirs"}, 250),
         (["gpu", "l40s"], {"duckdb", "platformdirs"}, 450),
+        (["plan", "--help"], set(), 250),
+        (["plan", "llama-3.1-8b", "--rps", "1"], {"duckdb", "numpy", "platformdirs"}, 620),
         (["price", "l40s", "--csv"], {"duckdb", "platformdirs"}, 450),
         (["offers", "--gpu", "l40s", "--json"], {"duckdb", "platformdirs"}, 450),
     ],

@@ -17,6 +17,7 @@ from rackrate.errors import (
     ImportRejected,
     InternalError,
     NoAnswer,
+    NothingFits,
     RackrateError,
     Refused,
     StaleData,
@@ -35,6 +36,7 @@ TREE = [
     (ImportRejected, "import-rejected", 4, 422),
     (StoreBroken, "store-broken", 4, 503),
     (StaleData, "stale-data", 4, 503),
+    (NothingFits, "nothing-fits", 3, 404),
     (Refused, "refused", 6, 403),
     (InternalError, "internal", 1, 500),
 ]

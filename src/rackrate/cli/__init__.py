@@ -25,6 +25,7 @@ _COMMANDS = {
     "providers": ("rackrate.cli.providers:providers", "List and show providers."),
     "offers": ("rackrate.cli.offers:offers", "What is for rent, filtered and sorted."),
     "price": ("rackrate.cli.price:price", "What a GPU costs, its spread and its history."),
+    "plan": ("rackrate.cli.plan:plan", "Which machines to rent for a workload, and what it costs."),
     "own": ("rackrate.cli.own:own", "Rent or own one? What each costs, and the breakeven."),
     "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
@@ -72,6 +73,7 @@ def main() -> None:
       rackrate perf llama-3.1-8b --gpu l40s --slo ttft=1s
       rackrate offers --gpu l40s:2.. --country EU --sort vram_gib/usd
       rackrate price h100-sxm --history 90d
+      rackrate plan llama-3.1-70b --rps 2 --ttft 1s --tpot 60ms
     """
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rackrate.errors import UnknownName, nearest
+from rackrate.catalog.aliases import family_members, match_gpu
+from rackrate.catalog.gpu import find_gpu
+from rackrate.errors import BadQuantity, UnknownName, nearest
 from rackrate.market.offer import Kind
-from rackrate.units import Range
+from rackrate.units import Range, parse_range
 
 # The European Union as of 2026: 27 members.
 EU = (
@@ -171,6 +173,40 @@ def countries_of(names: Iterable[str]) -> Iterator[str]:
             yield code
         else:
             raise UnknownName("country", name, hint="give an ISO code of two letters, or EU")
+
+
+def wanted_of(text: str) -> Wanted:
+    """Read `L40S`, `L40S:2` or `h100:4..8`; a family stands for everything in it.
+
+    Raises:
+        UnknownName: no such GPU, with the nearest.
+        BadQuantity: a count that cannot be read, or an amount of memory instead.
+    """
+    name, colon, counts = text.rpartition(":")
+    if not colon:
+        name, counts = text, ""
+    if counts.lower().endswith("b"):
+        raise BadQuantity(
+            f"count {counts!r} is an amount of memory", hint="memory goes into --vram: --vram 80"
+        )
+    match = match_gpu(name)
+    slugs = family_members(match.slug) if match.slug else (find_gpu(name).slug,)
+    return Wanted(tuple(slugs), parse_range(counts, "count") if counts else Range())
+
+
+def kinds_of(text: str) -> tuple[Kind, ...]:
+    """Read the name of a kind; `any` is none in particular, which asks nothing.
+
+    Raises:
+        UnknownName: no such kind.
+    """
+    folded = text.strip().lower().replace("-", "_")
+    if folded == "any":
+        return ()
+    if folded not in list(Kind):
+        choices = [*Kind, "any"]
+        raise UnknownName("kind", text, nearest(folded, choices) or choices)
+    return (Kind(folded),)
 
 
 def _wanted(wanted: Wanted) -> tuple[str, list[Any]]:

@@ -15,10 +15,8 @@ from rackrate.catalog.fact import Fact
 from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import CAPABILITIES
 from rackrate.market.stats import Spread
+from rackrate.plan.parity import PARITY_FRAC
 from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
-
-PARITY_FRAC = 0.10
-"""Two medians this near to each other are one price: providers of one GPU lie much further apart."""
 
 _LINES: tuple[tuple[str, str, int | None, Callable[[Gpu], Fact[Any]]], ...] = (
     ("memory_gib", "memory GiB", 0, lambda gpu: gpu.memory_gib),

@@ -14,6 +14,7 @@ from rackrate.report.block import Block, Column, Table, Text, to_html
 from rackrate.report.cards import fact_cell, gpu_card
 from rackrate.report.compare import Comparison, link_name
 from rackrate.report.offers import Offers, age_of
+from rackrate.report.parity import Parity
 from rackrate.report.price import Price
 
 _SHEET = (
@@ -34,6 +35,7 @@ class Dossier:
         offers: current offers of one GPU, cheapest first, all kinds.
         bundles: current whole instances whose vCPU and memory are stated, cheapest per GPU first.
         comparison: the GPU beside those that it is most often weighed against.
+        parity: what one could have for its price or less.
         purchases: instant, USD and source of what one card cost to buy, oldest first.
         names: how current price lists write it.
     """
@@ -43,6 +45,7 @@ class Dossier:
     offers: Offers
     bundles: Offers
     comparison: Comparison
+    parity: Parity
     purchases: tuple[tuple[Any, ...], ...]
     names: tuple[str, ...]
 
@@ -58,6 +61,7 @@ class Dossier:
                 for s in suitable_workloads(self.gpu)
             ],
             "comparison": self.comparison.to_dict(),
+            "parity": self.parity.to_dict(),
             "names": list(self.names),
             "purchases": [
                 {"at": at.isoformat(), "usd": usd, "source": source} for at, usd, source in self.purchases
@@ -71,7 +75,8 @@ class Dossier:
             blocks.append(self._who())
         if self.bundles.rows:
             blocks.append(self._bundles())
-        return [*blocks, self._workloads(), Text("Beside others", self.comparison.sentences()), self._own()]
+        beside = Text("Beside others", self.comparison.sentences())
+        return [*blocks, self._workloads(), beside, *self.parity.blocks(), self._own()]
 
     def _what(self) -> Table:
         gpu = self.gpu

@@ -170,6 +170,32 @@ class Store:
 
         return Found(tuple(rows), count)
 
+    def columns(
+        self, names: Sequence[str], *, as_of: datetime | None = None, max_age: timedelta | None = None
+    ) -> dict[str, list[Any]]:
+        """Return all current offers column by column in a fixed order, with `doubt` beside them.
+
+        `doubt` says why an offer should not be counted on: it is too old, undated, or held back by a rule;
+        it is empty where nothing is wrong.
+
+        Args:
+            names: of columns.
+            as_of: look at the market of that instant; None for the newest.
+            max_age: as in `find`.
+        """
+        base, params = self._current(as_of)
+        if not base:
+            return {name: [] for name in (*names, "doubt")}
+        old, old_values = self._is_old(as_of, max_age)
+        doubt = (
+            f"CASE WHEN {old} THEN 'too old' WHEN is_counted THEN '' "
+            "WHEN observed_at IS NULL THEN 'undated' ELSE 'held back by a quality rule' END AS doubt"
+        )
+        sql = f"SELECT {', '.join(names)}, {doubt} FROM {base} ORDER BY provider, source, origin, line"  # noqa: S608
+        with self._reading():
+            found = self._con.execute(sql, [*old_values, *params]).fetchnumpy()
+        return {name: found[name].tolist() for name in (*names, "doubt")}
+
     def removing(
         self, wanted: OfferFilter, as_of: datetime | None, max_age: timedelta | None = None
     ) -> dict[str, int]:

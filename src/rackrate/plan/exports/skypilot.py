@@ -1,0 +1,34 @@
+"""A row of a plan as a SkyPilot task; with several machines, as a service of SkyServe."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rackrate.plan.answer import Row
+from rackrate.plan.exports.names import gpu_in, provider_in
+from rackrate.plan.exports.vllm import PORT, TOKEN, Server
+
+DISK_SPARE_GB = 100  # for the system and the image
+
+
+def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
+    """Return the task."""
+    resources: dict[str, Any] = {
+        "accelerators": f"{gpu_in('skypilot', row)}:{row.count}",
+        "ports": PORT,
+        "disk_size": math.ceil(row.weights_gib * 2**30 / 1e9) + DISK_SPARE_GB,
+    }
+    cloud = provider_in("skypilot", row)
+    if cloud:
+        # Regions of marketplaces are places in words, which SkyPilot does not take.
+        is_code = row.region and " " not in row.region and "," not in row.region
+        resources["infra"] = f"{cloud}/{row.region}" if is_code else cloud
+    if row.kind == "spot":
+        resources["use_spot"] = True
+    task: dict[str, Any] = {"name": server.name, "resources": resources, "envs": {TOKEN: ""}}
+    if row.machines > 1:
+        task["service"] = {"readiness_probe": "/health", "replicas": row.machines}
+    task["setup"] = "uv pip install --system vllm || pip install vllm\n"
+    task["run"] = server.command
+    return [task]
