@@ -16,7 +16,7 @@ from pathlib import Path
 
 import fit_media
 import numpy as np
-from fit_kernels import WIDE, kernel_rows
+from fit_kernels import kernel_rows
 from fit_llm import llm_rows
 from fit_perf import CASES, SMALLEST, gpu_folds, link_bases, link_priors
 from measure import machine, table, write_section
@@ -54,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def language_errors(cases: Sequence[PerfCase], by: str) -> Errors:
     """Return the errors of language models and kernels by factors that have not seen a row's group or GPU."""
     kept, kernels = kernel_rows(cases)
-    whole = fit(kernels, np.ones(len(kept), bool), WIDE, smallest=SMALLEST)
+    whole = fit(kernels, np.ones(len(kept), bool), smallest=SMALLEST)
     fold = folds([c.group if by == "group" else c.gpu for c in kept])
-    found, _ = held_out(kernels, fold, WIDE, smallest=SMALLEST)
+    found, _ = held_out(kernels, fold, smallest=SMALLEST)
     errors = {case.id: float(error) for case, error in zip(kept, found, strict=True)}
     rows = llm_rows(cases)
     rows.problem.priors = link_priors(whole)

@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from perf_fit import Prior, Problem
+from perf_fit import Problem
 
 from rackrate.errors import RackrateError
 from rackrate.perf.cases import PerfCase
 from rackrate.perf.predict_kernels import kernel_keys, kernel_s
-
-WIDE = Prior(by_kind=Prior().by_kind | {"link": 1.0})
-"""Nothing but these rows says how far one count of one card is from another."""
 
 FEW = 5  # messages of a card and count; there are no more
 GUESSES = {"compute": 0.9, "memory": 0.8, "launch_us": 5.0, "link": 0.5, "link_us": 10.0}

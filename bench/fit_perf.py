@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fit_kernels import WIDE, kernel_rows
+from fit_kernels import kernel_rows
 from fit_llm import llm_rows
 from perf_fit import Fitted, fit, folds, held_out
 
@@ -57,13 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fit_kernels(cases: Sequence[PerfCase]) -> tuple[Table, Fitted]:
     """Return the table of the kernels, ranges and all, and the fit."""
     kept, problem = kernel_rows(cases)
-    errors, _ = held_out(problem, folds([case.group for case in kept]), WIDE, smallest=SMALLEST)
+    errors, _ = held_out(problem, folds([case.group for case in kept]), smallest=SMALLEST)
     widths = {}
     for workload in ("gemm", "comm"):
         mine = errors[[case.workload == workload for case in kept]]
         widths[workload] = _width(mine)
         _say(workload, mine)
-    fitted = fit(problem, np.ones(len(kept), bool), WIDE, smallest=SMALLEST)
+    fitted = fit(problem, np.ones(len(kept), bool), smallest=SMALLEST)
     return fitted.table() | {"width": {BASE: 1.0, **widths}}, fitted
 
 
