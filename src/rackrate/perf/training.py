@@ -174,10 +174,15 @@ def samples_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | N
     again = ", layers computed again" if run.has_checkpointing else ""
     says = (
         f"{run.method} training, {run.engine}, {run.number}{again}",
-        f"{run.batch} x {run.tokens:,} tokens a GPU on {run.n_gpus} GPUs of {run.n_nodes} nodes",
+        f"{run.batch} x {run.tokens:,} tokens a GPU on {_counted(run.n_gpus, 'GPU')} of "
+        f"{_counted(run.n_nodes, 'node')}",
     )
     asked = Asked("training", arch.name, chip.gpu)
     return ranged(value, "samples/s", step.limit, asked, factors, says)
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'s' * (n > 1)}"
 
 
 def tokens_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | None = None) -> Estimate:

@@ -65,6 +65,14 @@ _LOADS = {
 }
 
 
+_USUAL_LOADS: Mapping[str, tuple[str, float]] = {
+    SWEEP: ("variants", 64),
+    ALIGNMENT: ("genomes", 1),
+    ROUGH: ("as_fast_as", 1.0),
+}
+"""What is meant where nobody says: the sweep of the wiki page, a pair of genomes, one L40S's worth."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     read: Callable[[Any, str], Any]
@@ -320,7 +328,7 @@ def read_question(fields: Mapping[str, Any], workload: str, model: str = "") -> 
     read = {name: FIELDS[name].read(value, name) for name, value in fields.items()}
     shape = {FIELDS[name].to: value for name, value in read.items() if FIELDS[name].to}
     allowed = Allowed(**{name: shape.pop(name) for name in Allowed.__slots__ if name in shape})
-    load = one_load(_with_variants(read), _LOADS[family])
+    load = one_load(_with_usual_load(read, family), _LOADS[family])
     found = {"workload": workload, "model": model, "allowed": allowed, **shape}
     found["promise"] = _promise(read, load)
     if family == SERVING:
@@ -328,10 +336,13 @@ def read_question(fields: Mapping[str, Any], workload: str, model: str = "") -> 
     return Question(**found, **_load(read, load, found))
 
 
-def _with_variants(read: dict[str, Any]) -> dict[str, Any]:
-    """Let a sweep that only says its machines have a variant for each."""
-    if "sweep" in read and "nodes" in read:
+def _with_usual_load(read: dict[str, Any], family: str) -> dict[str, Any]:
+    """Give work of which people usually mean one piece that piece; a sweep a variant for each machine."""
+    if "nodes" in read and family == SWEEP:
         read.setdefault("variants", read["nodes"])
+    if family in _USUAL_LOADS:
+        name, value = _USUAL_LOADS[family]
+        read.setdefault(name, value)
     return read
 
 
@@ -351,7 +362,7 @@ def _load(read: Mapping[str, Any], load: str, found: Mapping[str, Any]) -> dict[
     if load == "tokens":
         return {"amount": n, "load": f"{_counted(n)} tokens"}
     if load == "genomes":
-        return {"amount": float(n), "load": f"{n:,} pairs of genomes aligned"}
+        return {"amount": float(n), "load": f"{n:,} pair{'s' * (n > 1)} of genomes aligned"}
     if load == "variants":
         each = read.get("tokens", VARIANT_TOKENS)
         words = f"{n:,} variants of {_counted(each)} tokens each"
