@@ -174,15 +174,15 @@ def samples_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | N
     again = ", layers computed again" if run.has_checkpointing else ""
     says = (
         f"{run.method} training, {run.engine}, {run.number}{again}",
-        f"{run.batch} x {run.tokens:,} tokens a GPU on {_counted(run.n_gpus, 'GPU')} of "
-        f"{_counted(run.n_nodes, 'node')}",
+        f"{run.batch} x {run.tokens:,} tokens a GPU on {_where(run)}",
     )
     asked = Asked("training", arch.name, chip.gpu)
     return ranged(value, "samples/s", step.limit, asked, factors, says)
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'s' * (n > 1)}"
+def _where(run: Run) -> str:
+    gpus = f"{run.n_gpus} GPU{'s' * (run.n_gpus > 1)}"
+    return f"{gpus} of {run.n_nodes} nodes" if run.n_nodes > 1 else gpus
 
 
 def tokens_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | None = None) -> Estimate:
