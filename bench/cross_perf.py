@@ -22,6 +22,7 @@ from fit_perf import CASES, SMALLEST, gpu_folds, link_bases, link_priors
 from measure import machine, table, write_section
 from perf_fit import fit, folds, held_out
 from score_perf import OURS, SLICES, Scored, ask, goal, lines, pair
+from score_perf_ranking import ranking
 
 from rackrate.perf.cases import PerfCase, read_perf_cases
 from rackrate.perf.predict import predict
@@ -74,7 +75,8 @@ def media_errors(rows: Sequence[fit_media.Row], by: str) -> Errors:
 def report(cases: Sequence[PerfCase], errors: Mapping[str, Errors]) -> str:
     """Return the table and what is to be said of it, as Markdown."""
     seen = lines(cases, ask(cases, predict))
-    by_group, by_gpu = (lines(cases, _scored(cases, errors[by])) for by in ("group", "gpu"))
+    scored = {by: _scored(cases, found) for by, found in errors.items()}
+    by_group, by_gpu = lines(cases, scored["group"]), lines(cases, scored["gpu"])
     header = ["slice", "n", "as it stands", "groups held out", "goal", "GPUs held out"]
     body = [
         [
@@ -91,7 +93,9 @@ def report(cases: Sequence[PerfCase], errors: Mapping[str, Errors]) -> str:
     return (
         f"{table(header, body)}\n\nMedian / 90th percentile of the error; {OURS} alone. The goals are held "
         "against the fourth column; that of GPUs never calibrated means the last one, where every GPU of "
-        "every generation, H100 and L40S among them, was left out in turn with all its rows."
+        "every generation, H100 and L40S among them, was left out in turn with all its rows.\n\n"
+        f"Groups held out: {ranking(cases, scored['group'].values)}\n\n"
+        f"GPUs held out: {ranking(cases, scored['gpu'].values)}"
     )
 
 
