@@ -206,7 +206,7 @@ def _words(what: str) -> dict[str, Any]:
     if text.endswith(".toml"):
         return _from_file(Path(text))
     verb, _, rest = text.partition(" ")
-    if rest and verb.lower() in _VERBS:
+    if verb.lower() in _VERBS:
         return {**_VERBS[verb.lower()], "model": rest.strip()}
     return {"model": text} if text else {}
 

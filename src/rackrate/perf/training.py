@@ -172,10 +172,10 @@ def samples_per_s(arch: Architecture, chip: Chip, run: Run, factors: Factors | N
     step = step_spent(arch, chip, run, factors)
     value = run.n_gpus * run.batch / step.total_s * scaling(run, factors)
     again = ", layers computed again" if run.has_checkpointing else ""
+    gpus, nodes = _counted(run.n_gpus, "GPU"), _counted(run.n_nodes, "node")
     says = (
         f"{run.method} training, {run.engine}, {run.number}{again}",
-        f"{run.batch} x {run.tokens:,} tokens a GPU on {_counted(run.n_gpus, 'GPU')} of "
-        f"{_counted(run.n_nodes, 'node')}",
+        f"{run.batch} x {run.tokens:,} tokens a GPU on {gpus} of {nodes}",
     )
     asked = Asked("training", arch.name, chip.gpu)
     return ranged(value, "samples/s", step.limit, asked, factors, says)

@@ -34,7 +34,7 @@ def made(cards: Any) -> Made:
 
 
 def test_weights_are_shared_out_only_where_a_copy_does_not_fit_each_gpu(made: Made) -> None:
-    # 8.03 billion weights and AdamW's two moments of 2 bytes are 44.9 GiB before any gradient: an L40S has 44.4
+    # 8.03 billion weights and two moments of 2 bytes are 44.9 GiB before any gradient: an L40S has 44.4
     whole, left_out = made(Question("finetune-full", LLAMA, amount=1e9), l40s=(1, 8), h100_sxm=(1,))
     assert whole.keys() == {("l40s", 8), ("h100-sxm", 1)}
     assert "ZeRO-3" in whole["l40s", 8].layout

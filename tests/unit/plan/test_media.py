@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rackrate.errors import UnknownName
 from rackrate.plan.fitting import LeftOut
 from rackrate.plan.media import drawing_of, media
 from rackrate.plan.options import Option
@@ -42,6 +43,17 @@ def test_a_card_that_is_too_small_is_named(made: Made) -> None:
     found, left_out = made(Question("image-generation", FLUX, precision="bf16"), "l4", "l40s")
     assert {slug for slug, _ in found} == {"l40s"}
     assert left_out.rules == {"the model does not fit": ["l4"]}
+
+
+def test_a_precision_is_refused_or_leaves_cards_out_for_what_it_is(made: Made) -> None:
+    for workload, model, name in (("asr", WHISPER, "fp8"), ("image-generation", FLUX, "int4")):
+        with pytest.raises(UnknownName) as caught:
+            made(Question(workload, model, precision=name), "h100-sxm")
+        assert caught.value.code == "unknown-precision"
+        assert "int8" in caught.value.nearest
+    found, left_out = made(Question("image-generation", FLUX, precision="fp8"), "a100-80gb-sxm", "l40s")
+    assert found.keys() == {("l40s", "fp8")}
+    assert left_out.rules == {"it does not compute in fp8": ["a100-80gb-sxm"]}  # 80 GiB would do
 
 
 def test_weights_are_those_of_the_model_cards(made: Made) -> None:
