@@ -101,8 +101,9 @@ def plan(
         raise UsageError(f"limit {limit} is not above 0", hint="leave it out for 20")
     given = {**_words(what), **fields}
     model = str(given.pop("model", "") or "")
-    if "sweep" in given and not model:
-        model = _SWEPT.get(str(given["sweep"]).lower(), str(given["sweep"]))
+    if "sweep" in given:
+        model = model or str(given["sweep"])
+        model = _SWEPT.get(model.lower(), model)
     weights = find_weights(model) if model else None
     workload = choose_workload(given | {"model": model}, weights.arch.task if weights else "")
     question = read_question(given, workload, model)

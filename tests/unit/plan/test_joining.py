@@ -39,7 +39,7 @@ def planned(cards: Any, offered: Any) -> Any:
 
 
 def test_a_run_on_spot_takes_longer_and_may_still_be_cheaper(planned: Any) -> None:
-    # 100 GB: 80 s over the network, so 460 s to start; a checkpoint 50 s at 2 GB/s. Reclaimed once in 3,333 h:
+    # 100 GB: 80 s over the network, so 460 s to start; a checkpoint 50 s. Reclaimed once in 3,333 h:
     # sqrt(2 x 50 x 1.2e7) = 34,641 s between checkpoints; lost (460 + 17,320.5) / 1.2e7 + 50 / 34,641
     lost = 0.0014817 + 0.0014434
     made = planned(replace(RUN, allowed=ANY), {"usd_per_hour": 2.0}, {"kind": "spot"})
