@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rackrate
 from rackrate.market.store import Store
+from rackrate.planning import kept
 from rackrate.report.block import Table, Text, to_csv, to_text
 from rackrate.report.plan import PlanAnswer
 
@@ -117,13 +120,28 @@ def test_formulae_are_written_on_demand(answers: dict[str, PlanAnswer]) -> None:
     assert plain.to_dict() == explained.to_dict()  # data hold them in either case
 
 
-def test_what_is_left_out_is_counted_and_named(answers: dict[str, PlanAnswer]) -> None:
-    found = answers["rough"]
+def test_what_is_left_out_is_counted_and_named() -> None:
+    asked: dict[str, Any] = {"workload": "tightly-coupled-training", "tokens": "20M", "data": Store.sample()}
+    found = rackrate.plan("llama-3.1-8b", gpu=["l40s", "h100-sxm"], **asked)
     (table,) = (block for block in found.blocks() if block.title == "Left out")
     assert isinstance(table, Table)
-    assert sum(row[0] for row in table.rows if row[1] == "offers") <= found.plan.n_offers
+    (why,) = (rule for n, of, rule, names in table.rows if (n, of, names) == (1, "GPUs", "l40s"))
+    for figure in ("256 MiB", "302 GB/s", "28 GB/s"):  # measured, with NVLink and without
+        assert figure in why
+    assert {row.taken_as for row in found.rows} == {"h100-sxm"}
+    of_offers = sum(n for n, of, *_ in table.rows if of == "offers")
+    assert 0 < of_offers < found.plan.n_offers
     none = PlanAnswer(replace(found.plan, excluded=()))
     assert "Left out" not in titles(none)
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_a_kept_plan_is_shown_as_it_was(answers: dict[str, PlanAnswer], case: str, tmp_path: Path) -> None:
+    path, found = tmp_path / "plan.json", replace(answers[case], is_explained=True)
+    path.write_text(json.dumps(found.to_dict(), allow_nan=False), encoding="utf-8")
+    again = kept(path, is_explained=True)
+    assert again.plan == found.plan
+    assert to_text(again.blocks()) == to_text(found.blocks())
 
 
 @pytest.mark.parametrize(
