@@ -106,7 +106,7 @@ def plan(
         model = _SWEPT.get(model.lower(), model)
     weights = find_weights(model) if model else None
     workload = choose_workload(given | {"model": model}, weights.arch.task if weights else "")
-    question = read_question(given, workload, model)
+    question = read_question(given | ({"model": model} if model else {}), workload, model)
     store, at = api.open_market(data), api.to_instant(as_of)
     question = _with_providers(question, store)
     stock = _stock(store, at, question.allowed.max_age)
@@ -178,9 +178,9 @@ def exported(path: str | Path, to: str, *, weights: str = "", row: int = 1) -> s
 
 def _weights_of(made: Plan, row: Row, weights: str) -> tuple[str, str]:
     """Return the repository of the weights and their precision."""
-    if weights:
-        return weights, row.precision  # who names weights for a plan has those of the plan
     model = str(made.question["model"])
+    if weights or not model:  # who names weights for a plan has those of the plan
+        return weights, row.precision
     repository = model.removeprefix("hf:") if model.startswith("hf:") else ""
     if not repository:
         try:

@@ -216,7 +216,7 @@ FIELDS: Mapping[str, _Field] = {
     "workload": _Field(_text, _ALL),
     "finetune": _Field(_text, (TRAINING,)),
     "sweep": _Field(_text, (SWEEP,)),
-    "model": _Field(_text, _ALL),
+    "model": _Field(_text, _MODELS),
     "rps": _Field(_amount, (SERVING,)),
     "tokens_per_day": _Field(_amount, (SERVING,)),
     "users": _Field(_amount, (SERVING,)),

@@ -57,7 +57,8 @@ def test_words_mean_a_workload_and_a_model(
         ("flux.1-dev", {"images_per_hour": 5, "precision": "bf16", "gpu": "l4"}, NothingFits, "does not fit"),
         ("llama-3.1-8b", {"tokens": "1M", "finetune": "full", "gpu": "t4:1"}, NothingFits, "t4"),
         ("", {"workload": "rendering", "gpu": "h100-sxm"}, NothingFits, "no graphics api"),
-        ("flux.1-dev", {"workload": "asr", "audio_hours_per_day": 1}, RackrateError, ""),
+        ("flux.1-dev", {"workload": "asr", "audio_hours_per_day": 1}, UsageError, "diffusers"),
+        ("llama-3.1-8b", {"workload": "rendering"}, UsageError, "as_fast_as"),  # it renders nothing
     ],
 )
 def test_words_that_cannot_be_planned_are_one_error(
@@ -95,17 +96,16 @@ def test_an_export_says_of_which_plan_and_price_it_is(saved: Path) -> None:
     head = exported(saved, "kubernetes").splitlines()[0]
     assert head.startswith("# rackrate plan of llama-3.1-8b: ")
     assert f"{best['usd_per_hour']['value']:.2f} USD/h" in head
-    several = exported(saved, "compose").splitlines()[1]
-    assert (several == f"# for each of {best['machines']} machines") is (best["machines"] > 1)
+    assert best["machines"] == 2
+    assert exported(saved, "compose").splitlines()[1] == "# for each of 2 machines"
 
 
 def test_work_that_no_server_does_is_not_exported(tmp_path: Path) -> None:
     path = tmp_path / "render.json"
     made = rackrate.plan(workload="rendering", **L40S)
     path.write_text(json.dumps(made.to_dict()), encoding="utf-8")
-    with pytest.raises((NoAnswer, UsageError)) as caught:
+    with pytest.raises(NoAnswer, match="ray tracer of this plan has no export"):
         exported(path, "dstack")
-    assert caught.value.exit_code in (2, 3)
 
 
 def test_the_difference_of_two_kept_plans_is_what_was_asked_otherwise(saved: Path, tmp_path: Path) -> None:
