@@ -101,11 +101,12 @@ def plan(
         raise UsageError(f"limit {limit} is not above 0", hint="leave it out for 20")
     given = {**_words(what), **fields}
     model = str(given.pop("model", "") or "")
-    if "sweep" in given and not model:
-        model = _SWEPT.get(str(given["sweep"]).lower(), str(given["sweep"]))
+    if "sweep" in given:
+        model = model or str(given["sweep"])
+        model = _SWEPT.get(model.lower(), model)
     weights = find_weights(model) if model else None
     workload = choose_workload(given | {"model": model}, weights.arch.task if weights else "")
-    question = read_question(given, workload, model)
+    question = read_question(given | ({"model": model} if model else {}), workload, model)
     store, at = api.open_market(data), api.to_instant(as_of)
     question = _with_providers(question, store)
     stock = _stock(store, at, question.allowed.max_age)
@@ -177,9 +178,9 @@ def exported(path: str | Path, to: str, *, weights: str = "", row: int = 1) -> s
 
 def _weights_of(made: Plan, row: Row, weights: str) -> tuple[str, str]:
     """Return the repository of the weights and their precision."""
-    if weights:
-        return weights, row.precision  # who names weights for a plan has those of the plan
     model = str(made.question["model"])
+    if weights or not model:  # who names weights for a plan has those of the plan
+        return weights, row.precision
     repository = model.removeprefix("hf:") if model.startswith("hf:") else ""
     if not repository:
         try:
@@ -206,7 +207,7 @@ def _words(what: str) -> dict[str, Any]:
     if text.endswith(".toml"):
         return _from_file(Path(text))
     verb, _, rest = text.partition(" ")
-    if rest and verb.lower() in _VERBS:
+    if verb.lower() in _VERBS:
         return {**_VERBS[verb.lower()], "model": rest.strip()}
     return {"model": text} if text else {}
 

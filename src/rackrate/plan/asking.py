@@ -157,9 +157,9 @@ def _flag(value: Any, what: str) -> bool:
 
 
 def _pixels(value: Any, what: str) -> int:
-    width, _, height = str(value).lower().replace("*", "x").partition("x")
+    width, by, height = str(value).lower().replace("*", "x").partition("x")
     try:
-        return _whole(width, what) * _whole(height or "1", what)
+        return _whole(width, what) * (_whole(height, what) if by else 1)
     except BadQuantity:
         hint = "write them like 1024x1024"
         raise BadQuantity(f"{what} {value!r} are no width and height", hint=hint) from None
@@ -216,7 +216,7 @@ FIELDS: Mapping[str, _Field] = {
     "workload": _Field(_text, _ALL),
     "finetune": _Field(_text, (TRAINING,)),
     "sweep": _Field(_text, (SWEEP,)),
-    "model": _Field(_text, _ALL),
+    "model": _Field(_text, _MODELS),
     "rps": _Field(_amount, (SERVING,)),
     "tokens_per_day": _Field(_amount, (SERVING,)),
     "users": _Field(_amount, (SERVING,)),
@@ -365,10 +365,10 @@ def _load(read: Mapping[str, Any], load: str, found: Mapping[str, Any]) -> dict[
         return {"amount": float(n), "load": f"{n:,} pair{'s' * (n > 1)} of genomes aligned"}
     if load == "variants":
         each = read.get("tokens", VARIANT_TOKENS)
-        words = f"{n:,} variants of {_counted(each)} tokens each"
+        words = f"{n:,} variant{'s' * (n > 1)} of {_counted(each)} tokens each"
         return {"amount": float(n), "variant_tokens": each, "load": words}
     rate_per_s = n * _rate_of_one(load, found)
-    words = f"{_counted(n)} {_STREAMS[load]}"
+    words = f"{_counted(n)} {_STREAMS[load].format(s='s' * (n != 1))}"
     if load in ("users", "tokens_per_day"):
         words += f": {rate_per_s:,.3g} requests a second"
     return {"rate_per_s": rate_per_s, "load": words}
@@ -379,11 +379,11 @@ def _counted(n: float) -> str:
 
 
 _STREAMS = {
-    "rps": "requests a second",
-    "users": "users with a request under way each",
-    "tokens_per_day": "tokens a day, in and out",
-    "images_per_hour": "images an hour",
-    "audio_hours_per_day": "hours of audio a day",
+    "rps": "request{s} a second",
+    "users": "user{s} with a request under way each",
+    "tokens_per_day": "token{s} a day, in and out",
+    "images_per_hour": "image{s} an hour",
+    "audio_hours_per_day": "hour{s} of audio a day",
     "as_fast_as": "times what an L40S does",
 }
 

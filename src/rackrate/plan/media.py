@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rackrate.catalog.architecture import Architecture
+from rackrate.errors import UnknownName
 from rackrate.fit.engine import ENGINES
 from rackrate.fit.precision import PRECISIONS
 from rackrate.fit.setup import Load, Setup
@@ -36,23 +37,41 @@ def media(
         cards: every GPU.
         sold: card to the most GPUs of it in a machine.
         left_out: is told which cards are no answer.
+
+    Raises:
+        UnknownName: a precision in which no engine runs it.
     """
+    known = _IMAGE_NUMBERS if question.family == IMAGES else _SPEECH_NUMBERS
+    if question.precision not in ("", *known):
+        why = f"{arch.name} is not planned in it"
+        raise UnknownName("precision", question.precision, tuple(known), why=why)
     found = []
     for at in able_cards(question, cards, sold, left_out):
-        options = list(_on_card(question, arch, cards, at))
+        numbers = _numbers(question, known, cards.chip(at))
+        options = list(_on_card(question, arch, cards, at, numbers))
         if not options:
-            left_out.note("the model does not fit", cards.gpus[at].slug)
+            why = "the model does not fit" if numbers else f"it does not compute in {question.precision}"
+            left_out.note(why, cards.gpus[at].slug)
         found += options
     return Options(tuple(found))
 
 
-def _on_card(question: Question, arch: Architecture, cards: Cards, at: int) -> Iterator[Option]:
+def _numbers(question: Question, known: Mapping[str, str], chip: Chip) -> Mapping[str, str]:
+    """Return the precisions to try on a card, and in which type of number they compute."""
+    return {
+        name: number
+        for name, number in known.items()
+        if question.precision in ("", name) and (number != "fp8" or number in chip.flops)
+    }
+
+
+def _on_card(
+    question: Question, arch: Architecture, cards: Cards, at: int, numbers: Mapping[str, str]
+) -> Iterator[Option]:
     is_image = question.family == IMAGES
     engine = ENGINES["diffusers" if is_image else "faster-whisper"]
     load = Load(concurrency=1, pixels=question.pixels) if is_image else Load(concurrency=WINDOWS, beams=BEAMS)
-    for name, number in (_IMAGE_NUMBERS if is_image else _SPEECH_NUMBERS).items():
-        if question.precision not in ("", name) or (number == "fp8" and "fp8" not in cards.chip(at).flops):
-            continue
+    for name, number in numbers.items():
         precision = PRECISIONS[name]
         setup = Setup(engine=engine, precision=precision, memory_fraction=engine.memory_fraction)
         if (room := room_on(arch, cards, at, setup, load)) is None:

@@ -162,8 +162,8 @@ class Question:
             value = getattr(self, name)
             if not low <= value <= high:
                 near = low if value < low else high
-                hint = f"the nearest that can be is {near:g}"
-                raise BadQuantity(f"{name} {value:g} is not between {low:g} and {high:g}", hint=hint)
+                hint = f"the nearest that can be is {near:.12g}"
+                raise BadQuantity(f"{name} {value:.12g} is not between {low:.12g} and {high:.12g}", hint=hint)
         if not 0 < self.promise.percentile < 1:
             what = f"percentile {self.promise.percentile:g} is not above 0 and below 1"
             raise BadQuantity(what, hint="0.5 promises it on average, 0.99 nearly always")

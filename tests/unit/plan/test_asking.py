@@ -109,6 +109,48 @@ def test_what_cannot_be_is_one_error_with_the_nearest_choice(
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("workload", "fields", "says", "hint"),
+    [
+        ("image-generation", {"pixels": "1024x"}, "pixels '1024x'", "1024x1024"),
+        ("image-generation", {"pixels": "x1024"}, "pixels 'x1024'", "1024x1024"),
+        ("image-generation", {"pixels": "32x32"}, "pixels 1024 is not between 4096", "is 4096"),
+        ("image-generation", {"steps": 2.5}, "steps 2.5 is no whole number", "nearest is 2"),
+        ("finetune-full", {"sequence": "2M"}, "2000000 is not between 1 and 1048576", "is 1048576"),
+        ("finetune-full", {"batch": 0}, "batch '0'", "like 2"),
+        ("bert-sweep", {"nodes": 1e9}, "nodes 1000000000 is", "is 65536"),
+        ("genome-alignment", {"genomes": 0}, "genomes '0'", "like 2"),
+        ("genome-alignment", {"precision": "fp8"}, "precision does not belong", "genomes"),
+        ("rendering", {"within": "3h"}, "within does not belong", "as_fast_as"),
+    ],
+)
+def test_fields_of_other_work_are_bounded_too(
+    workload: str, fields: dict[str, Any], says: str, hint: str
+) -> None:
+    load = {"image-generation": {"images_per_hour": 5}, "finetune-full": {"tokens": "1M"}}
+    with pytest.raises(UsageError) as caught:
+        read_question({**load.get(workload, {}), **fields}, workload)
+    assert says in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("workload", "fields", "words"),
+    [
+        ("genome-alignment", {}, "1 pair of genomes aligned"),
+        ("genome-alignment", {"genomes": 3}, "3 pairs of genomes aligned"),
+        ("bert-sweep", {}, "64 variants of 10,000,000 tokens each"),
+        ("bert-sweep", {"variants": 1, "tokens": 5000}, "1 variant of 5,000 tokens each"),
+        ("game-streaming", {}, "1 times what an L40S does"),
+        ("llm-serving", {"rps": 1}, "1 request a second"),
+        ("llm-serving", {"rps": 0.5}, "0.5 requests a second"),
+        ("asr", {"audio_hours_per_day": 24}, "24 hours of audio a day"),
+    ],
+)
+def test_loads_are_said_in_words_usual_ones_too(workload: str, fields: dict[str, Any], words: str) -> None:
+    assert read_question(fields, workload).asked[0] == words
+
+
 def test_a_workload_that_is_none_or_several_is_refused() -> None:
     with pytest.raises(UnknownName):
         choose_workload({"workload": "e"}, "")  # a part of many

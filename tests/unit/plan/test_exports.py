@@ -63,6 +63,18 @@ def test_the_flags_follow_from_the_plan(made: Plan) -> None:
     assert "--quantization" not in flags(list(server_for(made, row, "me/fp8", "fp8").args))
 
 
+@pytest.mark.parametrize(("tokens", "longest"), [(300, "1300"), (301, "1301"), (300.5, "1301")])
+def test_a_server_takes_the_longest_request_and_no_more(made: Plan, tokens: float, longest: str) -> None:
+    asked = replace(made, question={**made.question, "output_tokens": tokens})
+    assert flags(list(server_for(asked, asked.best, HUB, "bf16").args))["--max-model-len"] == longest
+
+
+def test_an_old_card_is_told_to_compute_in_half(made: Plan) -> None:
+    row = replace(made.best, precision="bf16")
+    assert flags(list(server_for(made, row, HUB, "bf16", is_old=True).args))["--dtype"] == "half"
+    assert "--dtype" not in flags(list(server_for(made, row, HUB, "bf16").args))
+
+
 def test_weights_that_vllm_cannot_narrow_must_be_named(made: Plan) -> None:
     row = replace(made.best, precision="int4")
     with pytest.raises(UsageError, match="bf16 weights, the plan has int4"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 
@@ -68,7 +69,7 @@ def server_for(plan: Plan, row: Row, weights: str, published: str, *, is_old: bo
         "--tensor-parallel-size", str(row.tensor),
         "--pipeline-parallel-size", str(row.pipeline),
         "--data-parallel-size", str(row.copies),
-        "--max-model-len", str(round(question["input_tokens"] + question["output_tokens"] + 0.5)),
+        "--max-model-len", str(math.ceil(question["input_tokens"] + question["output_tokens"])),
         "--max-num-seqs", str(row.max_num_seqs),
         "--max-num-batched-tokens", str(row.max_num_batched_tokens),
         "--gpu-memory-utilization", f"{row.memory_fraction:g}",

@@ -1,0 +1,106 @@
+"""What offers cost once distance, reclaims and the number of machines are counted: worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rackrate.perf.estimate import Estimate
+from rackrate.plan.answer import Plan
+from rackrate.plan.fitting import LeftOut
+from rackrate.plan.options import Option, Options
+from rackrate.plan.question import Allowed, Question
+from rackrate.plan.search import Market, goods_for, make_plan
+
+GB = 1e9 / 2**30  # GiB
+RUN = Question("finetune-lora", "m", amount=3.6e6)
+SWEEP = Question("bert-sweep", "b", amount=10.0, variant_tokens=1.0)
+ANY = Allowed(kinds=())
+
+
+def option(cards: Any, gpu: str, per_s: float, weights_gib: float = 100 * GB) -> Option:
+    speed = Estimate(per_s, per_s / 2, per_s * 2, "a second", "compute", ("as said",), ())
+    return Option(cards.at(gpu), 1, "made up 1.0", "bf16", 16.0, "1 GPU", speed, 1 / per_s, weights_gib)
+
+
+@pytest.fixture
+def planned(cards: Any, offered: Any) -> Any:
+    """Return a function that plans a question over offers, with GPUs of so many results a second."""
+
+    def make(question: Question, *offers: dict[str, Any], **per_s: float) -> Plan:
+        options = [option(cards, slug, speed) for slug, speed in (per_s or {"l40s": 1000.0}).items()]
+        found = Options(tuple(sorted(options, key=lambda each: each.card)))
+        goods = goods_for(question, offered(*offers), cards)
+        return make_plan(question, cards, goods, found, LeftOut(), Market("2026-08-22"))
+
+    return make
+
+
+def test_a_run_on_spot_takes_longer_and_may_still_be_cheaper(planned: Any) -> None:
+    # 100 GB: 80 s over the network, so 460 s to start; a checkpoint 50 s. Reclaimed once in 3,333 h:
+    # sqrt(2 x 50 x 1.2e7) = 34,641 s between checkpoints; lost (460 + 17,320.5) / 1.2e7 + 50 / 34,641
+    lost = 0.0014817 + 0.0014434
+    made = planned(replace(RUN, allowed=ANY), {"usd_per_hour": 2.0}, {"kind": "spot"})
+    spot, sure = made.rows
+    assert (spot.kind, sure.kind) == ("spot", "on_demand")
+    assert spot.lost_frac == pytest.approx(lost, rel=1e-4)
+    assert sure.lost_frac == 0
+    assert spot.speed["hours"].value == pytest.approx(1 + lost + 460 / 3600, rel=1e-6)
+    assert sure.price["usd_per_run"].value == pytest.approx(2 * (1 + 460 / 3600))
+
+
+def test_each_machine_of_a_sweep_brings_its_own_traffic(planned: Any) -> None:
+    # 10 variants at once on 10 machines, each with 100 GB over the border at 0.09 USD and 0.25 GB/s
+    far = planned(replace(SWEEP, store="DE", nodes=10), {}, l40s=1e-3)
+    assert (far.best.machines, far.best.start["egress_usd"]) == (10, pytest.approx(90.0))
+    hours = (1000 + 30 + 350 + 400) / 3600
+    assert far.best.price["usd_per_run"].value == pytest.approx(10 * hours + 90)
+    assert far.best.price["usd_per_variant"].value == pytest.approx(hours + 9)
+    assert any(remark.startswith("90.00 USD of traffic") for remark in far.remarks)
+    near = planned(replace(SWEEP, store="US", nodes=10), {}, l40s=1e-3)
+    assert near.best.start["egress_usd"] == 0
+    assert not any("traffic" in remark for remark in near.remarks)
+
+
+def test_where_the_weights_lie_decides_between_countries(planned: Any) -> None:
+    offers = {"country": "DE", "region": "d", "usd_per_hour": 1.1}, {"country": "US", "region": "u"}
+    assert planned(RUN, *offers).best.country == "US"
+    assert planned(replace(RUN, store="DE"), *offers).best.country == "DE"  # 9 USD of traffic are saved
+
+
+def test_the_way_to_users_is_told_of_each_row(planned: Any) -> None:
+    made = planned(replace(RUN, users="DE"), {}, {"provider": "gcp", "country": "DE"})
+    ways = {row.country: row.users_s for row in made.rows}
+    assert ways["DE"] == pytest.approx(0.02)
+    assert ways["US"] == pytest.approx(0.18)
+
+
+@pytest.mark.parametrize(("load", "n"), [(0.1, 1), (2.0, 1), (2.01, 2), (6.0, 3), (6.5, 4)])
+def test_as_many_machines_as_the_load_needs(planned: Any, load: float, n: int) -> None:
+    stream = Question("image-generation", "painter", rate_per_s=load)
+    best = planned(stream, {"count": 4, "usd_per_hour": 7.2}, l40s=0.5).best  # 2 images/s a machine
+    assert (best.machines, best.copies) == (n, 4)
+    assert best.usd_per_hour.value == pytest.approx(7.2 * n)
+    per_1000 = 7.2 * n / (load * 3.6)  # USD an hour over thousands of images an hour
+    assert best.price["usd_per_1000_images"].value == pytest.approx(per_1000)
+    assert best.utilisation_frac == pytest.approx(load / (2 * n))
+
+
+def test_speech_is_priced_by_the_hour_of_audio(planned: Any) -> None:
+    # 50 s of speech a second, two cards of 30 at 1.00 each: 50 hours of audio an hour
+    best = planned(Question("asr", "ears", rate_per_s=50.0), {}, l40s=30.0).best
+    assert best.price["usd_per_audio_hour"].value == pytest.approx(2 / 50)
+
+
+def test_the_fastest_is_said_with_how_much_more_it_costs(planned: Any) -> None:
+    offers = {}, {"gpu": "h100-sxm", "usd_per_hour": 3.0}
+    stream = Question("image-generation", "painter", rate_per_s=1.0)
+    made = planned(stream, *offers, l40s=1.0, **{"h100-sxm": 2.5})
+    assert [(row.gpu, row.speed["seconds"].value) for row in made.frontier] == [
+        ("l40s", pytest.approx(1.0)),
+        ("h100-sxm", pytest.approx(0.4)),
+    ]
+    assert "the next GPU, 1 x h100-sxm at aws us-east-1, costs 200% more" in made.reasons
+    assert "2.5 times as fast: 1 x h100-sxm at aws us-east-1, 200% more" in made.reasons
