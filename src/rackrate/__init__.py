@@ -25,10 +25,12 @@ if TYPE_CHECKING:
         providers,
     )
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
+    from rackrate.fleet.fleet import Fleet
     from rackrate.memory import fits, models_on
     from rackrate.owning import own
 
 _WHERE = {
+    "Fleet": "rackrate.fleet.fleet",
     "NoAnswer": "rackrate.errors",
     "RackrateError": "rackrate.errors",
     "UnknownName": "rackrate.errors",
@@ -49,6 +51,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Fleet",
     "NoAnswer",
     "RackrateError",
     "UnknownName",
