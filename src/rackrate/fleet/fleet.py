@@ -181,8 +181,7 @@ class Fleet:
             BadQuantity: no number of nodes.
             FleetClosed: the fleet has ended.
         """
-        if self.folder.ask("scale", n=nodes) is None:
-            self._open_status()
+        opening.scale(self.folder, nodes)
         return opening.wait_ready(self.folder) if wait else self.status()
 
     def logs(self, node: str) -> str:

@@ -106,6 +106,7 @@ class Keeper:
             listing_at_s = 0.0
             while self.life.phase is not Phase.CLOSED:
                 self._look_at_owner()
+                self._look_at_head()
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
                 if self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
@@ -197,6 +198,13 @@ class Keeper:
             case "frozen":
                 self.handle(Tick())
 
+    def _look_at_head(self) -> None:
+        """Wait for the head as for a node: that is no idleness, and it has an end."""
+        if self.address is None:
+            patience_s = self.spec.boot_timeout_s
+            is_late = self.age_s() > patience_s
+            self.handle(Closed(f"its scheduler is not ready after {patience_s:g} s") if is_late else Worked())
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection, line by line."""
         try:
@@ -228,7 +236,7 @@ class Keeper:
             case "ended":
                 self._ended(question["node"], question["why"])
             case "scale":
-                self.handle(Scaled(self.spec.scaled(question["n"]).nodes))
+                self.handle(Scaled(question["n"]))
             case "close":
                 self.handle(Closed(question["why"]))
             case _:

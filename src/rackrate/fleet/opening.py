@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from rackrate.errors import BootFailed, UnknownName, nearest
+from rackrate.errors import BootFailed, FleetClosed, UnknownName, nearest
 from rackrate.fleet import journal, tls, tree
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
@@ -149,6 +149,18 @@ def status(folder: Folder) -> Status:
     """Return how a fleet stands: as its keeper says, or as the journal has it where that is dead."""
     found = folder.ask("status")
     return Status(found) if found else settled(folder)
+
+
+def scale(folder: Folder, n: int) -> None:
+    """Have more or fewer nodes.
+
+    Raises:
+        BadQuantity: no number of nodes.
+        FleetClosed: the fleet has ended.
+    """
+    Spec.read(folder.spec).scaled(n)
+    if folder.ask("scale", n=n) is None:
+        raise FleetClosed(f"fleet {folder.fleet} has ended: {settled(folder).why}", hint="open a new one")
 
 
 def log_of(folder: Folder, node: str) -> str:

@@ -201,6 +201,7 @@ class Lifecycle:
         if is_ready and node.state is NodeState.BOOTED:
             self._move(node, NodeState.READY, at_s, "its worker works")
             self._n_failed = 0
+            self._worked_at_s = at_s
         self._actions.append(Grant(name, ttl_s, node.state is NodeState.DRAINING))
 
     def _end(self, node: Node, why: str, at_s: float, *, is_failure: bool = False) -> None:
@@ -255,7 +256,7 @@ class Lifecycle:
             for is_over, why in (
                 (not self.owner.is_live(at_s), "the owner is silent"),
                 (policy.longest_s is not None and at_s >= policy.longest_s, "its time is over"),
-                (policy.idle_s is not None and at_s - self._worked_at_s >= policy.idle_s, "idle"),
+                (self._is_idle(at_s), "idle"),
                 (policy.budget.is_crossed(self.ledger, at_s), "the budget is committed"),
                 (self._n_failed >= policy.most_failures, "nodes do not come up"),
             ):
@@ -271,6 +272,13 @@ class Lifecycle:
                 self._end(node, "silent for the length of its lease", at_s, is_failure=True)
             elif node.state is NodeState.DRAINING and waited_s >= policy.drain_timeout_s:
                 self._end(node, f"not drained after {policy.drain_timeout_s:g} s", at_s)
+
+    def _is_idle(self, at_s: float) -> bool:
+        """Tell whether nothing was done for too long; while nodes boot, something is."""
+        idle_s = self.policy.idle_s
+        if idle_s is None or self.in_states(BOOTING):
+            return False
+        return at_s - self._worked_at_s >= idle_s
 
     def _balance(self, at_s: float) -> None:
         """Order what lacks, drain what is too much, destroy what ends."""

@@ -54,22 +54,29 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     until = time.monotonic() + _PATIENCE_S
-    while _has_children(keep) and time.monotonic() < until:
-        for child in psutil.Process().children():
-            if child.pid not in keep:
-                end_tree(child)
+    while (strays := _children(keep)) and time.monotonic() < until:
+        for child in strays:
+            end_tree(child)
         time.sleep(0.002)
 
 
-def _has_children(keep: frozenset[int]) -> bool:
-    """Collect the dead; tell whether a child lives that is not kept."""
-    if keep:
-        return any(child.pid not in keep for child in psutil.Process().children())
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _children(keep: frozenset[int]) -> list[psutil.Process]:
+    """Collect the dead among the children that are not kept; return the living."""
+    if not keep:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return []  # without a look at all processes of the machine
+    strays = [child for child in psutil.Process().children() if child.pid not in keep]
+    return [child for child in strays if not _is_collected(child.pid)]
+
+
+def _is_collected(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
         return True
-    return False
 
 
 def end_tree(root: psutil.Process) -> None:

@@ -35,6 +35,8 @@ Engine = Callable[[Order, str, Say], None]
 
 _PATIENCE_S = 2.0
 """For an answer of the keeper."""
+_FAREWELL_S = 0.3
+"""For the keeper to hear why a node ends: it is not held up by that."""
 _WATCH_S = 1.0
 """Between two looks at the memory."""
 
@@ -79,8 +81,9 @@ class Agent:
         except Over as over:
             tree.end_children(self._pid)
             self._log(f"over: {over}")
-            with suppress(OSError, FleetError):
-                self._line.ask("ended", _PATIENCE_S, node=self.order.name, why=str(over))
+            if self.lease.is_live(time.monotonic()):  # else the keeper knows, or is dead
+                with suppress(OSError, FleetError):
+                    self._line.ask("ended", _FAREWELL_S, node=self.order.name, why=str(over))
 
     def _signalled(self, number: int, _frame: object) -> None:
         if number == signal.SIGTERM:
