@@ -55,7 +55,8 @@ class Busy:
         """Return the owner, the keeper or the zygote."""
         if part == "owner":
             return psutil.Process(self.owner.pid)
-        return next(one for one in tree.marked(self.folder.fleet) if f"rackrate.fleet.{part}" in _line(one))
+        named = [one for one in tree.marked(self.folder.fleet) if f"rackrate.fleet.{part}" in _line(one)]
+        return next(one for one in named if not _is_forked(one))
 
     def of_nodes(self) -> list[psutil.Process]:
         """Return every process of every node, the head's among them: all but keeper and zygote."""

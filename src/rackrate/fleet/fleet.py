@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 from rackrate.errors import FleetClosed, UsageError
 from rackrate.fleet import opening
 from rackrate.fleet.events import Event, follow
-from rackrate.fleet.folder import Folder, find_folder
+from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Cost, Status
 
@@ -92,19 +92,20 @@ class Fleet:
             raise
 
     @classmethod
-    def attach(cls, fleet: str) -> Self:
+    def attach(cls, fleet: str = "") -> Self:
         """Return a fleet that another process opened; leaving it does not end it.
 
         Args:
-            fleet: its id, or the beginning of it.
+            fleet: its id, or the beginning of it; empty for the one of `rackrate fleet run`, or the only one.
 
         Raises:
             UnknownName: no such fleet.
+            UsageError: none is named, and not one runs.
             FleetClosed: it has ended.
         """
         self = cls.__new__(cls)
         self._client = None
-        self.folder = find_folder(fleet)
+        self.folder = find_folder(fleet) if fleet else running_folder()
         self._end = _nothing
         self._open_status()
         return self
@@ -227,8 +228,7 @@ class Fleet:
 def _end(folder: Folder, keeper: opening.Keeper, pid: int) -> None:
     """End a fleet from the process that opened it, and from none that was forked from it."""
     if os.getpid() == pid:
-        opening.end(folder, "its owner has left it", _CLOSE_S)
-        keeper.wait(_CLOSE_S)
+        opening.end(folder, "its owner has left it", _CLOSE_S, keeper)
 
 
 def _nothing() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rackrate import config
-from rackrate.errors import BadQuantity, UnknownName, nearest
+from rackrate.errors import BadQuantity, UnknownName, UsageError, nearest
 from rackrate.fleet.lines import Line, Message
 
 _LONGEST_PATH = 100
@@ -123,6 +123,22 @@ def find_folder(fleet: str) -> Folder:
         near = hits[:3] or nearest(fleet, ids)
         raise UnknownName("fleet", fleet, near, why=why, hint="`rackrate fleet ls` lists them")
     return Folder(home() / hits[0])
+
+
+def running_folder() -> Folder:
+    """Return the folder of the fleet that `rackrate fleet run` made for this process, or of the only one.
+
+    Raises:
+        UsageError: several run, or none.
+    """
+    if "RACKRATE_FLEET" in os.environ:
+        return find_folder(os.environ["RACKRATE_FLEET"])
+    running = [folder for folder in all_folders() if folder.keeper.exists()]
+    if len(running) != 1:
+        which = ", ".join(folder.fleet for folder in running)
+        hint = f"name one of {which}" if running else "`rackrate fleet ls` lists those that have ended"
+        raise UsageError(f"{len(running) or 'no'} fleets run", hint=hint)
+    return running[0]
 
 
 def all_folders() -> list[Folder]:

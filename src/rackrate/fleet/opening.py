@@ -180,21 +180,31 @@ def log_of(folder: Folder, node: str) -> str:
     return (folder.path / "nodes" / hits[0] / "log").read_text(errors="replace")
 
 
-def end(folder: Folder, why: str, patience_s: float) -> None:
-    """Have a fleet ended and wait until it is over; a keeper that does not do it is killed, with all nodes.
+def end(folder: Folder, why: str, patience_s: float, keeper: Keeper | None = None) -> None:
+    """Have a fleet ended and return when no process of it is left; what is deaf is killed.
 
     Args:
         folder: of the fleet.
         why: for its story.
         patience_s: for the keeper.
+        keeper: where it is a child of this process, to be collected.
     """
+    until = time.monotonic() + patience_s
     with suppress(OSError):
         folder.ask("close", why=why)
-        until = time.monotonic() + patience_s
         while folder.keeper.exists() and time.monotonic() < until:
             time.sleep(0.01)
-    if folder.keeper.exists():
-        reap(folder)
+    while tree.marked(folder.fleet):
+        if time.monotonic() > until or folder.keeper.exists():
+            reap(folder)
+        time.sleep(0.01)
+    if keeper:
+        keeper.wait()
+
+
+def let_live(keeper: Keeper) -> None:
+    """Let go of a keeper that is to outlive this process; else Python warns that it was not waited for."""
+    keeper.returncode = 0
 
 
 def reap(folder: Folder) -> int:

@@ -222,6 +222,7 @@ class Lifecycle:
         for node in self.nodes.values():
             if node.name in names:
                 node.missing_since_s = None
+                node.is_answered = True
                 if node.state is NodeState.GONE:
                     self._move(node, NodeState.ENDING, at_s, "listed again")
             else:
@@ -283,8 +284,9 @@ class Lifecycle:
     def _balance(self, at_s: float) -> None:
         """Order what lacks, drain what is too much, destroy what ends."""
         if self.phase is Phase.OPEN:
-            here = self.in_states(WANTED)
-            for node in sorted(here, key=_worth)[: max(len(here) - self.wanted, 0)]:
+            here = self.in_states(WANTED)[::-1]
+            here.sort(key=_is_ready)  # those that work go last, and the newest of them first
+            for node in here[: max(len(here) - self.wanted, 0)]:
                 self._dismiss(node, at_s)
             self._order(self.wanted - len(here), at_s)
         for node in self.in_states([NodeState.ENDING]):
@@ -324,6 +326,5 @@ class Lifecycle:
                 return name
 
 
-def _worth(node: Node) -> tuple[bool, float]:
-    """Sort nodes by what is lost with them: those that work last, and of these the oldest."""
-    return node.state is NodeState.READY, -node.ordered_at_s
+def _is_ready(node: Node) -> bool:
+    return node.state is NodeState.READY

@@ -54,22 +54,22 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     until = time.monotonic() + _PATIENCE_S
-    while (strays := _children(keep)) and time.monotonic() < until:
-        for child in strays:
-            end_tree(child)
+    while (children := _children(keep)) and time.monotonic() < until:
+        for child in children:
+            if not _is_collected(child.pid):  # what a dead one leaves is found at the next look
+                end_tree(child)
         time.sleep(0.002)
 
 
 def _children(keep: frozenset[int]) -> list[psutil.Process]:
-    """Collect the dead among the children that are not kept; return the living."""
+    """Return the children that are not kept, dead ones that nobody collected among them."""
     if not keep:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return []  # without a look at all processes of the machine
-    strays = [child for child in psutil.Process().children() if child.pid not in keep]
-    return [child for child in strays if not _is_collected(child.pid)]
+    return [child for child in psutil.Process().children() if child.pid not in keep]
 
 
 def _is_collected(pid: int) -> bool:

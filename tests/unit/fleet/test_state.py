@@ -143,6 +143,19 @@ def test_work_puts_idleness_off() -> None:
     assert scene.life.why == "idle"
 
 
+def test_a_fleet_that_boots_is_not_idle() -> None:
+    scene = Scene(Policy(idle_s=5, boot_timeout_s=60))
+    scene.at(0, Scaled(1), Created(ONE))
+    for second in range(5, 55, 5):
+        scene.listed(second, ONE)
+    assert scene.life.phase is Phase.OPEN
+    scene.at(55, Renewed(ONE, is_ready=True))
+    scene.at(59, Renewed(ONE))
+    assert scene.life.phase is Phase.OPEN
+    scene.at(60, Renewed(ONE))
+    assert scene.life.why == "idle"
+
+
 def test_a_budget_for_two_nodes_orders_two_and_says_so() -> None:
     scene = Scene(Policy(rate=Rate(1_000_000, least_s=3600), budget=Budget(2_500_000)))
     assert scene.at(0, Scaled(5)) == [Create(ONE), Create(TWO)]
@@ -155,11 +168,11 @@ def test_fewer_nodes_drain_the_newest_and_first_those_that_do_not_work_yet() -> 
     scene.up(2)
     scene.at(1, Scaled(3), Created(THREE))
     assert scene.at(2, Scaled(1)) == [Destroy(THREE)]
-    assert scene.names(NodeState.DRAINING) == [ONE]
-    assert scene.at(2.5, Renewed(ONE)) == [Grant(ONE, 10, is_draining=True)]
+    assert scene.names(NodeState.DRAINING) == [TWO]
+    assert scene.at(2.5, Renewed(TWO)) == [Grant(TWO, 10, is_draining=True)]
     scene.listed(2.5, ONE, TWO)
-    assert scene.at(4, Ended(ONE, "its worker has finished")) == [Destroy(ONE)]
-    assert scene.names(NodeState.READY) == [TWO]
+    assert scene.at(4, Ended(TWO, "its worker has finished")) == [Destroy(TWO)]
+    assert scene.names(NodeState.READY) == [ONE]
 
 
 def test_a_node_that_does_not_drain_is_ended() -> None:

@@ -111,3 +111,11 @@ os.kill(os.getpid(), 9)
     subprocess.run([sys.executable, "-c", code], check=False, timeout=30)
     time.sleep(0.2)
     assert not is_alive(int(pid_file.read_text()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
+def test_what_a_child_leaves_that_is_already_dead_is_found_too() -> None:
+    """An agent that was killed is dead before its orphans are looked for; another child is kept."""
+    kill = "kept = subprocess.Popen(['sleep', '600']); child.kill(); time.sleep(0.3)"
+    end = f"{kill}; tree.end_children(keep=frozenset({{kept.pid}})); kept.kill(); kept.wait()"
+    assert run("tree.adopt_orphans()", end) == [3, 0]

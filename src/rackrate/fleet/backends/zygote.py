@@ -58,12 +58,13 @@ def main(folder: Path) -> None:
 
 
 def _bury(agents: dict[int, str]) -> None:
-    """Collect the dead; when an agent is among them, kill what it leaves."""
-    n_before = len(agents)
+    """Collect the dead; when there are any, kill what they leave."""
+    n_dead = 0
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
             agents.pop(pid, None)
-    if len(agents) < n_before:
+            n_dead += 1
+    if n_dead:
         tree.end_children(keep=frozenset(agents))
 
 
