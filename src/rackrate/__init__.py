@@ -26,12 +26,14 @@ if TYPE_CHECKING:
         providers,
     )
     from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError
+    from rackrate.fleet.fleet import Fleet
     from rackrate.memory import fits, models_on
     from rackrate.owning import own
     from rackrate.planning import plan
     from rackrate.speeds import speed
 
 _WHERE = {
+    "Fleet": "rackrate.fleet.fleet",
     "NoAnswer": "rackrate.errors",
     "RackrateError": "rackrate.errors",
     "UnknownName": "rackrate.errors",
@@ -54,6 +56,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Fleet",
     "NoAnswer",
     "RackrateError",
     "UnknownName",

@@ -15,7 +15,12 @@ why; `hint` says what to do next, so that a face may set it apart.
         ImportRejected     4 / 422   a price list or a model's file that cannot be taken at all
         StoreBroken        4 / 503   a file of the market store cannot be read
         StaleData          4 / 503   older than --max-age
+      FleetError           5 / 500   nodes, or the fleet that keeps them, failed
+        BootFailed         5 / 500   nodes do not come up; what they wrote last is in the message
+        FleetClosed        5 / 410   the fleet has ended: the message says why
+        InvalidTransition  5 / 500   a fault of ours in the life of a node, with its story
       Refused              6 / 403   nothing was changed
+        OverBudget         6 / 402   it would cost more than the budget
       InternalError        1 / 500   a fault of ours
 """
 
@@ -160,12 +165,54 @@ class StaleData(DataError):
     code = "stale-data"
 
 
+class FleetError(RackrateError):
+    """Nodes, or the fleet that keeps them, failed."""
+
+    code = "fleet"
+    exit_code = 5
+
+
+class BootFailed(FleetError):
+    """Nodes, or what keeps them, do not come up."""
+
+    code = "boot-failed"
+
+
+class FleetClosed(FleetError):
+    """The fleet has ended; the message says why."""
+
+    code = "fleet-closed"
+    http_status = 410
+
+
+class InvalidTransition(FleetError):
+    """A node was to go from one state into another that does not follow it: a fault of ours.
+
+    Args:
+        message: which node, from which state to which.
+        story: every change of the node before, oldest first.
+    """
+
+    code = "invalid-transition"
+
+    def __init__(self, message: str, *, story: Sequence[str] = (), hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint=hint or "; ".join(story), code=code)
+        self.story = tuple(story)
+
+
 class Refused(RackrateError):
     """Something we will not do; nothing was changed."""
 
     code = "refused"
     exit_code = 6
     http_status = 403
+
+
+class OverBudget(Refused):
+    """It would cost more than the budget."""
+
+    code = "over-budget"
+    http_status = 402
 
 
 class InternalError(RackrateError):

@@ -39,6 +39,11 @@ EXAMPLES = {
 }
 OF_FILES = {"plan show", "plan diff", "plan export"}  # of plans that were kept: test_cli_plan walks them
 WITHOUT_DATA = {"config path"} | OF_FILES  # prints one path, as it is
+WITHOUT_DATA = {"config path"}  # prints one path, as it is
+OF_A_FLEET = {
+    f"fleet {word}" for word in ("up", "run", "status", "cost", "logs", "scale", "down", "ls", "reap")
+}
+"""They need one that runs: tests/integration/test_cli_fleet.py."""
 
 A_UNIT = re.compile(
     r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|_years$|_s$|_ms$|^hours$|_per_s$|rows|number|"
@@ -71,7 +76,7 @@ def table(text: str) -> list[dict[str, str]]:
 
 
 def test_every_command_is_walked_here() -> None:
-    assert set(COMMANDS) == EXAMPLES.keys() | WITHOUT_DATA
+    assert set(COMMANDS) == EXAMPLES.keys() | WITHOUT_DATA | OF_A_FLEET
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -221,7 +226,7 @@ def test_the_examples_in_the_help_run(cli: Any, tmp_path: Path) -> None:
     ran = 0
     for command in COMMANDS.values():
         for line in (command.help or "").splitlines():
-            is_runnable = not any(word in line for word in ("market import", "--svg", "--from-log"))
+            is_runnable = not any(word in line for word in ("market import", "--svg", "--from-log", "fleet"))
             if line.strip().startswith("rackrate ") and is_runnable:
                 args = [word.strip('"') for word in re.findall(r'"[^"]+"|\S+', line)][1:]
                 assert cli(*args).code == 0, line

@@ -30,7 +30,7 @@ def test_shown_output_is_the_output() -> None:
 
 
 def test_python_of_the_readme_does_what_its_comments_say() -> None:
-    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = re.search(r"## In Python\n+```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert code
     names: dict[str, object] = {}
     n_checked = 0
@@ -42,6 +42,15 @@ def test_python_of_the_readme_does_what_its_comments_say() -> None:
         else:
             exec(shown, names)  # noqa: S102 - our own README
     assert n_checked >= 4
+
+
+def test_the_fleet_of_the_readme_does_what_its_comments_say() -> None:
+    code = re.search(r"## Run it there\n+```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert code
+    shown = re.compile(r"^( *)(\S.*?)  # (.*)$", re.MULTILINE)
+    assert len(shown.findall(code[1])) == 4
+    checked = shown.sub(r"\1assert repr(\2) == '\3', repr(\2)", code[1])
+    exec(checked, {"__name__": "__main__"})  # noqa: S102 - our own README; functions of a script travel
 
 
 def test_the_price_list_of_the_how_to_goes_in(

@@ -12,12 +12,17 @@ from hypothesis import strategies as st
 from rackrate import errors
 from rackrate.errors import (
     BadQuantity,
+    BootFailed,
     CatalogInvalid,
     DataError,
+    FleetClosed,
+    FleetError,
     ImportRejected,
     InternalError,
+    InvalidTransition,
     NoAnswer,
     NothingFits,
+    OverBudget,
     RackrateError,
     Refused,
     StaleData,
@@ -37,7 +42,12 @@ TREE = [
     (StoreBroken, "store-broken", 4, 503),
     (StaleData, "stale-data", 4, 503),
     (NothingFits, "nothing-fits", 3, 404),
+    (FleetError, "fleet", 5, 500),
+    (BootFailed, "boot-failed", 5, 500),
+    (FleetClosed, "fleet-closed", 5, 410),
+    (InvalidTransition, "invalid-transition", 5, 500),
     (Refused, "refused", 6, 403),
+    (OverBudget, "over-budget", 6, 402),
     (InternalError, "internal", 1, 500),
 ]
 
@@ -84,6 +94,13 @@ def test_unknown_names_survive_a_pickle(name: str, near: list[str]) -> None:
     assert (again.kind, again.name, again.nearest) == ("sort column", name, tuple(near))
     assert again.code == "unknown-sort-column"
     assert repr(name) in again.message
+
+
+def test_an_invalid_transition_brings_the_story_of_its_node_through_a_pickle() -> None:
+    error = InvalidTransition("rr-1 cannot go from gone to ready", story=("0.0 s intent", "1.0 s gone"))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert again.story == ("0.0 s intent", "1.0 s gone")
+    assert again.hint == "0.0 s intent; 1.0 s gone"
 
 
 def test_a_problem_has_the_members_of_rfc_9457() -> None:

@@ -1,7 +1,7 @@
 """The command line: reads words, calls `rackrate.api`, writes what it returns.
 
 Data go to stdout, talk to stderr. Exit codes: 0 answered, 1 our fault, 2 a malformed question, 3 a
-question without an answer, 4 data missing, broken or too old, 6 refused, 130 interrupted.
+question without an answer, 4 data missing, broken or too old, 5 nodes failed, 6 refused, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _COMMANDS = {
     "price": ("rackrate.cli.price:price", "What a GPU costs, its spread and its history."),
     "plan": ("rackrate.cli.plan:plan", "Which machines to rent for a workload, and what it costs."),
     "own": ("rackrate.cli.own:own", "Rent or own one? What each costs, and the breakeven."),
+    "fleet": ("rackrate.cli.fleet:fleet", "Nodes that do work for you and do not outlive you."),
     "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
     "doctor": ("rackrate.cli.settings:doctor", "Check the installation and the data."),

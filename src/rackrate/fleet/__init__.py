@@ -1,0 +1,21 @@
+"""Run it there: nodes that live while their owner wants them, and not a moment longer than promised.
+
+    with rackrate.Fleet(nodes=4) as fleet:       # `fleet.fleet`
+        fleet.map(train, variants)
+    rackrate.fleet.report(step=1, loss=0.5)      # inside `train`
+
+Needs the extra `fleet`; nothing outside of this part does.
+"""
+
+from importlib.util import find_spec
+
+from rackrate.errors import UsageError
+from rackrate.fleet.events import report
+
+__all__ = ["report"]
+
+for _package in ("cryptography", "distributed", "psutil"):
+    if find_spec(_package) is None:
+        raise UsageError(
+            f"a fleet needs the package {_package}", hint="pip install 'rackrate[fleet]'", code="extra"
+        )

@@ -1,0 +1,102 @@
+"""What must a place offer so that nodes can live there? Three calls, and a promise about each.
+
+- `create(order)` asks for one node under the order's name and returns when the provider has said yes.
+  Asked twice for one name it makes one node. `NoNode` means that there is none and will be none; every
+  other exception means that nobody knows, and the node may exist.
+- `list(fleet)` returns the names of all nodes of a fleet, also of one whose keeper is dead, asked from a
+  process that never created anything. It may lag by `settle_s`, never longer.
+- `destroy(name)` asks for a node to be destroyed, with all that runs in it and all that is billed. It may
+  be asked again and again, and of a node that is not there.
+
+All block, may be called from several threads, and raise on failure; none retries, waits for a node to
+boot or keeps a state that matters after a crash. A node boots `rackrate.fleet.backends.agent` with its
+`Order`: the lease and the longest life are in the order itself, so that a node that never hears from
+anybody ends too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from rackrate.errors import FleetError
+
+Role = Literal["head", "worker"]
+
+
+class NoNode(FleetError):
+    """The provider refused an order: there is no node, and nothing is billed."""
+
+    code = "no-node"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a node is to be.
+
+    Attributes:
+        name: unique for ever.
+        fleet: its id.
+        role: `worker`, or `head` for the process that hands out the work.
+        keeper: socket at which the lease is renewed.
+        ttl_s: lease until it first calls home.
+        longest_s: after which it ends in any case.
+        n_threads: tasks at once.
+        memory_bytes: at which its worker is killed; 0 for no limit.
+        tls: file with certificate and key.
+        cwd: working folder.
+        path: where modules are looked for, as the owner does.
+    """
+
+    name: str
+    fleet: str
+    role: Role
+    keeper: str
+    ttl_s: float
+    longest_s: float
+    n_threads: int = 1
+    memory_bytes: int = 0
+    tls: str = ""
+    cwd: str = "."
+    path: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Order:
+        """Return the order that `to_dict` wrote."""
+        return cls(**{**data, "path": tuple(data["path"])})
+
+
+class Backend(Protocol):
+    """A place where nodes live.
+
+    Attributes:
+        settle_s: by so much a listing may lag behind, seconds.
+        n_calls: calls that it takes at once.
+    """
+
+    settle_s: float
+    n_calls: int
+
+    def create(self, order: Order) -> None:
+        """Ask for a node.
+
+        Raises:
+            NoNode: there is none and will be none.
+        """
+
+    def list(self, fleet: str) -> frozenset[str]:
+        """Return the names of all nodes of a fleet."""
+
+    def destroy(self, name: str) -> None:
+        """Ask for a node to be destroyed; of one that is not there, that is no error."""
+
+    def logs(self, name: str) -> Path:
+        """Return the file with what the node wrote; it need not exist yet."""
+
+    def close(self) -> None:
+        """Let go of what the backend itself holds; nodes stay."""

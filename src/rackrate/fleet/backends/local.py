@@ -1,0 +1,142 @@
+"""Nodes on this machine: processes forked from one zygote, each with a lease, a log and a scratch folder.
+
+Whether a node lives is asked of the kernel: its processes hold a lock on a file of the node's folder,
+and a lock ends with the last of them, however they die. So `list` and `destroy` work from any process,
+also when keeper and zygote are dead.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from rackrate.fleet import tree
+from rackrate.fleet.backends.base import NoNode, Order
+from rackrate.fleet.backends.zygote import ALIVE, LOG
+
+_PATIENCE_S = 1.0
+"""For an agent to end its node by itself."""
+
+
+class LocalBackend:
+    """Nodes on this machine.
+
+    Args:
+        folder: of the fleet; each node has one below `nodes/`.
+        fleet: the fleet's id: every process bears it as a mark.
+    """
+
+    settle_s = 0.0
+    n_calls = 8
+
+    def __init__(self, folder: Path, fleet: str) -> None:
+        self._nodes = folder / "nodes"
+        self._fleet = fleet
+        self._lock = threading.Lock()
+        self._zygote: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the zygote ahead of the first order: it needs most of a second."""
+        with self._lock:
+            self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._zygote is None:
+            self._nodes.mkdir(parents=True, exist_ok=True)
+            env = os.environ | {tree.MARK: self._fleet}
+            with (self._nodes / "zygote.log").open("ab") as log:
+                self._zygote = subprocess.Popen(  # noqa: S603 - ourselves
+                    [sys.executable, "-m", "rackrate.fleet.backends.zygote", str(self._nodes)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=env,
+                    start_new_session=True,
+                )
+        return self._zygote
+
+    def create(self, order: Order) -> None:
+        """Fork a node.
+
+        Raises:
+            NoNode: the zygote is dead.
+        """
+        with self._lock:
+            zygote = self._start()
+            if zygote.stdin is None or zygote.stdout is None:
+                raise NoNode("the zygote has no pipes")
+            try:
+                zygote.stdin.write(json.dumps(order.to_dict()).encode() + b"\n")
+                zygote.stdin.flush()
+                answer = zygote.stdout.readline()
+            except BrokenPipeError:
+                answer = b""
+        if not answer:
+            said = _tail(self._nodes / "zygote.log")
+            raise NoNode(f"{order.name}: the process that nodes are forked from has died: {said}")
+
+    def list(self, fleet: str) -> frozenset[str]:
+        """Return the nodes whose lock is held; those of the one fleet that the folder is of."""
+        del fleet
+        return frozenset(path.parent.name for path in self._nodes.glob(f"*/{ALIVE}") if _is_held(path))
+
+    def destroy(self, name: str) -> None:
+        """Have the agent end its node, or end it from outside when the agent does not."""
+        alive = self._nodes / name / ALIVE
+        if not _is_held(alive):
+            return
+        with suppress(ProcessLookupError, ValueError):
+            os.kill(int(alive.read_text()), signal.SIGTERM)
+        until = time.monotonic() + _PATIENCE_S
+        while _is_held(alive) and time.monotonic() < until:
+            time.sleep(0.01)
+        if _is_held(alive):
+            with suppress(psutil.NoSuchProcess, ValueError):
+                tree.end_tree(psutil.Process(int(alive.read_text())))
+
+    def logs(self, name: str) -> Path:
+        """Return the file with what the node wrote."""
+        return self._nodes / name / LOG
+
+    def close(self) -> None:
+        """Let the zygote go: it exits when its nodes are gone."""
+        with self._lock:
+            if self._zygote is None:
+                return
+            for pipe in (self._zygote.stdin, self._zygote.stdout):
+                if pipe:
+                    pipe.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._zygote.wait(_PATIENCE_S)
+
+
+def _is_held(path: Path) -> bool:
+    """Tell whether a process of the node lives."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _tail(path: Path, n_bytes: int = 400) -> str:
+    """Return the end of a log, for a message."""
+    with suppress(FileNotFoundError):
+        return path.read_bytes()[-n_bytes:].decode(errors="replace").strip().splitlines()[-1:][0]
+    return "it wrote nothing"

@@ -1,0 +1,106 @@
+"""How do 64 nodes start in the time that one takes? They are forked from a process that has it all loaded.
+
+The zygote imports the engine once, freezes what it has for the garbage collector (a collection would
+write to every page and end the sharing), and forks a node for each order that comes in on its standard
+input. It stays single-threaded: a fork copies one thread. It adopts what an agent that was killed leaves
+behind and kills it. When its input ends it waits for its nodes, which have leases, and exits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from rackrate.fleet import tree
+from rackrate.fleet.backends.agent import Agent, Engine
+from rackrate.fleet.backends.base import Order
+
+ALIVE = "alive"
+"""File of a node that is locked while any process of it lives; it holds the agent's process id."""
+LOG = "log"
+SCRATCH = "scratch"
+
+
+def main(folder: Path) -> None:
+    """Fork nodes with folders in `folder` until the input ends and they are gone."""
+    from rackrate.fleet import engine  # noqa: PLC0415 - this is the load that is shared
+
+    tree.adopt_orphans()
+    gc.collect()
+    gc.freeze()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    agents: dict[int, str] = {}
+    rest, is_open = b"", True
+    while is_open or agents:
+        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], 1.0)
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if 0 in ready:
+            data = os.read(0, 1 << 16)
+            is_open = bool(data)
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                order = Order.from_dict(json.loads(line))
+                if order.name not in agents.values():
+                    agents[_fork(folder / order.name, order, engine.run)] = order.name
+                os.write(1, order.name.encode() + b"\n")
+        _bury(agents)
+
+
+def _bury(agents: dict[int, str]) -> None:
+    """Collect the dead; when there are any, kill what they leave."""
+    n_dead = 0
+    with suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            agents.pop(pid, None)
+            n_dead += 1
+    if n_dead:
+        tree.end_children(keep=frozenset(agents))
+
+
+def _fork(folder: Path, order: Order, engine: Engine) -> int:
+    """Fork the agent of a node and return its process id; the node's lock is held before there is a node."""
+    (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
+    alive = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_EX)  # waits for whoever just looks whether it is held
+    pid = os.fork()
+    if pid:
+        os.close(alive)  # the child's copy holds the lock
+        return pid
+    try:
+        os.write(alive, str(os.getpid()).encode())
+        _be_agent(folder, order, engine)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the log must have it
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+    finally:
+        os._exit(0)
+
+
+def _be_agent(folder: Path, order: Order, engine: Engine) -> None:
+    """Become a node: a session, a log, a scratch folder of its own, and nothing of the zygote's."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.chdir(order.cwd)
+    os.environ["RACKRATE_NODE"] = order.name
+    os.environ["RACKRATE_KEEPER"] = order.keeper
+    os.environ["TMPDIR"] = str(folder / SCRATCH)
+    sys.path[:0] = [entry for entry in order.path if entry not in sys.path]
+    Agent(order, engine).run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,121 @@
+"""Who hands out the work and does it? Dask distributed, and this is the one module that knows.
+
+Its defaults are made for a few long-lived workers: an idle one burns 4 % of a core on profiles and ticks
+that nobody looks at, which is all of two cores at 64. `QUIET` turns that off. There is no dashboard, and
+no page without the fleet's key: links are TLS in both directions, on the loopback address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dask
+from distributed import Client, Scheduler, Security, Worker, get_worker
+
+from rackrate.fleet import events, tls
+from rackrate.fleet.backends.agent import Say
+from rackrate.fleet.backends.base import Order
+
+QUIET: dict[str, Any] = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.tick.cycle": "5s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.comm.timeouts.connect": "60s",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+}
+"""Source: `docs/decisions/0003-processes-of-a-fleet.md`, measured with 64 workers on 2 cores."""
+
+_HOST = "127.0.0.1"
+_PATIENCE_S = 5.0
+_WATCH_S = 0.5
+"""Between two looks of the head at whether there is work."""
+
+
+def security(path: str | Path) -> Security:
+    """Return what every link of the fleet shows and asks for."""
+    key, certificate = tls.read_key(Path(path))
+    roles = {f"tls_{role}_key": key for role in ("client", "scheduler", "worker")}
+    roles |= {f"tls_{role}_cert": certificate for role in ("client", "scheduler", "worker")}
+    return Security(require_encryption=True, tls_ca_file=certificate, **roles)
+
+
+def connect(address: str, key: Path) -> Client:
+    """Return a client of a fleet's scheduler; it becomes nobody's default."""
+    with dask.config.set(QUIET):
+        return Client(address, security=security(key), set_as_default=False)
+
+
+def disconnect(client: Client) -> None:
+    """Have every worker send what it has still to report, and close a client."""
+    with suppress(OSError, TimeoutError):
+        client.run(events.flush, on_error="ignore")
+    client.close(timeout=_PATIENCE_S)
+
+
+def run(order: Order, address: str, say: Say) -> None:
+    """Run the engine's process of a node until it is told to stop (SIGTERM)."""
+    dask.config.set(QUIET)
+    asyncio.run(_head(order, say) if order.role == "head" else _worker(order, address, say))
+
+
+def _stopped() -> asyncio.Event:
+    """Return an event that SIGTERM sets."""
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    return stopped
+
+
+async def _head(order: Order, say: Say) -> None:
+    stopped = _stopped()
+    async with Scheduler(
+        host=_HOST, port=0, protocol="tls://", security=security(order.tls), dashboard_address=f"{_HOST}:0"
+    ) as scheduler:
+        say({"is_ready": True, "address": scheduler.address})
+        n_done, was_busy = 0, False
+        while not stopped.is_set():
+            n, is_busy = scheduler.transition_counter, any(w.processing for w in scheduler.workers.values())
+            if n != n_done or is_busy != was_busy:
+                say({"worked": n, "is_busy": is_busy})
+                n_done, was_busy = n, is_busy
+            await asyncio.wait([asyncio.ensure_future(stopped.wait())], timeout=_WATCH_S)
+
+
+async def _worker(order: Order, address: str, say: Say) -> None:
+    stopped = _stopped()
+    events.task_name = _task
+    worker = Worker(
+        address,
+        name=order.name,
+        nthreads=order.n_threads,
+        host=_HOST,
+        protocol="tls://",
+        security=security(order.tls),
+        local_directory=os.environ["TMPDIR"],
+        memory_limit=order.memory_bytes,  # 0: none, and no look at it ten times a second
+        death_timeout=order.ttl_s,
+        dashboard=False,
+    )
+    async with worker:
+        say({"is_ready": True})
+        await asyncio.wait(
+            [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(worker.finished())],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if stopped.is_set():
+            await asyncio.to_thread(events.flush)
+            await worker.close_gracefully()
+
+
+def _task() -> str:
+    """Return the name of the task that this thread runs."""
+    try:
+        return str(get_worker().get_current_task())
+    except ValueError:  # no task: a thread that one started
+        return ""

@@ -1,0 +1,184 @@
+"""How does a number come from inside a task to whoever watches? In batches, acknowledged, through a file.
+
+`report(step=10, loss=0.3)` adds a point to a list and returns; a thread sends the list to the keeper four
+times a second and forgets points when the keeper has said that they are in the file. Each process counts
+its points: what comes twice is dropped by its number, what is not acknowledged is sent again. The file,
+one JSON object a line, is the whole history; whoever watches reads it from any place at any speed, so a
+slow watcher holds up nobody.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from rackrate.errors import BadQuantity, FleetError, UsageError
+from rackrate.fleet.lines import Line
+
+FLUSH_S = 0.25
+_BATCH = 1000
+_MOST = 20_000
+"""Points that wait; beyond, every other of the older half is dropped: a curve gets coarser, not shorter."""
+_PATIENCE_S = 5.0
+
+Event = dict[str, Any]
+
+task_name: Callable[[], str] = str
+"""Names the task of the calling thread; the engine sets it."""
+
+
+class Reporter:
+    """The points of one process on their way.
+
+    Args:
+        path: the keeper's socket.
+        node: name of the node.
+    """
+
+    def __init__(self, path: Path, node: str) -> None:
+        self.pid = os.getpid()
+        self._node = node
+        self._source = f"{node}/{os.getpid()}/{os.urandom(4).hex()}"
+        self._line = Line(path)
+        self._points: list[Event] = []
+        self._n_sent = 0
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        threading.Thread(target=self._run, name="rackrate-report", daemon=True).start()
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Add a point; never waits for the keeper."""
+        point = {"at": time.time(), "node": self._node, "task": task_name(), "step": step, **values}
+        with self._lock:
+            self._points.append(point)
+            if len(self._points) > _MOST:
+                del self._points[_BATCH : _MOST // 2 : 2]  # the first batch may be on its way
+
+    def flush(self) -> None:
+        """Send what is there, as far as the keeper answers."""
+        with self._sending, suppress(OSError, FleetError):
+            while self._points:
+                with self._lock:
+                    batch = self._points[:_BATCH]
+                message = {"source": self._source, "first": self._n_sent, "points": batch}
+                self._line.ask("events", _PATIENCE_S, **message)
+                with self._lock:
+                    del self._points[: len(batch)]
+                    self._n_sent += len(batch)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(FLUSH_S)
+            self.flush()
+
+
+_reporter: Reporter | None = None
+_making = threading.Lock()
+
+
+def report(step: int, **values: float) -> None:
+    """Report numbers of a step from inside a task of a fleet; outside of one it does nothing.
+
+    Args:
+        step: of the training, or whatever the numbers are counted by.
+        values: by name: `loss`, `accuracy`, ...
+
+    Raises:
+        BadQuantity: a value is no number.
+        UsageError: no value at all, or a name that an event has already.
+
+    Example:
+        >>> report(step=10, loss=0.3)
+    """
+    if not values or not {"at", "node", "task"}.isdisjoint(values):
+        hint = "report(step=10, loss=0.3); at, node and task are known without saying"
+        raise UsageError(f"nothing to report in {values}", hint=hint)
+    numbers = {name: _number(name, value) for name, value in values.items()}
+    reporter = _here()
+    if reporter:
+        reporter.add(step, numbers)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        hint = "give a number, or what float() takes"
+        raise BadQuantity(f"{name} {value!r} is not a number", hint=hint) from error
+
+
+def flush() -> None:
+    """Send what this process has reported and not yet sent."""
+    if _reporter:
+        _reporter.flush()
+
+
+def _here() -> Reporter | None:
+    """Return the reporter of this process, made when it is first needed; None outside of a fleet."""
+    global _reporter  # noqa: PLW0603 - one a process
+    if "RACKRATE_KEEPER" in os.environ and (_reporter is None or _reporter.pid != os.getpid()):
+        with _making:
+            if _reporter is None or _reporter.pid != os.getpid():  # a forked process has none of its threads
+                _reporter = Reporter(Path(os.environ["RACKRATE_KEEPER"]), os.environ.get("RACKRATE_NODE", ""))
+                atexit.register(flush)
+    return _reporter
+
+
+class History:
+    """The file of a fleet's events, open for writing."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+        self._n_seen: dict[str, int] = {}
+
+    def take(self, source: str, first: int, points: list[Event]) -> int:
+        """Write the points that are new; return how many of the source there are now."""
+        n_seen = self._n_seen.get(source, 0)
+        new = points[max(n_seen - first, 0) :]
+        self._file.write(b"".join(map(_line_of, new)))
+        self._file.flush()
+        self._n_seen[source] = max(n_seen, first + len(points))
+        return self._n_seen[source]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _line_of(point: Event) -> bytes:
+    """Write an event as a line; NaN and infinity, which JSON lacks, as null."""
+    plain = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in point.items()}
+    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+
+
+def follow(path: Path, is_over: Callable[[], bool], poll_s: float = 0.05) -> Iterator[Event]:
+    """Yield every event of a history, then those that come, until it is over.
+
+    Args:
+        path: the file; it need not exist yet.
+        is_over: tells whether nothing will be written any more.
+        poll_s: seconds between two looks.
+    """
+    while not path.exists():
+        if is_over():
+            return
+        time.sleep(poll_s)
+    with path.open("rb") as lines:
+        rest = b""
+        while True:
+            was_over = is_over()  # before the look: what was written until then is read
+            rest += lines.read()
+            *whole, rest = rest.split(b"\n")
+            yield from map(json.loads, whole)
+            if was_over:
+                return
+            if not whole:
+                time.sleep(poll_s)

@@ -1,0 +1,235 @@
+"""The fleet as its owner has it: open it, give it work, watch it, leave it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from importlib import import_module
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from rackrate.errors import FleetClosed, UsageError
+from rackrate.fleet import opening
+from rackrate.fleet.events import Event, follow
+from rackrate.fleet.folder import Folder, find_folder, running_folder
+from rackrate.fleet.state import Phase
+from rackrate.fleet.status import Cost, Status
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_CLOSE_S = 15.0
+
+
+class Fleet:
+    """Nodes that live while this process wants them.
+
+    The constructor returns when they work. They end when the block is left, `close` is called, this process
+    ends in whatever way, it is frozen for longer than the lease, the fleet is idle, its time is over or its
+    budget is committed: whichever comes first.
+
+    Args:
+        nodes: how many.
+        backend: where they live: `local`, processes on this machine.
+        threads: tasks at once, a node.
+        memory_gib: at which a node's worker is killed; None for no limit.
+        budget_usd: the most that all may cost, counted to their end; None for no limit.
+        usd_per_node_hour: what an hour of a node costs you; 0 on a machine of your own.
+        max_hours: after which the fleet ends in any case.
+        idle_s: seconds without work until it ends; None for never.
+        lease_s: seconds after which a node ends that hears nothing from you.
+        boot_timeout_s: seconds in which a node must come up.
+
+    Raises:
+        BadQuantity: a number that cannot be.
+        UnknownName: no such backend.
+        OverBudget: the budget does not pay for one node.
+        BootFailed: the nodes do not come up; nothing is left of them.
+
+    Example:
+        >>> import rackrate
+        >>> with rackrate.Fleet(nodes=2, lease_s=30) as fleet:
+        ...     sum(fleet.client.gather(fleet.map(lambda x: x * x, range(4))))
+        14
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first are keywords
+        self,
+        nodes: int = 1,
+        *,
+        backend: str = "local",
+        threads: int = 1,
+        memory_gib: float | None = None,
+        budget_usd: float | None = None,
+        usd_per_node_hour: float = 0.0,
+        max_hours: float = 12.0,
+        idle_s: float | None = 600.0,
+        lease_s: float = 10.0,
+        boot_timeout_s: float = 60.0,
+    ) -> None:
+        self._client: Client | None = None
+        self.folder, keeper = opening.open_fleet(
+            is_owned=True,
+            nodes=nodes,
+            backend=backend,
+            threads=threads,
+            memory_gib=memory_gib,
+            budget_usd=budget_usd,
+            usd_per_node_hour=usd_per_node_hour,
+            max_hours=max_hours,
+            idle_s=idle_s,
+            lease_s=lease_s,
+            boot_timeout_s=boot_timeout_s,
+        )
+        self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, keeper, os.getpid())
+        try:
+            import_module("rackrate.fleet.engine")  # while the nodes come up
+            opening.wait_ready(self.folder, keeper)
+        except BaseException:
+            self._end()
+            raise
+
+    @classmethod
+    def attach(cls, fleet: str = "") -> Self:
+        """Return a fleet that another process opened; leaving it does not end it.
+
+        Args:
+            fleet: its id, or the beginning of it; empty for the one of `rackrate fleet run`, or the only one.
+
+        Raises:
+            UnknownName: no such fleet.
+            UsageError: none is named, and not one runs.
+            FleetClosed: it has ended.
+        """
+        self = cls.__new__(cls)
+        self._client = None
+        self.folder = find_folder(fleet) if fleet else running_folder()
+        self._end = _nothing
+        self._open_status()
+        return self
+
+    @property
+    def id(self) -> str:
+        """Its name on this machine, for `rackrate fleet` and `attach`."""
+        return self.folder.fleet
+
+    @property
+    def client(self) -> Client:
+        """An ordinary Dask client of it.
+
+        Raises:
+            FleetClosed: it has ended.
+        """
+        from rackrate.fleet import engine  # noqa: PLC0415 - heavy, and not wanted where one only looks
+
+        found = self._open_status()
+        if self._client is None:
+            self._client = engine.connect(found.address, self.folder.key)
+        return self._client
+
+    def _open_status(self) -> Status:
+        found = self.status()
+        if found.phase != Phase.OPEN:
+            raise FleetClosed(f"fleet {self.id} has ended: {found.why}", hint="open a new one")
+        return found
+
+    def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have a function run on a node; return its future. The same call twice runs twice.
+
+        Raises:
+            FleetClosed: the fleet has ended.
+        """
+        return self.client.submit(function, *args, **{"pure": False, **kwargs})
+
+    def map(
+        self, function: Callable[..., Any], *iterables: Iterable[Any], **kwargs: Any
+    ) -> list[Future[Any]]:
+        """Have a function run for each element; return the futures in their order.
+
+        Raises:
+            FleetClosed: the fleet has ended.
+        """
+        futures: list[Future[Any]] = self.client.map(
+            function, *map(list, iterables), **{"pure": False, **kwargs}
+        )
+        return futures
+
+    def events(self) -> Iterator[Event]:
+        """Yield what tasks report: all that was, then what comes, until the fleet has ended.
+
+        Each has `at` (Unix time), `node`, `task`, `step` and the values.
+        """
+        return follow(self.folder.events, lambda: not self.folder.keeper.exists())
+
+    def status(self) -> Status:
+        """Return how it stands: nodes and their states, money, time left."""
+        return opening.status(self.folder)
+
+    def cost(self) -> Cost:
+        """Return what it has cost, node by node."""
+        return Cost(self.status().data)
+
+    def scale(self, nodes: int, *, wait: bool = True) -> Status:
+        """Have more or fewer nodes; the newest go first, when they have handed over what they hold.
+
+        Args:
+            nodes: how many there are to be.
+            wait: whether to return when they work.
+
+        Raises:
+            BadQuantity: no number of nodes.
+            FleetClosed: the fleet has ended.
+        """
+        opening.scale(self.folder, nodes)
+        return opening.wait_ready(self.folder) if wait else self.status()
+
+    def logs(self, node: str) -> str:
+        """Return what a node wrote.
+
+        Args:
+            node: its name, or the number at its end.
+
+        Raises:
+            UnknownName: no such node.
+        """
+        return opening.log_of(self.folder, node)
+
+    def close(self) -> None:
+        """End it, and return when nothing of it is left but logs and history; of an attached one, let go."""
+        if self._client is not None:
+            from rackrate.fleet import engine  # noqa: PLC0415 - it is loaded
+
+            with suppress(Exception):  # of a fleet that is over there is nothing to take leave of
+                engine.disconnect(self._client)
+            self._client = None
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        hint = "inside of a task, `rackrate.fleet.report` needs no fleet"
+        raise UsageError("a Fleet cannot be sent to a node", hint=hint)
+
+    def __repr__(self) -> str:
+        return f"<Fleet {self.id}>"
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()
+
+
+def _end(folder: Folder, keeper: opening.Keeper, pid: int) -> None:
+    """End a fleet from the process that opened it, and from none that was forked from it."""
+    if os.getpid() == pid:
+        opening.end(folder, "its owner has left it", _CLOSE_S, keeper)
+
+
+def _nothing() -> None:
+    """End nothing."""

@@ -1,0 +1,308 @@
+"""Who keeps the fleet when the owner is busy, frozen or dead?
+
+The keeper: one process beside the owner, in a session of its own, that imports nothing heavy. It watches the
+owner, drives the life of the fleet (`state`), writes the journal, asks the backend, grants leases, takes
+events and answers questions. When the fleet is over, so is the keeper. It never runs work: nothing that
+a task or the scheduler does can hold up a lease.
+
+The owner is *seen* while its process is there and not stopped: a notebook that computes for an hour
+without a breath is alive, one that was killed is seen to be within a quarter of a second, one that is
+frozen has the length of its lease to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from rackrate.errors import InternalError, RackrateError
+from rackrate.fleet.backends.base import Backend, NoNode
+from rackrate.fleet.backends.local import LocalBackend
+from rackrate.fleet.event import (
+    Closed,
+    Create,
+    Created,
+    CreateFailed,
+    Destroy,
+    Ended,
+    Event,
+    Grant,
+    Listed,
+    OwnerSeen,
+    Refuse,
+    Renewed,
+    Scaled,
+    Tick,
+    Worked,
+)
+from rackrate.fleet.events import History
+from rackrate.fleet.folder import Folder
+from rackrate.fleet.journal import Journal
+from rackrate.fleet.lines import LONGEST, Message, encode
+from rackrate.fleet.spec import TICK_S, Spec
+from rackrate.fleet.state import Lifecycle, Phase
+from rackrate.fleet.status import status_of
+
+_LIST_S = 1.0
+"""Between two listings; while the fleet closes it is `_CLOSING_S`."""
+_CLOSING_S = 0.02
+_LONGEST_WAIT_S = 30.0
+
+
+def owner_state(spec: Spec) -> Literal["seen", "frozen", "ended"]:
+    """Return how the owner's process is; a fleet without one is its own owner, and always seen."""
+    if spec.owner_pid is None:
+        return "seen"
+    try:
+        owner = psutil.Process(spec.owner_pid)
+        is_other = abs(owner.create_time() - spec.owner_since_s) > 1  # a process id is used again
+        status = owner.status()
+    except psutil.NoSuchProcess:
+        return "ended"
+    if is_other or status == psutil.STATUS_ZOMBIE:
+        return "ended"
+    return "frozen" if status == psutil.STATUS_STOPPED else "seen"
+
+
+class Keeper:
+    """The keeper of one fleet."""
+
+    def __init__(self, folder: Folder, spec: Spec, backend: Backend) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.life = Lifecycle(spec.fleet, spec.policy())
+        self.head = f"rr-{spec.fleet}-head"
+        self.address: str | None = None
+        self.is_busy = False
+        self._backend = backend
+        self._started_s = time.monotonic()
+        self._journal = Journal(folder.journal)
+        self._history = History(folder.events)
+        self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
+        self._changed = asyncio.Event()
+        self._n_changes = 0
+        self._n_worked = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def age_s(self) -> float:
+        """Return the age of the fleet, the clock of its life."""
+        return time.monotonic() - self._started_s
+
+    async def run(self) -> None:
+        """Keep the fleet until it is over."""
+        server = await asyncio.start_unix_server(self._serve, self.folder.keeper, limit=LONGEST)
+        self._journal.write([{"what": "opened", **self.spec.to_dict()}])
+        try:
+            self._do(self._order_head)
+            listing_at_s = 0.0
+            while self.life.phase is not Phase.CLOSED:
+                self._look_at_owner()
+                self._look_at_head()
+                every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
+                if self.age_s() - listing_at_s >= every_s:
+                    listing_at_s = self.age_s()
+                    await self._list()
+                await asyncio.sleep(TICK_S if self.life.phase is Phase.OPEN else _CLOSING_S)
+            await self._call(self._backend.destroy, self.head)
+            self._journal.write([{"what": "closed", "at_s": self.age_s(), "why": self.life.why}])
+            self._mark()
+            await asyncio.sleep(0)  # whoever waits for the end hears of it
+        finally:
+            server.close()
+            self._calls.shutdown()
+            self._backend.close()
+            self._history.close()
+            self._journal.close()
+            self.folder.sweep()
+
+    def handle(self, event: Event) -> Grant | Refuse | None:
+        """Let an event happen: write what changed, then do what follows. Returns the answer to a node."""
+        step = self.life.handle(event, self.age_s())
+        answer = None
+        if step.changes:
+            self._journal.write(change.to_dict() for change in step.changes)
+            self._mark()
+        for action in step.actions:
+            match action:
+                case Create(name):
+                    self._do(self._create, name)
+                case Destroy(name):
+                    self._do(self._destroy, name)
+                case Grant() | Refuse():
+                    answer = action
+        return answer
+
+    def _mark(self) -> None:
+        """Wake whoever waits for a change."""
+        self._n_changes += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _do(self, what: Callable[..., Any], *args: Any) -> None:
+        task = asyncio.ensure_future(what(*args))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._calls, function, *args)
+
+    async def _order_head(self) -> None:
+        self._journal.write([{"what": "head", "node": self.head, "at_s": self.age_s()}])
+        try:
+            await self._call(self._backend.create, self.spec.order(self.head, "head", self.age_s()))
+        except Exception as error:  # noqa: BLE001 - whatever a provider raises, the fleet is over
+            self.handle(Closed(f"its scheduler does not start: {error}"))
+
+    async def _create(self, name: str) -> None:
+        try:
+            await self._call(self._backend.create, self.spec.order(name, "worker", self.age_s()))
+        except NoNode as error:
+            self.handle(CreateFailed(name, error.message, is_certain=True))
+        except Exception as error:  # noqa: BLE001 - nobody knows whether there is a node
+            self.handle(CreateFailed(name, f"{type(error).__name__}: {error}", is_certain=False))
+        else:
+            self.handle(Created(name))
+
+    async def _destroy(self, name: str) -> None:
+        try:
+            await self._call(self._backend.destroy, name)
+        except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
+            sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
+
+    async def _list(self) -> None:
+        asked_at_s = self.age_s()
+        try:
+            names = await self._call(self._backend.list, self.spec.fleet)
+        except Exception as error:  # noqa: BLE001 - no listing proves nothing
+            sys.stderr.write(f"list: {type(error).__name__}: {error}\n")
+            return
+        if self.address and self.head not in names and self.life.phase is Phase.OPEN:
+            self.handle(Closed("its scheduler is gone"))
+        self.handle(Listed(names - {self.head}, asked_at_s))
+
+    def _look_at_owner(self) -> None:
+        match owner_state(self.spec):
+            case "seen":
+                self.handle(OwnerSeen())
+            case "ended":
+                self.handle(Closed("its owner has ended"))
+            case "frozen":
+                self.handle(Tick())
+
+    def _look_at_head(self) -> None:
+        """Wait for the head as for a node: that is no idleness, and it has an end."""
+        if self.address is None:
+            patience_s = self.spec.boot_timeout_s
+            is_late = self.age_s() > patience_s
+            self.handle(Closed(f"its scheduler is not ready after {patience_s:g} s") if is_late else Worked())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one connection, line by line."""
+        try:
+            while line := await reader.readline():
+                writer.write(encode(await self._answered(line)))
+                await writer.drain()
+        except (OSError, ValueError, asyncio.CancelledError):
+            pass  # it hung up, or sent what is no line; at the end of the fleet all are cut off
+        finally:
+            writer.close()
+
+    async def _answered(self, line: bytes) -> Message:
+        try:
+            question = json.loads(line)
+            return await self._answer(question.pop("do"), question)
+        except RackrateError as error:
+            return {"error": error.to_problem()}
+        except (ValueError, KeyError, TypeError) as error:
+            return {"error": InternalError(f"not understood: {type(error).__name__}: {error}").to_problem()}
+
+    async def _answer(self, do: str, question: Message) -> Message:
+        match do:
+            case "renew":
+                return self._renew(question)
+            case "events":
+                return {"n": self._history.take(question["source"], question["first"], question["points"])}
+            case "status":
+                return await self._status(**question)
+            case "ended":
+                self._ended(question["node"], question["why"])
+            case "scale":
+                self.handle(Scaled(question["n"]))
+            case "close":
+                self.handle(Closed(question["why"]))
+            case _:
+                raise InternalError(f"the keeper knows no {do!r}")
+        return {}
+
+    def _renew(self, question: Message) -> Message:
+        name = question["node"]
+        if name == self.head:
+            return self._renew_head(question)
+        answer = self.handle(Renewed(name, bool(question.get("is_ready"))))
+        if isinstance(answer, Grant):
+            return {"ttl_s": answer.ttl_s, "address": self.address, "is_draining": answer.is_draining}
+        return {"refused": answer.why if answer else "no answer"}
+
+    def _renew_head(self, question: Message) -> Message:
+        """Answer the head: it lives while its fleet does, on the owner's lease like every node."""
+        if question.get("worked", 0) != self._n_worked or question.get("is_busy"):
+            self._n_worked = question.get("worked", 0)
+            self.handle(Worked())
+        self.is_busy = bool(question.get("is_busy"))
+        if self.address is None and "address" in question:
+            self.address = question["address"]
+            self._mark()
+            self.handle(Scaled(self.spec.nodes))
+        ttl_s = min(self.spec.lease_s, self.life.owner.left_s(self.age_s()))
+        if ttl_s <= 0:
+            return {"refused": "the owner is silent"}
+        return {"ttl_s": ttl_s, "address": "", "is_draining": False}
+
+    def _ended(self, name: str, why: str) -> None:
+        if name != self.head:
+            self.handle(Ended(name, why))
+        elif self.life.phase is Phase.OPEN:
+            self.handle(Closed(f"its scheduler ended: {why}"))
+
+    async def _status(self, after: int = -1, wait_s: float = 0.0) -> Message:
+        """Return how things stand, as soon as there are more changes than `after`."""
+        if self._n_changes <= after and wait_s > 0:
+            with suppress(TimeoutError):  # nothing has changed
+                await asyncio.wait_for(self._changed.wait(), min(wait_s, _LONGEST_WAIT_S))
+        return {
+            "n_changes": self._n_changes,
+            "address": self.address,
+            "is_busy": self.is_busy,
+            **status_of(self.life, self.spec, self.age_s()),
+        }
+
+
+def open_backend(spec: Spec) -> LocalBackend:
+    """Return the backend that a spec names."""
+    return LocalBackend(Path(spec.folder), spec.fleet)
+
+
+def main(path: Path) -> None:
+    """Keep the fleet of a folder."""
+    folder = Folder(path)
+    spec = Spec.read(folder.spec)
+    backend = open_backend(spec)
+    backend.start()
+
+    async def keep() -> None:
+        await Keeper(folder, spec, backend).run()
+
+    asyncio.run(keep())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,99 @@
+"""What have the nodes cost, and what would they have cost at a later instant?
+
+Money is whole micro-USD: sums of a bill must not depend on their order. A node is billed from the
+instant its creation was asked for until it is known to be gone; both err on the dear side, because a
+provider starts and stops its clock somewhere in between.
+
+    billed seconds = max(seconds, least), rounded up to whole steps
+    cost = billed seconds x rate / 3600, rounded up to a micro-USD
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rackrate.errors import BadQuantity
+
+MICROUSD = 1_000_000
+_SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How a provider bills one node.
+
+    Attributes:
+        microusd_per_hour: price.
+        least_s: seconds that are billed in any case.
+        step_s: seconds that are billed as a whole.
+    """
+
+    microusd_per_hour: int = 0
+    least_s: int = 0
+    step_s: int = 1
+
+    def __post_init__(self) -> None:
+        if self.microusd_per_hour < 0 or self.least_s < 0 or self.step_s < 1:
+            hint = "price and minimum are 0 or more, a billing step is 1 s or more"
+            raise BadQuantity(f"{self} is no way to bill", hint=hint)
+
+    def microusd(self, seconds: float) -> int:
+        """Return what so many seconds cost.
+
+        Example:
+            >>> Rate(3_600_000, least_s=60, step_s=60).microusd(61)
+            120000
+        """
+        steps = math.ceil(max(seconds, self.least_s) / self.step_s)
+        return -(-steps * self.step_s * self.microusd_per_hour // _SECONDS_PER_HOUR)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One node of a bill.
+
+    Attributes:
+        node: its name.
+        rate: how it is billed.
+        from_s: instant of the order.
+        to_s: instant it was known to be gone; None while it runs.
+    """
+
+    node: str
+    rate: Rate
+    from_s: float
+    to_s: float | None = None
+
+    def seconds(self, at_s: float) -> float:
+        """Return the seconds to pay for, as of an instant."""
+        return max((at_s if self.to_s is None else self.to_s) - self.from_s, 0.0)
+
+    def microusd(self, at_s: float) -> int:
+        """Return what it costs, as of an instant; of one that runs, what it will have cost by then."""
+        return self.rate.microusd(self.seconds(at_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The bill of a fleet."""
+
+    lines: tuple[Line, ...] = ()
+
+    @classmethod
+    def of(cls, lines: Iterable[Line]) -> Ledger:
+        """Return the bill of these lines."""
+        return cls(tuple(lines))
+
+    def microusd(self, at_s: float) -> int:
+        """Return the sum as of an instant."""
+        return sum(line.microusd(at_s) for line in self.lines)
+
+    def microusd_per_hour(self) -> int:
+        """Return what an hour of the nodes that run costs."""
+        return sum(line.rate.microusd_per_hour for line in self.lines if line.to_s is None)
+
+    def plus(self, line: Line) -> Ledger:
+        """Return the bill with one line more."""
+        return Ledger((*self.lines, line))

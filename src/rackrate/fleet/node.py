@@ -1,0 +1,154 @@
+"""Where is a node in its life, and how did it come there?
+
+    intent -> requested -> booted -> ready -> draining -> ending -> gone
+
+Intent: we are about to order it, or have and wait for the answer. Requested: the provider said yes.
+Booted: it called home. Ready: its worker works. Draining: it finishes and takes nothing new. Ending: we
+want it destroyed, and ask until it is. Gone: a listing of the provider no longer has it; an answer to
+"destroy" is not enough. Every state may go to ending; a node that is listed again after it was gone is
+ending once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from rackrate.errors import InvalidTransition
+from rackrate.fleet.lease import Lease
+from rackrate.fleet.ledger import Line, Rate
+
+
+class NodeState(StrEnum):
+    """A state of a node."""
+
+    INTENT = "intent"
+    REQUESTED = "requested"
+    BOOTED = "booted"
+    READY = "ready"
+    DRAINING = "draining"
+    ENDING = "ending"
+    GONE = "gone"
+
+
+_NEXT = {
+    NodeState.INTENT: {NodeState.REQUESTED, NodeState.BOOTED, NodeState.ENDING},
+    NodeState.REQUESTED: {NodeState.BOOTED, NodeState.ENDING},
+    NodeState.BOOTED: {NodeState.READY, NodeState.ENDING},
+    NodeState.READY: {NodeState.DRAINING, NodeState.ENDING},
+    NodeState.DRAINING: {NodeState.ENDING},
+    NodeState.ENDING: {NodeState.GONE},
+    NodeState.GONE: {NodeState.ENDING},
+}
+
+BOOTING = frozenset({NodeState.INTENT, NodeState.REQUESTED, NodeState.BOOTED})
+"""Ordered, but its worker does not work yet."""
+
+WANTED = BOOTING | {NodeState.READY}
+"""Counts towards the nodes that are wanted."""
+
+ALIVE = WANTED | {NodeState.DRAINING}
+"""May renew its lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step in the life of a node.
+
+    Attributes:
+        at_s: when, seconds since the fleet was opened.
+        node: its name.
+        state: that it came into.
+        why: in words.
+    """
+
+    at_s: float
+    node: str
+    state: NodeState
+    why: str
+
+    def __str__(self) -> str:
+        """Write it for people: `12.3 s ending: boot timeout`."""
+        return f"{self.at_s:.1f} s {self.state}: {self.why}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a journal's entry."""
+        return {
+            "what": "node",
+            "at_s": round(self.at_s, 3),
+            "node": self.node,
+            "state": str(self.state),
+            "why": self.why,
+        }
+
+
+@dataclass
+class Node:
+    """A node as the fleet knows it.
+
+    Attributes:
+        name: unique for ever; the key by which the provider lists it.
+        rate: how it is billed.
+        state: where it is in its life.
+        story: every change, oldest first.
+        lease: as last granted; None before it called home.
+        is_answered: whether the provider said yes or no to the order.
+        destroy_asked_at_s: when it was last asked to be destroyed.
+        missing_since_s: first of the listings in a row that lack it.
+    """
+
+    name: str
+    rate: Rate
+    state: NodeState = NodeState.INTENT
+    story: list[Change] = field(default_factory=list)
+    lease: Lease | None = None
+    is_answered: bool = False
+    destroy_asked_at_s: float | None = None
+    missing_since_s: float | None = None
+
+    @property
+    def since_s(self) -> float:
+        """When it came into its state."""
+        return self.story[-1].at_s
+
+    @property
+    def ordered_at_s(self) -> float:
+        """When its creation was decided."""
+        return self.story[0].at_s
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether its worker ever worked."""
+        return any(change.state is NodeState.READY for change in self.story)
+
+    def line(self) -> Line:
+        """Return its line of the bill."""
+        gone_at_s = self.since_s if self.state is NodeState.GONE else None
+        return Line(self.name, self.rate, self.ordered_at_s, gone_at_s)
+
+    def begin(self, at_s: float, why: str) -> Change:
+        """Write the first line of its story."""
+        return self._write(at_s, why)
+
+    def move(self, state: NodeState, at_s: float, why: str) -> Change:
+        """Go into a state.
+
+        Raises:
+            InvalidTransition: it does not follow the one it is in.
+        """
+        if state not in _NEXT[self.state]:
+            raise InvalidTransition(
+                f"{self.name} cannot go from {self.state} to {state} ({why})", story=[*map(str, self.story)]
+            )
+        self.state = state
+        return self._write(at_s, why)
+
+    def _write(self, at_s: float, why: str) -> Change:
+        change = Change(at_s, self.name, self.state, why)
+        self.story.append(change)
+        return change
+
+    def snapshot(self) -> Node:
+        """Return a copy that later changes leave alone."""
+        return replace(self, story=list(self.story))

@@ -1,0 +1,241 @@
+"""How is a fleet brought up, and how does one wait for it?
+
+A fleet is opened by starting its keeper, which does the rest. Whoever waits asks the keeper, which answers
+when something has changed: nothing is looked at in a loop.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import psutil
+
+from rackrate.errors import BootFailed, FleetClosed, UnknownName, nearest
+from rackrate.fleet import journal, tls, tree
+from rackrate.fleet.folder import Folder, home, new_folder
+from rackrate.fleet.node import BOOTING, Change, NodeState
+from rackrate.fleet.spec import Spec
+from rackrate.fleet.state import Lifecycle, Phase
+from rackrate.fleet.status import Status, status_of
+
+Keeper = subprocess.Popen[bytes]
+
+_KEEPER_S = 20.0
+"""For the keeper to answer its first question."""
+_WAIT_S = 2.0
+
+
+def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
+    """Return what is asked for, checked; an owned fleet lives for this process.
+
+    Raises:
+        BadQuantity, UnknownName, OverBudget: what was asked for cannot be.
+    """
+    me = psutil.Process()
+    owner = {"owner_pid": me.pid, "owner_since_s": me.create_time()} if is_owned else {}
+    return Spec(
+        fleet=folder.fleet,
+        folder=str(folder.path),
+        opened_at_s=time.time(),
+        cwd=os.getcwd(),  # noqa: PTH109 - a string is what goes into the spec
+        path=tuple(sys.path),
+        **owner,
+        **asked,
+    )
+
+
+def open_fleet(*, is_owned: bool, **asked: Any) -> tuple[Folder, Keeper]:
+    """Start the keeper of a new fleet; return at once.
+
+    Raises:
+        BadQuantity, UnknownName, OverBudget: what was asked for cannot be; nothing was made.
+    """
+    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked)  # so that nothing is made in vain
+    folder = new_folder()
+    spec = spec_of(folder, is_owned=is_owned, **asked)
+    spec.write(folder.spec)
+    tls.write_key(folder.key, spec.fleet, timedelta(hours=spec.max_hours))
+    with folder.log.open("ab") as log:
+        keeper = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "rackrate.fleet.keeper", str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {tree.MARK: spec.fleet},
+            start_new_session=True,
+        )
+    return folder, keeper
+
+
+def wait_ready(folder: Folder, keeper: Keeper | None = None) -> Status:
+    """Return when every node that could be ordered works.
+
+    Raises:
+        BootFailed: the fleet ended before; the message says why.
+    """
+    until = time.monotonic() + _KEEPER_S
+    after = -1
+    while True:
+        found = folder.ask("status", after=after, wait_s=_WAIT_S)
+        if found is None:
+            if time.monotonic() > until or (keeper and keeper.poll() is not None):
+                raise _boot_failed(folder)
+            time.sleep(0.01)
+            continue
+        until = time.monotonic()  # it has answered: from now on its silence is its death
+        after = found["n_changes"]
+        if found["phase"] != Phase.OPEN:
+            raise _boot_failed(folder, found)
+        states = [node["state"] for node in found["nodes"]]
+        n_ready = states.count(NodeState.READY)
+        is_all = n_ready == found["wanted"] or (n_ready > 0 and "budget" in found["remark"])
+        if found["address"] and is_all and not BOOTING.intersection(states):
+            return Status(found)
+
+
+def _boot_failed(folder: Folder, found: dict[str, Any] | None = None) -> BootFailed:
+    """Say why a fleet did not come up, with the last words of the node or keeper that failed."""
+    if found is None:
+        with suppress(Exception):
+            found = settled(folder).data
+    if found is None:
+        said = folder.log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
+        return BootFailed(f"fleet {folder.fleet}: its keeper died: {said[-1]}", hint=f"see {folder.log}")
+    reasons = [
+        line.partition(": ")[2] for node in found["nodes"] for line in node["story"] if "ending" in line
+    ]
+    reason = f" ({reasons[0]})" if reasons else ""
+    hint = f"`rackrate fleet logs {folder.fleet}` shows what the nodes wrote"
+    return BootFailed(f"fleet {folder.fleet} did not come up: {found['why']}{reason}", hint=hint)
+
+
+def settled(folder: Folder) -> Status:
+    """Return how a fleet without a keeper stands, from its journal.
+
+    Raises:
+        DataError: the journal is missing or damaged.
+    """
+    spec = Spec.read(folder.spec)
+    life, entries = recovered(folder, spec)
+    at_s = max((entry.get("at_s", 0.0) for entry in entries), default=0.0)
+    closed = [entry for entry in entries if entry["what"] == "closed"]
+    if closed:
+        life.phase, life.why = Phase.CLOSED, closed[-1]["why"]
+    return Status({"n_changes": 0, "address": None, "is_busy": False, **status_of(life, spec, at_s)})
+
+
+def recovered(folder: Folder, spec: Spec) -> tuple[Lifecycle, list[journal.Entry]]:
+    """Return the life of a fleet as its journal has it, and the journal.
+
+    Raises:
+        DataError: the journal is missing or damaged.
+    """
+    entries = journal.read(folder.journal)
+    changes = [
+        Change(entry["at_s"], entry["node"], NodeState(entry["state"]), entry["why"])
+        for entry in entries
+        if entry["what"] == "node"
+    ]
+    return Lifecycle.recovered(spec.fleet, spec.policy(), changes, time.time() - spec.opened_at_s), entries
+
+
+def status(folder: Folder) -> Status:
+    """Return how a fleet stands: as its keeper says, or as the journal has it where that is dead."""
+    found = folder.ask("status")
+    return Status(found) if found else settled(folder)
+
+
+def scale(folder: Folder, n: int) -> None:
+    """Have more or fewer nodes.
+
+    Raises:
+        BadQuantity: no number of nodes.
+        FleetClosed: the fleet has ended.
+    """
+    Spec.read(folder.spec).scaled(n)
+    if folder.ask("scale", n=n) is None:
+        raise FleetClosed(f"fleet {folder.fleet} has ended: {settled(folder).why}", hint="open a new one")
+
+
+def log_of(folder: Folder, node: str) -> str:
+    """Return what a node wrote.
+
+    Args:
+        folder: of the fleet.
+        node: its name, or what stands behind the last dash of it: a number, or `head`.
+
+    Raises:
+        UnknownName: no such node.
+    """
+    names = sorted(path.name for path in (folder.path / "nodes").glob("*/"))
+    hits = [name for name in names if node in (name, name.rpartition("-")[2])]
+    if not hits:
+        raise UnknownName("node", node, nearest(node, names) or names[:3])
+    return (folder.path / "nodes" / hits[0] / "log").read_text(errors="replace")
+
+
+def end(folder: Folder, why: str, patience_s: float, keeper: Keeper | None = None) -> None:
+    """Have a fleet ended and return when no process of it is left; what is deaf is killed.
+
+    Args:
+        folder: of the fleet.
+        why: for its story.
+        patience_s: for the keeper.
+        keeper: where it is a child of this process, to be collected.
+    """
+    until = time.monotonic() + patience_s
+    with suppress(OSError):
+        folder.ask("close", why=why)
+        while folder.keeper.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+    while tree.marked(folder.fleet):
+        if time.monotonic() > until or folder.keeper.exists():
+            reap(folder)
+        time.sleep(0.01)
+    if keeper:
+        keeper.wait()
+
+
+def let_live(keeper: Keeper) -> None:
+    """Let go of a keeper that is to outlive this process; else Python warns that it was not waited for."""
+    keeper.returncode = 0
+
+
+def reap(folder: Folder) -> int:
+    """End everything of a fleet whose keeper is dead or does not answer; return how many processes it was.
+
+    It is found by its mark, also where the journal is lost. What it does is written into the journal, where
+    there is one that can be written.
+    """
+    n = 0
+    while found := tree.marked(folder.fleet):
+        for process in found:
+            tree.end_tree(process)
+        n += len(found)
+        psutil.wait_procs(found, timeout=1)
+    spec = Spec.read(folder.spec)
+    life, entries = recovered(folder, spec)
+    if not any(entry["what"] == "closed" for entry in entries):
+        _close_journal(folder, life, time.time() - spec.opened_at_s)
+    folder.sweep()
+    return n
+
+
+def _close_journal(folder: Folder, life: Lifecycle, at_s: float) -> None:
+    """Write that the nodes of a fleet are gone."""
+    left = [node for node in life.nodes.values() if node.state is not NodeState.GONE]
+    changes = []
+    for node in left:
+        if node.state is not NodeState.ENDING:
+            changes.append(node.move(NodeState.ENDING, at_s, "reaped"))
+        changes.append(node.move(NodeState.GONE, at_s, "reaped"))
+    with journal.Journal(folder.journal) as out:
+        out.write(
+            [*(change.to_dict() for change in changes), {"what": "closed", "at_s": at_s, "why": "reaped"}]
+        )

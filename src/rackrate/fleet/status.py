@@ -1,0 +1,148 @@
+"""How does a fleet stand: its nodes, its money, the time it has left?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rackrate.fleet.ledger import MICROUSD
+from rackrate.fleet.node import ALIVE, Node, NodeState
+from rackrate.fleet.spec import Spec
+from rackrate.fleet.state import Lifecycle
+from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+
+_COUNTED = (NodeState.READY, NodeState.DRAINING, NodeState.ENDING)
+
+
+def status_of(life: Lifecycle, spec: Spec, at_s: float) -> dict[str, Any]:
+    """Return how a fleet stands at an instant of its life, as plain data."""
+    ledger, budget = life.ledger, life.policy.budget
+    left = budget.left_microusd(ledger, at_s)
+    return {
+        "fleet": life.fleet,
+        "phase": str(life.phase),
+        "why": life.why,
+        "remark": life.remark,
+        "wanted": life.wanted,
+        "age_s": at_s,
+        "left_s": max(spec.max_hours * 3600 - at_s, 0.0),
+        "spent_usd": ledger.microusd(at_s) / MICROUSD,
+        "usd_per_hour": ledger.microusd_per_hour() / MICROUSD,
+        "budget_usd": spec.budget_usd,
+        "budget_left_usd": None if left is None else left / MICROUSD,
+        "nodes": [_node(node, at_s) for node in life.nodes.values()],
+    }
+
+
+def _node(node: Node, at_s: float) -> dict[str, Any]:
+    lease_s = node.lease.left_s(at_s) if node.lease and node.state in ALIVE else None
+    line = node.line()
+    return {
+        "node": node.name,
+        "state": str(node.state),
+        "since_s": at_s - node.since_s,
+        "lease_s": lease_s,
+        "billed_s": line.seconds(at_s),
+        "usd": line.microusd(at_s) / MICROUSD,
+        "why": node.story[-1].why,
+        "story": [str(change) for change in node.story],
+    }
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a fleet stands, for people and programs.
+
+    Attributes:
+        data: as `status_of` has it.
+    """
+
+    data: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a figure by its name: `status.spent_usd`."""
+        try:
+            return self.__dict__["data"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def n_ready(self) -> int:
+        """Nodes whose worker works."""
+        return self._n("ready")
+
+    def _n(self, state: str) -> int:
+        return sum(node["state"] == state for node in self.data["nodes"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return self.data
+
+    def blocks(self) -> list[Block]:
+        """Return a summary and the nodes."""
+        columns = (
+            Column("node", "node"),
+            Column("state", "state"),
+            Column("since_s", "for s", 1),
+            Column("lease_s", "lease left s", 1, absent="none"),
+            Column("usd", "USD", 4),
+            Column("why", "why"),
+        )
+        rows = tuple(tuple(node[column.key] for column in columns) for node in self.data["nodes"])
+        return [Text(f"fleet {self.data['fleet']}", tuple(self._says())), Table("nodes", columns, rows)]
+
+    def _says(self) -> Iterable[str]:
+        data = self.data
+        yield f"{data['phase']}" + (f": {data['why']}" if data["why"] else "")
+        counted = ", ".join(f"{self._n(state)} {state}" for state in _COUNTED if self._n(state))
+        yield f"{self.n_ready} of {data['wanted']} wanted nodes work" + (f" ({counted})" if counted else "")
+        if data["remark"]:
+            yield data["remark"]
+        limit = "no limit" if data["budget_usd"] is None else f"of {data['budget_usd']:g} USD"
+        yield f"{data['spent_usd']:.4f} USD spent, {limit}; {data['usd_per_hour']:.4f} USD an hour"
+        yield f"{data['age_s']:.0f} s old, ends in {data['left_s'] / 3600:.2f} h at the latest"
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a fleet has cost, node by node.
+
+    Attributes:
+        data: as `status_of` has it.
+    """
+
+    data: dict[str, Any]
+
+    @property
+    def usd(self) -> float:
+        """Of all nodes together."""
+        return float(self.data["spent_usd"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        keys = ("fleet", "spent_usd", "usd_per_hour", "budget_usd", "budget_left_usd")
+        nodes = [
+            {key: node[key] for key in ("node", "state", "billed_s", "usd")} for node in self.data["nodes"]
+        ]
+        return {**{key: self.data[key] for key in keys}, "nodes": nodes}
+
+    def blocks(self) -> list[Block]:
+        """Return the bill."""
+        columns = (
+            Column("node", "node"),
+            Column("state", "state"),
+            Column("billed_s", "billed s", 1),
+            Column("usd", "USD", 6),
+        )
+        rows = [tuple(node[column.key] for column in columns) for node in self.data["nodes"]]
+        rows.append((Cell(None, "total"), Cell(None, ""), Cell(None, ""), self.usd))
+        limit = self.data["budget_usd"]
+        note = "no budget was set" if limit is None else f"the budget is {limit:g} USD"
+        return [Table(f"cost of fleet {self.data['fleet']}", columns, tuple(rows), (note,))]
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())

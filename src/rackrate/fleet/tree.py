@@ -1,0 +1,104 @@
+"""Which processes belong to a node or a fleet, and how are all of them ended, runaways among them?
+
+A process leaves its group and session with one call, and its parent by dying in between. On Linux the
+agent of a node asks to adopt orphans below it (a "child subreaper"): then every descendant stays its
+descendant, and is found and killed as a child. Elsewhere the tree is killed as it stands at one look.
+
+Beside the tree there is a mark in the environment, which all processes inherit unless they clear it:
+by it a later command finds what is left of a fleet whose keeper and agents are dead.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+import psutil
+
+MARK = "RACKRATE_NODE_OF"
+"""Environment variable that holds the fleet's id, in every process of a fleet but the owner."""
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PR_SET_CHILD_SUBREAPER = 36
+_PATIENCE_S = 5.0
+"""For a process in an uninterruptible call: it dies when the call returns, and nobody can wait for that."""
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant that loses its own; Linux only."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies; Linux only."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
+
+
+def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -> None:
+    """Kill every descendant of this process and wait for it.
+
+    Args:
+        group: a process group among them that is killed first, without looking for anything.
+        keep: children that are left alone, with all below them.
+    """
+    if group is not None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+    until = time.monotonic() + _PATIENCE_S
+    while (children := _children(keep)) and time.monotonic() < until:
+        for child in children:
+            if not _is_collected(child.pid):  # what a dead one leaves is found at the next look
+                end_tree(child)
+        time.sleep(0.002)
+
+
+def _children(keep: frozenset[int]) -> list[psutil.Process]:
+    """Return the children that are not kept, dead ones that nobody collected among them."""
+    if not keep:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return []  # without a look at all processes of the machine
+    return [child for child in psutil.Process().children() if child.pid not in keep]
+
+
+def _is_collected(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def end_tree(root: psutil.Process) -> None:
+    """Kill a process and all that is below it at this moment."""
+    with suppress(psutil.NoSuchProcess):
+        for process in (root, *root.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def marked(fleet: str) -> list[psutil.Process]:
+    """Return the living processes that bear a fleet's mark, without this one."""
+    return [process for process, owner in all_marked() if owner == fleet]
+
+
+def all_marked() -> list[tuple[psutil.Process, str]]:
+    """Return every living process of any fleet with the fleet's id, without this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                fleet = process.environ().get(MARK)
+                if fleet:
+                    found.append((process, fleet))
+    return found

@@ -1,0 +1,138 @@
+"""What every backend must do, whatever it rents: the contract of `rackrate.fleet.backends.base`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackrate.fleet import tree
+from rackrate.fleet.backends.base import Backend, Order
+from rackrate.fleet.backends.local import LocalBackend
+
+FLEET = "c0117ac7"
+PATIENCE_S = 20.0
+
+Make = Callable[[], Backend]
+
+
+def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
+    """Wait until it is so; return the seconds it took."""
+    started = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - started < patience_s, "it never was so"
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+@pytest.fixture(params=[LocalBackend], ids=["local"])
+def make(request: pytest.FixtureRequest, tmp_path: Path, keeper: Any) -> Iterator[Make]:
+    """Make backends of one kind for one fleet; each is as a process that knows nothing of the others."""
+    del keeper  # it must outlive the nodes
+    made: list[Backend] = []
+
+    def backend() -> Backend:
+        made.append(request.param(tmp_path, FLEET))
+        return made[-1]
+
+    yield backend
+    for one in made:
+        for name in one.list(FLEET):
+            one.destroy(name)
+    for one in made:
+        one.close()
+    until(lambda: not tree.marked(FLEET))
+
+
+@pytest.fixture
+def order(keeper: Any) -> Callable[[int], Order]:
+    def numbered(number: int, ttl_s: float = 30.0, longest_s: float = 60.0) -> Order:
+        name = f"rr-{FLEET}-{number}"
+        return Order(name, FLEET, "worker", str(keeper.path), ttl_s=ttl_s, longest_s=longest_s)
+
+    return numbered
+
+
+def test_what_was_created_is_listed_and_what_was_destroyed_is_not(
+    make: Make, order: Callable[..., Order]
+) -> None:
+    backend = make()
+    assert backend.list(FLEET) == frozenset()
+    names = {order(number).name for number in (1, 2, 3)}
+    for number in (1, 2, 3):
+        backend.create(order(number))
+    assert backend.list(FLEET) == names
+    backend.destroy(order(2).name)
+    until(lambda: backend.list(FLEET) == names - {order(2).name})
+
+
+def test_a_name_is_one_node_however_often_it_is_ordered(make: Make, order: Callable[..., Order]) -> None:
+    backend = make()
+    backend.create(order(1))
+    n_processes = len(tree.marked(FLEET))
+    backend.create(order(1))
+    assert backend.list(FLEET) == {order(1).name}
+    assert len(tree.marked(FLEET)) == n_processes
+
+
+def test_destroy_may_be_asked_again_and_of_what_is_not_there(make: Make, order: Callable[..., Order]) -> None:
+    backend = make()
+    backend.destroy(order(7).name)
+    backend.create(order(1))
+    for _ in range(3):
+        backend.destroy(order(1).name)
+    until(lambda: not backend.list(FLEET))
+
+
+def test_another_process_lists_and_destroys_what_this_one_created(
+    make: Make, order: Callable[..., Order]
+) -> None:
+    make().create(order(1))
+    stranger = make()
+    assert stranger.list(FLEET) == {order(1).name}
+    stranger.destroy(order(1).name)
+    until(lambda: not stranger.list(FLEET))
+
+
+def test_a_node_asks_for_its_lease_and_lives_on_it(
+    make: Make, order: Callable[..., Order], keeper: Any
+) -> None:
+    backend = make()
+    keeper.ttl_s = 1.0
+    backend.create(order(1, ttl_s=1.0))
+    until(lambda: len(keeper.heard) >= 8)  # 4 in each length of the lease: 2 lengths
+    assert {(said["do"], said["node"]) for said in keeper.heard} == {("renew", order(1).name)}
+    assert backend.list(FLEET) == {order(1).name}
+
+
+def test_a_node_that_hears_nothing_ends_with_its_lease(
+    make: Make, order: Callable[..., Order], keeper: Any
+) -> None:
+    backend = make()
+    keeper.ttl_s = 1.5
+    backend.create(order(1, ttl_s=1.5))
+    until(lambda: len(keeper.heard) >= 2)
+    keeper.is_silent = True
+    assert until(lambda: not backend.list(FLEET)) <= 1.5 + 1.0
+    assert "its lease has run out" in backend.logs(order(1).name).read_text()
+
+
+def test_a_node_that_never_reaches_anybody_ends_with_its_first_lease(
+    make: Make, order: Callable[..., Order], keeper: Any
+) -> None:
+    backend = make()
+    keeper.is_silent = True
+    backend.create(order(1, ttl_s=1.0))
+    assert until(lambda: not backend.list(FLEET)) <= 1.0 + 1.0
+
+
+def test_a_node_ends_when_its_longest_life_is_over_whatever_it_is_told(
+    make: Make, order: Callable[..., Order], keeper: Any
+) -> None:
+    backend = make()
+    backend.create(order(1, ttl_s=30.0, longest_s=1.0))
+    assert until(lambda: not backend.list(FLEET)) <= 1.0 + 1.0
+    assert keeper.heard

@@ -1,0 +1,200 @@
+"""Whole fleets on this machine: they work, they tell, and nothing of them is left."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rackrate
+from rackrate.errors import BadQuantity, BootFailed, FleetClosed, OverBudget, UnknownName, UsageError
+from rackrate.fleet import opening, tree
+from rackrate.fleet.folder import all_folders, home
+
+LEASE_S = 5.0
+
+
+@pytest.fixture
+def fleet() -> Iterator[rackrate.Fleet]:
+    """Open a fleet of two nodes, and look that nothing is left when it is closed."""
+    with rackrate.Fleet(nodes=2, lease_s=LEASE_S) as fleet:
+        yield fleet
+    assert tree.marked(fleet.id) == []
+
+
+def train(step_s: float = 0.0) -> Any:
+    """Return a task that reports; made here, so that it travels by value."""
+
+    def task(number: int) -> tuple[int, str]:
+        import os  # noqa: PLC0415 - it runs elsewhere
+        import time  # noqa: PLC0415
+
+        from rackrate import fleet  # noqa: PLC0415
+
+        for step in range(3):
+            fleet.report(step, loss=number + 1 / (step + 1))
+            time.sleep(step_s)
+        return number, os.environ["RACKRATE_NODE"]
+
+    return task
+
+
+def test_work_is_done_on_nodes_and_what_tasks_report_is_read(fleet: rackrate.Fleet) -> None:
+    found = fleet.status()
+    assert (found.phase, found.n_ready, found.wanted) == ("open", 2, 2)
+    results = fleet.client.gather(fleet.map(train(0.05), range(6)))
+    assert [number for number, _ in results] == list(range(6))
+    assert {node for _, node in results} == {node["node"] for node in found.nodes}
+    first = next(fleet.events())
+    assert first["at"] > 1.7e9
+    fleet.close()
+    points = list(fleet.events())
+    assert len(points) == 18
+    assert {(point["step"], point["loss"]) for point in points if point["loss"] > 5} == {
+        (0, 6.0),
+        (1, 5.5),
+        (2, 5 + 1 / 3),
+    }
+    assert len({point["task"] for point in points}) == 6
+
+
+def test_the_same_call_twice_runs_twice(fleet: rackrate.Fleet) -> None:
+    calls = [fleet.submit(lambda: os.urandom(8)) for _ in range(2)]
+    assert len(set(fleet.client.gather(calls))) == 2
+
+
+def test_a_fleet_grows_and_shrinks_and_keeps_what_it_holds(fleet: rackrate.Fleet) -> None:
+    held = fleet.map(lambda x: x * x, range(8))
+    fleet.client.gather(held)
+    assert fleet.scale(3).n_ready == 3
+    assert fleet.scale(1).n_ready == 1
+    until(lambda: sum(node["state"] == "gone" for node in fleet.status().nodes) == 2)
+    assert fleet.client.gather(held) == [x * x for x in range(8)]
+    with pytest.raises(BadQuantity):
+        fleet.scale(-1)
+
+
+def until(is_so: Any, patience_s: float = 20.0) -> None:
+    """Wait until it is so."""
+    end_s = time.monotonic() + patience_s
+    while not is_so():
+        assert time.monotonic() < end_s, "it never was so"
+        time.sleep(0.02)
+
+
+def test_a_node_that_dies_is_replaced_and_its_work_done_again(fleet: rackrate.Fleet) -> None:
+    before = {node["node"] for node in fleet.status().nodes}
+    victim = fleet.submit(os.getpid).result()
+    slow = fleet.map(lambda x: (__import__("time").sleep(1), x)[1], range(2))
+    time.sleep(0.3)
+    os.kill(victim, 9)
+    assert fleet.client.gather(slow) == [0, 1]
+    until(lambda: fleet.status().n_ready == 2)
+    nodes = {node["node"]: node for node in fleet.status().nodes}
+    lost = [node for name, node in nodes.items() if name in before and node["state"] != "ready"]
+    assert len(lost) == 1
+    assert any("its worker died (signal SIGKILL)" in line for line in lost[0]["story"])
+    assert "signal SIGKILL" in fleet.logs(lost[0]["node"])
+
+
+def test_logs_are_found_by_number_and_an_unknown_node_is_told(fleet: rackrate.Fleet) -> None:
+    assert fleet.logs("1") == fleet.logs(f"rr-{fleet.id}-1")
+    assert "Scheduler at" in fleet.logs("head")
+    with pytest.raises(UnknownName) as caught:
+        fleet.logs("17")
+    assert caught.value.code == "unknown-node"
+
+
+def test_what_is_left_of_a_fleet_is_its_history(fleet: rackrate.Fleet) -> None:
+    threads = set(threading.enumerate())
+    fleet.client.gather(fleet.map(abs, range(2)))
+    assert fleet.folder.key.stat().st_mode & 0o777 == 0o600
+    assert fleet.folder.path.stat().st_mode & 0o777 == 0o700
+    fleet.close()
+    fleet.close()  # again is nothing
+    assert tree.marked(fleet.id) == []
+    files = {path.name for path in fleet.folder.path.rglob("*") if path.is_file()}
+    assert files == {"events", "journal", "keeper.log", "log", "spec", "zygote.log"}
+    until(lambda: not [thread for thread in set(threading.enumerate()) - threads if not is_of_dask(thread)])
+    assert (fleet.status().phase, fleet.status().why) == ("closed", "its owner has left it")
+    assert [node["state"] for node in fleet.status().nodes] == ["gone", "gone"]
+    for use in (lambda: fleet.client, lambda: fleet.scale(2), lambda: rackrate.Fleet.attach(fleet.id)):
+        with pytest.raises(FleetClosed, match="its owner has left it"):
+            use()
+
+
+def is_of_dask(thread: threading.Thread) -> bool:
+    """Tell whether it is one that distributed keeps for the next client of this process."""
+    return thread.name.startswith(("IO loop", "Profile", "Dask-Offload", "TCP-Executor"))
+
+
+def test_another_process_may_use_a_fleet_and_leave_it_running(fleet: rackrate.Fleet) -> None:
+    with rackrate.Fleet.attach(fleet.id[:6]) as guest:
+        assert guest.submit(abs, -3).result() == 3
+    assert fleet.status().phase == "open"
+    with pytest.raises(UnknownName):
+        rackrate.Fleet.attach("n0ne")
+
+
+def test_a_fleet_itself_does_not_travel(fleet: rackrate.Fleet) -> None:
+    with pytest.raises(UsageError, match="cannot be sent"):
+        pickle.dumps(fleet)
+
+
+def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
+    import distributed  # noqa: PLC0415 - the stranger's own
+
+    address = fleet.status().address
+    for security, scheme in ((None, "tcp"), (distributed.Security.temporary(), "tls")):
+        with pytest.raises(OSError, match=r"\w"):
+            distributed.Client(address.replace("tls", scheme), security=security, timeout=2)
+    assert fleet.submit(abs, -1).result() == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"nodes": -1}, BadQuantity),
+        ({"nodes": 2.5}, BadQuantity),
+        ({"lease_s": 0}, BadQuantity),
+        ({"idle_s": float("nan")}, BadQuantity),
+        ({"budget_usd": -1}, BadQuantity),
+        ({"backend": "locl"}, UnknownName),
+        ({"budget_usd": 0.001, "usd_per_node_hour": 100}, OverBudget),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_made(
+    asked: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        rackrate.Fleet(**asked)
+    assert not home().exists()
+
+
+def test_a_fleet_whose_workers_do_not_start_says_why_and_leaves_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "no_such_module")
+    with pytest.raises(BootFailed, match="its worker died"):
+        rackrate.Fleet(nodes=1, lease_s=LEASE_S)
+    (folder,) = all_folders()
+    assert tree.marked(folder.fleet) == []
+    assert "no_such_module" in opening.log_of(folder, "1")
+
+
+def test_idle_fleets_end_and_the_budget_is_kept(tmp_path: Path) -> None:
+    del tmp_path
+    with rackrate.Fleet(nodes=1, lease_s=LEASE_S, idle_s=1) as idle:
+        until(lambda: idle.status().phase == "closed")
+        assert idle.status().why == "idle"
+    budget_usd = 1.0
+    with rackrate.Fleet(nodes=4, lease_s=1, usd_per_node_hour=200, budget_usd=budget_usd) as dear:
+        until(lambda: dear.status().phase == "closed")
+        assert dear.status().why == "the budget is committed"
+        assert 0.3 < dear.cost().usd <= budget_usd

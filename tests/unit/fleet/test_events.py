@@ -1,0 +1,121 @@
+"""Numbers from a task to a file: batches, doubles, silence, and whoever reads along."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rackrate import fleet
+from rackrate.errors import BadQuantity, UsageError
+from rackrate.fleet import events
+from rackrate.fleet.events import History, Reporter, follow
+
+
+class Keeper:
+    """A line to a keeper that takes, refuses or takes without saying so."""
+
+    def __init__(self, history: History, fate: list[str]) -> None:
+        self.history, self.fate = history, fate
+
+    def ask(self, do: str, timeout_s: float, **message: Any) -> dict[str, Any]:
+        del do, timeout_s
+        fate = self.fate.pop(0) if self.fate else "taken"
+        if fate != "lost":
+            self.history.take(message["source"], message["first"], message["points"])
+        if fate != "taken":
+            raise ConnectionError(fate)
+        return {}
+
+
+@pytest.fixture
+def reporter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Reporter:
+    """Return a reporter that sends when it is told to."""
+    monkeypatch.setattr(Reporter, "_run", lambda _: None)
+    return Reporter(tmp_path / "keeper", "rr-x-1")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@given(st.lists(st.sampled_from(["taken", "lost", "taken, but not said so"]), max_size=12))
+def test_every_point_arrives_once_and_in_order_whatever_the_keeper_does(fate: list[str]) -> None:
+    import tempfile  # noqa: PLC0415 - a fixture would be shared by all examples
+
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reporter, "_run", lambda _: None)
+        path = Path(folder) / "events"
+        history, reporter = History(path), Reporter(Path(folder) / "keeper", "rr-x-1")
+        reporter._line = Keeper(history, fate)  # type: ignore[assignment]
+        n_rounds = len(fate) + 1
+        for step in range(n_rounds):
+            reporter.add(step, {"loss": 1 / (step + 1)})
+            reporter.flush()
+        reporter.flush()
+        history.close()
+        assert [point["step"] for point in read(path)] == list(range(n_rounds))
+
+
+def test_a_point_says_when_where_and_of_which_task(
+    reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "task_name", lambda: "train-1")
+    reporter.add(3, {"loss": 0.5})
+    point = reporter._points[0]
+    assert point["at"] > 1.7e9
+    assert {**point, "at": 0} == {"at": 0, "node": "rr-x-1", "task": "train-1", "step": 3, "loss": 0.5}
+
+
+def test_a_keeper_that_is_silent_costs_memory_for_so_many_points_only(reporter: Reporter) -> None:
+    for step in range(events._MOST * 2):
+        reporter.add(step, {"loss": 0.0})
+    steps = [point["step"] for point in reporter._points]
+    assert len(steps) <= events._MOST
+    assert (steps[0], steps[-1]) == (0, events._MOST * 2 - 1)
+    assert steps == sorted(steps)
+
+
+def test_outside_of_a_fleet_a_report_does_nothing() -> None:
+    fleet.report(1, loss=0.1)
+    assert events._reporter is None
+
+
+@pytest.mark.parametrize("values", [{"loss": "low"}, {"loss": None}])
+def test_a_value_that_is_no_number_is_told(values: dict[str, Any]) -> None:
+    with pytest.raises(BadQuantity, match="loss"):
+        fleet.report(1, **values)
+
+
+@pytest.mark.parametrize("values", [{}, {"node": 1.0}, {"at": 1.0, "loss": 2.0}])
+def test_a_report_has_values_with_names_of_their_own(values: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        fleet.report(1, **values)
+
+
+def test_what_json_lacks_is_null(tmp_path: Path) -> None:
+    history = History(tmp_path / "events")
+    history.take("a", 0, [{"step": 1, "loss": float("nan")}, {"step": 2, "loss": float("inf")}])
+    history.close()
+    assert read(tmp_path / "events") == [{"step": 1, "loss": None}, {"step": 2, "loss": None}]
+
+
+def test_a_late_reader_gets_all_and_a_torn_line_only_when_it_is_whole(tmp_path: Path) -> None:
+    path, over = tmp_path / "events", threading.Event()
+    path.write_bytes(b'{"step":1}\n{"st')
+    reader = follow(path, over.is_set, poll_s=0.001)
+    assert next(reader) == {"step": 1}
+    with path.open("ab") as out:
+        out.write(b'ep":2}\n')
+    assert next(reader) == {"step": 2}
+    over.set()
+    assert list(reader) == []
+
+
+def test_a_reader_of_what_never_comes_ends_with_the_fleet(tmp_path: Path) -> None:
+    assert list(follow(tmp_path / "none", lambda: True)) == []

@@ -1,0 +1,89 @@
+"""Ledger and budget: bills reckoned by hand, and a bound that no order of events may pass."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rackrate.errors import BadQuantity
+from rackrate.fleet.budget import Budget
+from rackrate.fleet.ledger import MICROUSD, Ledger, Line, Rate
+
+L40S = Rate(790_000)  # 0.79 USD an hour, by the second
+HOURLY = Rate(1_570_000, least_s=3600, step_s=3600)
+
+rates = st.builds(Rate, st.integers(0, 10**8), st.integers(0, 7200), st.sampled_from([1, 60, 3600]))
+times = st.integers(0, 200_000)
+
+
+@pytest.mark.parametrize(
+    ("rate", "seconds", "microusd"),
+    [
+        (L40S, 3600, 790_000),
+        (L40S, 60, 13_167),  # 13,166.67 rounded up
+        (L40S, 0.2, 220),  # a begun second: 219.44
+        (L40S, 0, 0),
+        (HOURLY, 1, 1_570_000),
+        (HOURLY, 3601, 3_140_000),
+        (Rate(3_600_000, least_s=600), 5, 600_000),
+        (Rate(0, least_s=600), 5000, 0),
+    ],
+)
+def test_seconds_cost_what_a_bill_says(rate: Rate, seconds: float, microusd: int) -> None:
+    assert rate.microusd(seconds) == microusd
+
+
+@given(rates, times, times)
+def test_a_longer_life_costs_no_less_and_no_less_than_the_exact_price(rate: Rate, a: int, b: int) -> None:
+    assert rate.microusd(min(a, b)) <= rate.microusd(max(a, b))
+    exact = Fraction(rate.microusd_per_hour * a, 3600)
+    assert exact <= rate.microusd(a)
+    billed = max(a, rate.least_s) + rate.step_s
+    assert rate.microusd(a) <= Fraction(rate.microusd_per_hour * billed, 3600) + 1
+
+
+@pytest.mark.parametrize("bad", [(-1, 0, 1), (1, -1, 1), (1, 0, 0)])
+def test_a_rate_that_cannot_be_is_refused(bad: tuple[int, int, int]) -> None:
+    with pytest.raises(BadQuantity):
+        Rate(*bad)
+
+
+def test_a_bill_adds_what_runs_and_what_is_gone() -> None:
+    bill = Ledger.of([Line("a", L40S, 0, 3600), Line("b", L40S, 1800), Line("c", HOURLY, 3000)])
+    assert bill.microusd(5400) == 790_000 + 790_000 + 1_570_000
+    assert bill.microusd_per_hour() == 790_000 + 1_570_000
+
+
+def test_a_budget_counts_what_is_still_billed_after_the_decision() -> None:
+    budget = Budget(MICROUSD, exposure_s=360)
+    bill = Ledger.of([Line("a", Rate(MICROUSD), 0)])
+    assert not budget.is_crossed(bill, 3240)  # 3,600 s to pay for: exactly a dollar
+    assert budget.is_crossed(bill, 3241)
+    assert budget.left_microusd(bill, 1440) == 500_000
+    assert Budget().left_microusd(bill, 1e9) is None
+    assert not Budget().is_crossed(bill, 1e9)
+
+
+def test_a_node_billed_by_the_hour_is_not_ordered_on_half_an_hours_money() -> None:
+    assert not Budget(785_000).allows(Ledger(), HOURLY, 0)
+    assert Budget(1_570_000).allows(Ledger(), HOURLY, 0)
+
+
+@given(rates, st.integers(0, 10**9), st.integers(0, 600), st.integers(1, 20), st.integers(1, 900))
+def test_whoever_asks_the_budget_each_tick_never_pays_more(
+    rate: Rate, limit: int, latency_s: int, n_wanted: int, tick_s: int
+) -> None:
+    """Order while it allows, end all when it is crossed, be billed for the latency: the bill fits."""
+    budget = Budget(limit, exposure_s=latency_s + tick_s)
+    lines: list[Line] = []
+    at = 0
+    for _ in range(50):
+        if budget.is_crossed(Ledger.of(lines), at):
+            break
+        if len(lines) < n_wanted and budget.allows(Ledger.of(lines), rate, at):
+            lines.append(Line(str(at), rate, at))
+        at += tick_s
+    assert sum(line.rate.microusd(at + latency_s - line.from_s) for line in lines) <= limit
