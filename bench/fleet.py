@@ -27,7 +27,6 @@ from rackrate.fleet.folder import Folder, all_folders
 LIMIT_S = 240
 GOAL_S = 5.0
 GOAL_AHEAD = 10.0
-GOAL_MB = 20.0
 
 METHOD = """From the start of the owner's Python, `import` included, to all nodes ready and to the results of
 one task a node; closing until no process is left. Memory is PSS of all processes below, scheduler, keeper and
