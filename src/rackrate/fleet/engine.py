@@ -30,7 +30,7 @@ QUIET: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
 }
-"""Source: `docs/decisions/0003-processes-of-a-fleet.md`: 64 idle workers burn 1.05 cores without, 0.07 with."""
+"""Source: `docs/decisions/0003-processes-of-a-fleet.md`: 64 idle workers, 1.05 cores without, 0.07 with."""
 
 _HOST = "127.0.0.1"
 _PATIENCE_S = 5.0
