@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +28,6 @@ from rackrate.fleet.folder import Folder, all_folders
 LIMIT_S = 240
 GOAL_S = 5.0
 GOAL_AHEAD = 10.0
-GOAL_MB = 20.0
 
 METHOD = """From the start of the owner's Python, `import` included, to all nodes ready and to the results of
 one task a node; closing until no process is left. Memory is PSS of all processes below, scheduler, keeper and
@@ -182,8 +182,10 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print, do not write")
     asked = parser.parse_args()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    found = raced(asked.nodes, asked.runs)
-    killed = deaths(max(asked.nodes), asked.runs, lease_s=10.0)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_DATA_HOME"] = folder  # the user's own fleets stay out of it
+        found = raced(asked.nodes, asked.runs)
+        killed = deaths(max(asked.nodes), asked.runs, lease_s=10.0)
     text = report(found, killed, max(asked.nodes))
     print(text)
     if not asked.dry_run:

@@ -11,7 +11,7 @@ ending once more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -117,11 +117,6 @@ class Node:
         """When its creation was decided."""
         return self.story[0].at_s
 
-    @property
-    def was_ready(self) -> bool:
-        """Whether its worker ever worked."""
-        return any(change.state is NodeState.READY for change in self.story)
-
     def line(self) -> Line:
         """Return its line of the bill."""
         gone_at_s = self.since_s if self.state is NodeState.GONE else None
@@ -148,7 +143,3 @@ class Node:
         change = Change(at_s, self.name, self.state, why)
         self.story.append(change)
         return change
-
-    def snapshot(self) -> Node:
-        """Return a copy that later changes leave alone."""
-        return replace(self, story=list(self.story))
