@@ -16,6 +16,9 @@ anybody ends too.
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -31,6 +34,35 @@ class NoNode(FleetError):
     code = "no-node"
 
 
+BOOT = ("python3", "-m", "rackrate.fleet.boot")
+"""What a machine is to run as its first process; its order is in its environment (`Order.to_env`)."""
+
+_ORDER = "RACKRATE_ORDER"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a node's machine is to be, where a backend makes machines.
+
+    Attributes:
+        image: OCI image; empty where machines have none.
+        gpu: slug in the catalog; empty for none.
+        n_gpus: how many of them.
+        disk_gib: of its own.
+        region: in the provider's words; empty for any.
+        offer: the provider's id of the offer; empty for any.
+        is_spot: whether the provider may take it back.
+    """
+
+    image: str = ""
+    gpu: str = ""
+    n_gpus: int = 0
+    disk_gib: int = 20
+    region: str = ""
+    offer: str = ""
+    is_spot: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What a node is to be.
@@ -39,7 +71,7 @@ class Order:
         name: unique for ever.
         fleet: its id.
         role: `worker`, or `head` for the process that hands out the work.
-        keeper: socket at which the lease is renewed.
+        keeper: where the lease is renewed: the path of a socket, or `host:port` of a gate.
         ttl_s: lease until it first calls home.
         longest_s: after which it ends in any case.
         n_threads: tasks at once.
@@ -47,6 +79,8 @@ class Order:
         tls: file with certificate and key.
         cwd: working folder.
         path: where modules are looked for, as the owner does.
+        machine: what to make for it; None for a process on this machine.
+        identity: key and certificate of this node alone, and its fleet's authority, as PEM; empty here.
     """
 
     name: str
@@ -60,6 +94,8 @@ class Order:
     tls: str = ""
     cwd: str = "."
     path: tuple[str, ...] = ()
+    machine: Machine | None = None
+    identity: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -68,7 +104,21 @@ class Order:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Order:
         """Return the order that `to_dict` wrote."""
-        return cls(**{**data, "path": tuple(data["path"])})
+        machine = data["machine"] and Machine(**data["machine"])
+        return cls(**{**data, "path": tuple(data["path"]), "machine": machine})
+
+    def to_env(self) -> dict[str, str]:
+        """Return it as a machine is told of it: in its environment, before it boots, and never later."""
+        return {_ORDER: base64.b64encode(json.dumps(self.to_dict()).encode()).decode()}
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Order:
+        """Return the order that `to_env` wrote.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return cls.from_dict(json.loads(base64.b64decode(env[_ORDER])))
 
 
 class Backend(Protocol):
