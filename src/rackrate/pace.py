@@ -25,8 +25,8 @@ from rackrate.perf.floor import floor_tpot_s, floor_ttft_s
 from rackrate.perf.machine import Machine, habits_of, packing_of, rates_of
 from rackrate.perf.nearest import nearest_measured
 from rackrate.perf.power import drawn_w
-from rackrate.perf.predict import limit_of, width_of
 from rackrate.perf.predict_llm import room_of
+from rackrate.perf.ranges import is_seen, width_of
 from rackrate.perf.serving import (
     MAX_SEQUENCES,
     Habits,
@@ -40,7 +40,7 @@ from rackrate.perf.serving import (
     serve,
     unloaded_ttft_s,
 )
-from rackrate.perf.step import Rates, Step
+from rackrate.perf.step import Rates, Step, limit_of
 from rackrate.perf.work import Work, work_of
 from rackrate.sizing import Weights, Wish, find_card, fits
 
@@ -299,12 +299,16 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
     if name not in ENGINES:
         why = "its speed with language models was never measured"
         raise UnknownName("engine", name, nearest(name, ENGINES) or ENGINES, why=why)
-    limits = setup.limits(usable_memory(card), fit.load.context)
-    chunk = limits.max_num_batched_tokens if name == "vllm" else setup.max_num_batched_tokens
-    seats = limits.max_num_seqs if name == "vllm" else setup.max_num_seqs or MAX_SEQUENCES
+    memory, context = usable_memory(card), fit.load.context
+    seats = setup.seats(memory, context) or MAX_SEQUENCES
     fit_at_once = room_of(arch, card, setup, demand.request)
     machine = Machine(
-        chip_of(card), name, packing_of(setup.precision), setup.layout.tensor, setup.layout.pipeline, chunk
+        chip_of(card),
+        name,
+        packing_of(setup.precision),
+        setup.layout.tensor,
+        setup.layout.pipeline,
+        setup.chunk_tokens(memory, context),
     )
     factors = load_factors("llm")
     says = [
@@ -317,7 +321,7 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
         says.append(f"the engine runs at most {seats:,} requests at once, though memory has room for more")
     if fit.verdict == "tight":
         says.append("whether it fits is not sure")
-    if not any(factors.is_measured(of, card.slug) for of in ("memory", "compute")):
+    if not is_seen(factors, card.slug):
         says.append(f"no case of the {card.slug} was fitted to: it has the factors of its class")
     return _Server(
         work=work_of(arch, setup.precision, setup.kv),
@@ -352,9 +356,8 @@ def _alone(server: _Server) -> Situation:
     context = request.input_tokens + request.output_tokens / 2
     one = decode(server.work, server.rates, server.habits, 1.0, context)
     step_s, limit = float(one.total) / float(request.tokens_a_step), limit_of(one, is_full=False)
-    fresh = request.input_tokens * (1 - request.cached_frac)
-    ttft_s = unloaded_ttft_s(server.work, server.rates, server.habits, fresh)
-    part, _ = prefill_step(server.work, server.rates, server.habits, fresh)
+    ttft_s = unloaded_ttft_s(server.work, server.rates, server.habits, request.fresh_tokens)
+    part, _ = prefill_step(server.work, server.rates, server.habits, request.fresh_tokens)
     begin = limit_of(part, is_full=False)
     return Situation(
         "a lone request",
@@ -393,8 +396,7 @@ def _most(server: _Server, demand: Demand) -> Situation:
 
 def _situation(server: _Server, title: str, concurrency: float, served: Served) -> Situation:
     limit = limit_of(served.step, is_full=float(served.batch) >= server.room * (1 - _TOLD_APART))
-    fresh = server.request.input_tokens * (1 - server.request.cached_frac)
-    chunk, _ = prefill_step(server.work, server.rates, server.habits, fresh)
+    chunk, _ = prefill_step(server.work, server.rates, server.habits, server.request.fresh_tokens)
     is_waiting = float(served.waiting_s) > float(served.ttft_s) / 2
     begin = "queue" if is_waiting else limit_of(chunk, is_full=False)
     kinds = ("loaded_ttft", "tpot") if float(served.batch) > 1 else ("ttft", "decode")
@@ -430,9 +432,7 @@ def _curve(server: _Server) -> Curve:
 def _parts(server: _Server, at_load: Served) -> dict[str, Step]:
     request = server.request
     context = request.input_tokens + request.output_tokens / 2
-    chunk, n_chunks = prefill_step(
-        server.work, server.rates, server.habits, request.input_tokens * (1 - request.cached_frac)
-    )
+    chunk, n_chunks = prefill_step(server.work, server.rates, server.habits, request.fresh_tokens)
     return {
         f"the prompt, 1 of {int(n_chunks)}": chunk,
         "a token of 1": decode(server.work, server.rates, server.habits, 1.0, context),

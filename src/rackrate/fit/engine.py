@@ -135,7 +135,7 @@ def version_of(text: str) -> tuple[int, ...]:
     return (9999,)
 
 
-BIG_CARD_GIB = 70  # vLLM 0.8.3+: cards of 70 GiB and more but the A100 count as large
+_LARGE_GIB = 70
 _V1 = (0, 8, 3)
 _LONGER_CHUNKS = (0, 7)
 _KERNEL_SAMPLES = (0, 17)  # 5.64 GiB of Qwen3 14B's profile in 0.16, 2.23 in 0.17
@@ -143,6 +143,11 @@ _GRAPHS_IN_BUDGET = (0, 21)
 _LARGER_SHARE = (0, 25)
 NEWER_LINKS = (0, 18)
 """From which version vLLM holds more outside of torch: 0.25 GiB on one GPU (0.13 in 0.17), 2.1 on several."""
+
+
+def is_large(card_gib: float, *, is_a100: bool) -> bool:
+    """Tell whether vLLM 0.8.3 and later takes a card for a large one."""
+    return card_gib >= _LARGE_GIB and not is_a100
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,7 @@ def vllm_limits(version: str, card_gib: float, *, is_a100: bool, context: int) -
             return VllmLimits(256, max(context, 2048), counts_graphs=False, is_v0=True)
         chunk = 2048 if known >= _LONGER_CHUNKS else 512
         return VllmLimits(256, chunk, counts_graphs=False, sampler="none", is_v0=True)
-    is_big = card_gib >= BIG_CARD_GIB and not is_a100
+    is_big = is_large(card_gib, is_a100=is_a100)
     return VllmLimits(
         1024 if is_big else 256,
         8192 if is_big else 2048,

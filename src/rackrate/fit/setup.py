@@ -118,6 +118,16 @@ class Setup:
             found.is_v0,
         )
 
+    def seats(self, card: Card, context: int) -> int | None:
+        """Return the sequences in a step at most; None where the engine takes as many as memory holds."""
+        is_vllm = self.engine.name == "vllm"
+        return self.limits(card, context).max_num_seqs if is_vllm else self.max_num_seqs or None
+
+    def chunk_tokens(self, card: Card, context: int) -> int:
+        """Return the tokens of prompts in a step at most; 0 where the engine's own number is not known."""
+        is_vllm = self.engine.name == "vllm"
+        return self.limits(card, context).max_num_batched_tokens if is_vllm else self.max_num_batched_tokens
+
     def named(self) -> str:
         """Write engine and version for people."""
         return f"{self.engine.name} {self.version or self.engine.version}"

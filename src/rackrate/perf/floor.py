@@ -18,9 +18,9 @@ _INFINITE = 1e30  # bytes a second
 
 def floor_ttft_s(work: Work, machine: Machine, request: Request) -> float:
     """Return the least time in which the machine can read a prompt, s; cached tokens cost nothing."""
-    tokens = max(request.input_tokens * (1 - request.cached_frac), 1.0)
+    tokens = max(request.fresh_tokens, 1.0)
     seen = request.input_tokens - tokens / 2
-    return _longer(step(work, _ideal(machine), tokens, seen, 0.0, 0.0)) / machine.pipeline
+    return _longer(step(work, ideal_rates(machine), tokens, seen, 0.0, 0.0)) / machine.pipeline
 
 
 def floor_tpot_s(work: Work, machine: Machine, request: Request) -> float:
@@ -29,10 +29,11 @@ def floor_tpot_s(work: Work, machine: Machine, request: Request) -> float:
     Stages of a pipeline work one after the other, so that they make no token come sooner.
     """
     context = request.input_tokens + request.output_tokens / 2
-    return _longer(step(work, _ideal(machine), 0.0, 0.0, 1.0, context)) / float(request.tokens_a_step)
+    return _longer(step(work, ideal_rates(machine), 0.0, 0.0, 1.0, context)) / float(request.tokens_a_step)
 
 
-def _ideal(machine: Machine) -> Rates:
+def ideal_rates(machine: Machine) -> Rates:
+    """Return the rates of the data sheet, with links and software that take no time."""
     numbers, chip = numbers_of(machine), machine.chip
     return Rates(
         flops=numbers["flops"] / chip.reached_frac,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rackrate.perf.cases import PerfCase
-from rackrate.perf.chip import Chip
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.machine import factor_keys, habits_of, rates_of
@@ -11,8 +10,9 @@ from rackrate.perf.nearest import nearest_measured
 from rackrate.perf.predict_kernels import kernel_keys, kernel_s
 from rackrate.perf.predict_llm import ENDLESS, METRICS, Run, Runs, forecast, run_of
 from rackrate.perf.predict_media import predict_media
+from rackrate.perf.ranges import width_of
 from rackrate.perf.serving import serve
-from rackrate.perf.step import Step
+from rackrate.perf.step import limit_of
 
 _KERNELS = {"kernel_time_us", "collective_time_us"}
 
@@ -74,28 +74,3 @@ def kind_of(case: PerfCase, run: Run) -> str:
     if case.metric == "tpot_mean_ms" and run.concurrency > 1:
         return "tpot"
     return "decode" if case.workload == "llm_decode" else "throughput"
-
-
-def width_of(factors: Factors, kind: str, chip: Chip) -> float:
-    """Return the factor by which the truth of 4 cases in 5 lies above or below a forecast at most.
-
-    Args:
-        factors: with `width`.
-        kind: of forecast: `decode`, `prefill`, `ttft`, `loaded_ttft`, `tpot`, `throughput`, `scenario`.
-        chip: a GPU of which no case was seen has a wider range.
-    """
-    seen = any(factors.is_measured(name, chip.gpu) for name in ("memory", "compute"))
-    return max(factors.value("width", kind, "" if seen else "unseen"), 1.0)
-
-
-def limit_of(step: Step, *, is_full: bool) -> str:
-    """Return what holds a step up most, one of `estimate.LIMITS`."""
-    if is_full:
-        return "KV room"
-    parts = {
-        "compute": step.compute,
-        "memory": step.memory,
-        "link": step.link,
-        "host": step.engine,
-    }
-    return max(parts, key=lambda name: float(parts[name]))

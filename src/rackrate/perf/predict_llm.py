@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from rackrate.fit.precision import Precision, find_precision
 from rackrate.fit.resolve import count_in, model_for
 from rackrate.fit.setup import Load, Setup
 from rackrate.fit.term import GIB
+from rackrate.perf.arrays import stacked
 from rackrate.perf.cases import PerfCase
 from rackrate.perf.chip import Chip, chip_of
 from rackrate.perf.machine import Machine, packing_of
@@ -325,19 +326,13 @@ class Runs:
     def of(cls, runs: Sequence[Run]) -> Runs:
         """Return the arrays of some runs."""
         return cls(
-            stacked([run.work for run in runs]),
-            stacked([run.request for run in runs]),
+            stacked([run.work for run in runs], Work),
+            stacked([run.request for run in runs], Request),
             *(
                 np.array([float(getattr(run, name)) for run in runs])
                 for name in ("concurrency", "room", "replicas", "busy_frac", "is_total", "per")
             ),
         )
-
-
-def stacked(items: Sequence[Any]) -> Any:
-    """Return one instance whose fields are arrays of the fields of `items`, all of one dataclass."""
-    kind = type(items[0])
-    return kind(**{f.name: np.array([getattr(item, f.name) for item in items], float) for f in fields(kind)})
 
 
 METRICS: Mapping[str, str] = {

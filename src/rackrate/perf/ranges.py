@@ -6,24 +6,21 @@ on cases that the fit had not seen (`bench/fit_perf.py`).
 
 from __future__ import annotations
 
-from functools import cache
+from rackrate.perf.chip import Chip
+from rackrate.perf.factors import Factors
 
-from rackrate.perf.factors import load_factors
+
+def is_seen(factors: Factors, gpu: str) -> bool:
+    """Tell whether the factors were fitted to any case of a GPU."""
+    return any(factors.is_measured(name, gpu) for name in ("memory", "compute"))
 
 
-@cache
-def spread(kind: str) -> tuple[float, float]:
-    """Return the factors of the low and the high end of an 80 % range.
-
-    >>> low, high = spread("loaded_ttft")
-    >>> low < 1 < high
-    True
+def width_of(factors: Factors, kind: str, chip: Chip) -> float:
+    """Return the factor by which the truth of 4 cases in 5 lies above or below a forecast at most.
 
     Args:
-        kind: `tpot`, `loaded_ttft` or `throughput` of a server, `decode` and `ttft` of a lone request.
-
-    Raises:
-        CatalogInvalid: the table of factors has no widths.
+        factors: with `width`.
+        kind: of forecast: `decode`, `prefill`, `ttft`, `loaded_ttft`, `tpot`, `throughput`, `scenario`.
+        chip: a GPU of which no case was seen has a wider range.
     """
-    width = max(load_factors("llm").value("width", kind), 1.0)
-    return 1 / width, width
+    return max(factors.value("width", kind, "" if is_seen(factors, chip.gpu) else "unseen"), 1.0)

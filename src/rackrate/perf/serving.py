@@ -76,6 +76,11 @@ class Request:
     cached_frac: Any = 0.0
     tokens_a_step: Any = 1.0
 
+    @property
+    def fresh_tokens(self) -> Any:
+        """Of the prompt, what has to be read."""
+        return self.input_tokens * (1 - self.cached_frac)
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -140,7 +145,7 @@ def serve(work: Work, rates: Rates, habits: Habits, request: Request, concurrenc
         room: requests whose KV cache fits.
     """
     whole = np.maximum(request.input_tokens, 1.0)
-    n_in = np.maximum(whole * (1 - request.cached_frac), 1.0)
+    n_in = np.maximum(request.fresh_tokens, 1.0)
     n_out = np.maximum(request.output_tokens, 1.0)
     n_steps = n_out / request.tokens_a_step
     batch = np.clip(np.minimum(concurrency, room), 1.0, MAX_SEQUENCES)

@@ -16,9 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rackrate.fit.term import larger, smaller
 from rackrate.perf.work import Work
 
+_PARTS = np.array(["compute", "memory", "link", "host"])
 ACTIVATION_BYTES = 2  # what GPUs exchange is 16 bit, whatever the weights
 
 
@@ -116,3 +119,15 @@ def step(work: Work, rates: Rates, prompt: Any, seen: Any, batch: Any, context: 
         + batch * rates.sequence_s
     )
     return Step(compute, memory, joined, link, engine)
+
+
+def limit_of(step: Step, *, is_full: Any) -> Any:
+    """Return what holds a step up most, one of `rackrate.perf.estimate.LIMITS`.
+
+    Args:
+        step: its parts; arrays give an array.
+        is_full: whether requests wait for room.
+    """
+    parts = np.array(np.broadcast_arrays(step.compute, step.memory, step.link, step.engine))
+    found = np.where(is_full, "KV room", _PARTS[parts.argmax(axis=0)])
+    return found if found.ndim else str(found)

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from rackrate.catalog.aliases import family_members
 from rackrate.catalog.gpu import Gpu
 from rackrate.errors import NoAnswer
-from rackrate.fit.engine import BIG_CARD_GIB
+from rackrate.fit.engine import ENGINES, is_large
 from rackrate.fit.overhead import usable_memory
+from rackrate.fit.setup import Setup
 from rackrate.perf.chip import Chip, chip_of
 from rackrate.perf.factors import Factors
 from rackrate.perf.machine import Machine, habits_of, rates_of
+from rackrate.perf.ranges import width_of
 from rackrate.perf.serving import Habits
 from rackrate.perf.step import Rates
-from rackrate.perf.work import Work
-
-T = TypeVar("T", Rates, Habits, Work)
 
 Shape = tuple[str, str, int, int]
 """Engine, packing of the weights, GPUs that share every layer, stages."""
-
-
-def stacked(items: Sequence[T], kind: type[T]) -> T:
-    """Return one dataclass whose fields are arrays, an element for each of `items`."""
-    return kind(**{f.name: np.array([getattr(item, f.name) for item in items], float) for f in fields(kind)})
-
-
-def taken(whole: T, rows: Any) -> T:
-    """Return some elements of a dataclass of arrays."""
-    return type(whole)(**{f.name: getattr(whole, f.name)[rows] for f in fields(whole)})
 
 
 class Cards:
@@ -55,10 +43,11 @@ class Cards:
         self.memory = tuple(usable_memory(gpu) for gpu in self.gpus)
         self.gib = np.array([card.gib for card in self.memory])
         self.sigma_gib = np.array([card.sigma_gib for card in self.memory])
-        self.is_big = np.array([card.gib >= BIG_CARD_GIB and not card.is_a100 for card in self.memory])
+        self.is_big = np.array([is_large(card.gib, is_a100=card.is_a100) for card in self.memory])
         self._index = {gpu.slug: at for at, gpu in enumerate(self.gpus)}
         self.factors_date = factors.date
         self._factors = factors
+        self._widths: dict[str, Any] = {}
         self._speeds: dict[tuple[int, Shape], tuple[Rates, Habits]] = {}
 
     def at(self, slug: str) -> int | None:
@@ -83,12 +72,20 @@ class Cards:
             raise NoAnswer(f"no speed is known of {self.gpus[at].slug}")
         return found
 
+    def widths(self, kind: str) -> Any:
+        """Return of each GPU the factor by which a forecast of a kind may be off, see `perf.ranges`."""
+        if kind not in self._widths:
+            widths = [width_of(self._factors, kind, chip) if chip else 1.0 for chip in self.chips]
+            self._widths[kind] = np.array(widths)
+        return self._widths[kind]
+
     def speed(self, at: int, shape: Shape) -> tuple[Rates, Habits]:
         """Return rates and habits of a group of a GPU."""
         key = (at, shape)
         if key not in self._speeds:
             engine, packing, tensor, pipeline = shape
-            machine = Machine(self.chip(at), engine, packing, tensor, pipeline)
+            chunk = Setup(engine=ENGINES[engine]).chunk_tokens(self.memory[at], 0)
+            machine = Machine(self.chip(at), engine, packing, tensor, pipeline, chunk)
             self._speeds[key] = rates_of(machine, self._factors), habits_of(machine, self._factors)
         return self._speeds[key]
 

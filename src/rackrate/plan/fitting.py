@@ -176,7 +176,7 @@ def rooms(question: Question, arch: Architecture, cards: Cards, way: Way, rows: 
     one = held(arch, card, setup, Load(question.context, 1))
     fraction = setup.memory_fraction
     room = one.requests(fraction * cards.gib[rows], fraction * cards.sigma_gib[rows])
-    return one, np.minimum(room, setup.limits(card, question.context).max_num_seqs)
+    return one, np.minimum(room, setup.seats(card, question.context) or np.inf)
 
 
 def _joined(parts: Sequence[tuple[Way, Held, Any, Any]]) -> Fitting:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from rackrate.catalog.aliases import family_members
-from rackrate.perf.ranges import spread
 from rackrate.plan.answer import Row
 from rackrate.plan.cards import Cards
 from rackrate.plan.coldstart import GB_PER_GIB, HOUR_S, Start, known, reclaims, start, way_to_users_s
@@ -27,6 +26,8 @@ from rackrate.plan.question import Question
 from rackrate.plan.stock import Stock
 
 SPOT = "spot"
+_KINDS = {"ttft_s": "loaded_ttft", "tpot_s": "tpot"}
+"""Times of a server to the kinds of forecast that they are."""
 
 
 @dataclass(frozen=True)
@@ -269,11 +270,13 @@ class Joined:
         return scaled(Ranged(*needed), usd * (1 + lost)), None
 
     def _speed(self, way: int, shown: dict[str, float]) -> dict[str, Ranged]:
-        kinds = {"ttft_s": "loaded_ttft", "tpot_s": "tpot"}
-        seconds = float(self.machines.seconds[way])
-        found = {}
-        for name, value in (*shown.items(), ("seconds", seconds)):
-            if name != "batch":
-                low, high = spread(kinds.get(name, "throughput"))
-                found[name] = Ranged(value * low, value, value * high)
+        """Return the times of a result at the load; all of it is as uncertain as the capacity."""
+        copies, copy = self.found.copies, int(self.machines.copy[way])
+        seconds, capacity = float(self.machines.seconds[way]), float(copies.capacity[copy])
+        slow, fast = capacity / float(copies.low[copy]), capacity / float(copies.high[copy])
+        found = {"seconds": Ranged(seconds * fast, seconds, seconds * slow)}
+        for name, kind in _KINDS.items():
+            if name in shown:
+                width = float(self.cards.widths(kind)[int(copies.card[copy])])
+                found[name] = Ranged(shown[name] / width, shown[name], shown[name] * width)
         return found

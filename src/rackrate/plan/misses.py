@@ -11,12 +11,13 @@ import numpy as np
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import BadQuantity, NothingFits
 from rackrate.fit.precision import Precision
+from rackrate.perf.arrays import stacked, taken
 from rackrate.perf.serving import decode, unloaded_ttft_s
 from rackrate.perf.work import Work, work_of
-from rackrate.plan.cards import Cards, stacked, taken
+from rackrate.plan.cards import Cards
 from rackrate.plan.fitting import Fitting, LeftOut, fitting, nearest_miss
 from rackrate.plan.question import Question
-from rackrate.plan.serving import speeds_of
+from rackrate.plan.serving import request_of, speeds_of
 from rackrate.plan.words import time_words
 
 EIGHT = 8  # GPUs: what the largest machines hold that people rent
@@ -26,7 +27,7 @@ def lone_request(question: Question, arch: Architecture, cards: Cards, fits: Fit
     """Return TTFT and TPOT of a request that has a copy to itself, seconds, for each copy."""
     work = taken(stacked([work_of(arch, way.precision, question.kv) for way in fits.ways], Work), fits.way)
     rates, habits = speeds_of(cards, fits)
-    new = max(question.input_tokens * (1 - question.cached_frac), 1.0)
+    new = max(request_of(question).fresh_tokens, 1.0)
     step = decode(work, rates, habits, 1.0, question.input_tokens + question.output_tokens / 2)
     return unloaded_ttft_s(work, rates, habits, new), step.total / question.tokens_a_step
 

@@ -17,11 +17,11 @@ from rackrate.fit.overhead import Card
 from rackrate.fit.precision import Precision
 from rackrate.fit.term import GIB
 from rackrate.fit.weights import weight_bytes
-from rackrate.perf.ranges import spread
+from rackrate.perf.arrays import stacked, taken
 from rackrate.perf.serving import Habits, Request, Served, Target, at_rate, capacity
-from rackrate.perf.step import Rates
+from rackrate.perf.step import Rates, limit_of
 from rackrate.perf.work import Work, work_of
-from rackrate.plan.cards import Cards, stacked, taken
+from rackrate.plan.cards import Cards
 from rackrate.plan.copies import Copies
 from rackrate.plan.fitting import Fitting, LeftOut, fitting, setup_of
 from rackrate.plan.question import Question
@@ -89,7 +89,7 @@ class Serving:
         """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
         way, card, one = self._way(copy), self._card(copy), self._held(copy)
         setup = setup_of(self.question, way)
-        limits = setup.limits(card, self.question.context)
+        context = self.question.context
         used_gib = one.fixed_gib + math.ceil(batch) * one.kv_gib
         return {
             "engine": setup.named(),
@@ -97,8 +97,8 @@ class Serving:
             "layout": str(way.layout),
             "tensor": way.tensor,
             "pipeline": way.pipeline,
-            "max_num_seqs": limits.max_num_seqs,
-            "max_num_batched_tokens": limits.max_num_batched_tokens,
+            "max_num_seqs": setup.seats(card, context) or 0,
+            "max_num_batched_tokens": setup.chunk_tokens(card, context),
             "memory_fraction": setup.memory_fraction,
             "headroom_gib": setup.memory_fraction * card.gib - used_gib,
             "weights_gib": float(self.copies.weights_gib[copy]),
@@ -194,22 +194,14 @@ def serving(
         question,
         arch,
         fits,
-        _copies(arch, fits, kept, per_s),
+        _copies(arch, cards, fits, kept, per_s),
         kept,
         work,
         taken(rates, kept),
         taken(habits, kept),
         cards,
-        _limits(served, fits.room)[kept],
+        limit_of(served.step, is_full=served.batch >= FULL * fits.room)[kept],
     )
-
-
-def _limits(served: Served, room: Any) -> Any:
-    """Return what keeps each copy from serving more: a full room, else the longest part of a step."""
-    step = served.step
-    parts = np.stack([step.compute, step.memory, step.link, step.engine])
-    names = np.array(["compute", "memory", "link", "host"])[np.argmax(parts, axis=0)]
-    return np.where(served.batch >= FULL * room, "KV room", names)
 
 
 def speeds_of(cards: Cards, fits: Fitting) -> tuple[Rates, Habits]:
@@ -221,8 +213,8 @@ def speeds_of(cards: Cards, fits: Fitting) -> tuple[Rates, Habits]:
     return stacked([rates for rates, _ in pairs], Rates), stacked([habits for _, habits in pairs], Habits)
 
 
-def _copies(arch: Architecture, fits: Fitting, kept: Any, capacity_per_s: Any) -> Copies:
-    low, high = spread("throughput")
+def _copies(arch: Architecture, cards: Cards, fits: Fitting, kept: Any, capacity_per_s: Any) -> Copies:
+    widths = cards.widths("throughput")[fits.card[kept]]
     way = fits.way[kept]
     n_gpus = np.array([way.n_gpus for way in fits.ways], dtype=np.int64)
     bits = np.array([way.precision.bits for way in fits.ways])
@@ -231,8 +223,8 @@ def _copies(arch: Architecture, fits: Fitting, kept: Any, capacity_per_s: Any) -
         fits.card[kept],
         n_gpus[way],
         capacity_per_s,
-        capacity_per_s * low,
-        capacity_per_s * high,
+        capacity_per_s / widths,
+        capacity_per_s * widths,
         bits[way],
         weights_gib[way],
     )

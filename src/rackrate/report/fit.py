@@ -275,8 +275,11 @@ def _engine(fit: Fit) -> Iterator[str]:
         if how.attention != "flash":
             yield f"{how.attention} attention"
     elif setup.engine.name in ("vllm", "sglang"):
-        limits = setup.limits(fit.card, fit.load.context)
-        yield f"{limits.max_num_seqs:,} sequences and {limits.max_num_batched_tokens:,} tokens a step"
+        seats = setup.seats(fit.card, fit.load.context)
+        chunk = setup.chunk_tokens(fit.card, fit.load.context)
+        yield f"{seats:,} sequences a step" if seats else "as many sequences as fit"
+        if chunk:
+            yield f"{chunk:,} tokens a step"
         yield "no CUDA graphs" if setup.is_eager else "CUDA graphs"
     elif _is_image(fit):
         yield f"offload {setup.offload}"

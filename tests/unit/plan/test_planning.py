@@ -117,3 +117,16 @@ def test_the_difference_of_two_kept_plans_is_what_was_asked_otherwise(saved: Pat
     assert set(diff.asked()) == {"rate_per_s", "load"}
     before, after = diff.figures()["USD/h"]
     assert before <= after  # twice the load costs no less
+
+
+@pytest.mark.parametrize("gpu", ["l40s", "h100-sxm"])
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_plan_and_a_speed_are_the_same_numbers(gpu: str, engine: str) -> None:
+    load: dict[str, Any] = {"input": 3000, "output": 300, "engine": engine, "precision": "bf16"}
+    row = rackrate.plan("llama-3.1-8b", rps=1, data=L40S["data"], gpu=f"{gpu}:1", **load).best
+    found = rackrate.speed("llama-3.1-8b", gpu, rps=1 / row.machines, **load).pace.asked_for.figures
+    for planned, told in (("ttft_s", "ttft_ms"), ("tpot_s", "tpot_ms")):
+        value, figure = row.speed[planned], found[told]
+        assert [1e3 * value.low, 1e3 * value.value, 1e3 * value.high] == pytest.approx(
+            [figure.low, figure.value, figure.high], rel=0.03
+        )  # the room is counted at full length in one, at mean length in the other
