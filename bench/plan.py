@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, isclose
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,16 @@ from rackrate import planning
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.workload import capabilities_missing, find_workload
-from rackrate.fit.engine import ENGINES
+from rackrate.fit.overhead import usable_memory
 from rackrate.fit.precision import Precision
+from rackrate.fit.setup import Setup
 from rackrate.market.store import Store
 from rackrate.perf.chip import chip_of
 from rackrate.perf.factors import load_factors
 from rackrate.perf.machine import Machine, habits_of, rates_of
 from rackrate.perf.serving import Request, Target, capacity
 from rackrate.perf.work import work_of
-from rackrate.plan.ways import SEQUENCES, Way, is_sensible, layouts, precisions, takes
+from rackrate.plan.ways import SEQUENCES, Way, engines, is_sensible, is_tried, layouts, precisions, takes
 from rackrate.sizing import Weights, Wish, find_weights, fits, setup_for
 
 N_OFFERS = 10_000
@@ -65,7 +67,8 @@ class Asked:
         room = self._room(gpu, way)
         if not room:
             return 0.0
-        group = Machine(chip_of(gpu), "vllm", way.packing, way.tensor, way.pipeline)
+        chunk = Setup(engine=way.engine).chunk_tokens(usable_memory(gpu), 1300)
+        group = Machine(chip_of(gpu), way.engine.name, way.packing, way.tensor, way.pipeline, chunk)
         work, factors = work_of(self.weights.arch, way.precision), load_factors("llm")
         rates, habits = rates_of(group, factors), habits_of(group, factors)
         served, is_met = capacity(work, rates, habits, REQUEST, TARGET, room)
@@ -74,25 +77,27 @@ class Asked:
     def _room(self, gpu: Gpu, way: Way) -> int:
         for sequences in SEQUENCES:
             wish = Wish(
+                engine=way.engine.name,
                 precision=way.precision.name,
                 tensor=way.tensor,
                 pipeline=way.pipeline,
                 max_num_seqs=sequences or None,
             )
             fit = fits(self.weights, f"{gpu.slug}:{way.n_gpus}", context=1300, wish=wish)
-            room = min(fit.most_concurrent, fit.setup.limits(fit.card, 1300).max_num_seqs)
+            room = min(fit.most_concurrent, fit.setup.seats(fit.card, 1300) or fit.most_concurrent)
             if room:
                 return room
         return 0
 
     def ways(self, gpu: Gpu, count: int) -> Iterator[Way]:
         """Yield every way that is worth a try."""
-        engine, chip = ENGINES["vllm"], chip_of(gpu)
-        sizes = layouts(self.weights.arch, engine, count)
-        for precision in precisions(self.published, engine):
-            for tensor, pipeline in sizes:
+        chip = chip_of(gpu)
+        for engine in engines(""):
+            sizes = layouts(self.weights.arch, engine, count)
+            for precision, (tensor, pipeline) in product(precisions(self.published, engine), sizes):
                 way = Way(engine, precision, tensor, pipeline)
-                if takes(gpu, chip, engine, way.packing) and is_sensible(way, chip, sizes):
+                is_run = is_tried(engine, chip) and takes(gpu, chip, engine, way.packing)
+                if is_run and is_sensible(way, chip, sizes):
                     yield way
 
 

@@ -159,7 +159,7 @@ def exported(path: str | Path, to: str, *, weights: str = "", row: int = 1) -> s
         NoAnswer: a plan that no such file can run.
     """
     from rackrate.plan.exports import export  # noqa: PLC0415 - start-up
-    from rackrate.plan.exports.vllm import server_for  # noqa: PLC0415
+    from rackrate.plan.exports.server import server_for  # noqa: PLC0415
 
     made = _read(path)
     if not 1 <= row <= len(made.rows):

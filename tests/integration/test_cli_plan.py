@@ -163,7 +163,7 @@ def test_a_kept_plan_is_shown_compared_and_exported(cli: Any, tmp_path: Path) ->
         ("llama-3.1-70b --rps 2 --gpu rtx-4090:1", 3, "fits no machine", "lacks"),
         ("llama-3.1-70b --rps 2 --max-usd-per-hour 1", 3, "for 1 USD/h", "the nearest"),
         ("llama-3.1-8b --finetune full --tokens 1B --within 10min", 3, "within 10 min", "the fastest"),
-        ("llama-3.1-70b --rps 2 --country XK", 3, "no offer", "left out"),
+        ("llama-3.1-70b --rps 2 --country TV", 3, "no offer", "left out"),
         ("llama-3.1-70b --rps 2 --provider nobody", 2, "nobody", ""),
         ("bert-base-uncased --rps 2", 3, "serving bert-base-uncased", "--finetune"),
     ],

@@ -12,6 +12,7 @@ from typing import Any
 
 from rackrate.catalog import load
 from rackrate.catalog.architecture import count_parameters
+from rackrate.catalog.countries import COUNTRIES
 from rackrate.catalog.fact import Fact
 from rackrate.catalog.model import TASKS, Model, load_model
 from rackrate.catalog.names import fold
@@ -24,7 +25,7 @@ TOLERANCE_FRAC = 0.01  # of a parameter count; a published one is rounded to two
 BF16_BYTES = 2
 
 _SLUG = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")
-_COUNTRY, _CURRENCY = re.compile(r"[A-Z]{2}"), re.compile(r"[A-Z]{3}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 def check_models(models: Mapping[str, Model] | None = None) -> list[Problem]:
@@ -79,7 +80,7 @@ def _check_provider(provider: Provider) -> Iterator[Problem]:
     if provider.tier.value not in TIERS:
         yield Problem(where, "tier", f"{provider.tier.value!r} is none of {TIERS}")
     country, currency = provider.home_country.value, provider.billing_currency.value
-    if country is not None and not _COUNTRY.fullmatch(country):
+    if country is not None and country not in COUNTRIES:
         yield Problem(where, "country", f"{country!r} is no ISO 3166-1 alpha-2 code")
     if currency is not None and not _CURRENCY.fullmatch(currency):
         yield Problem(where, "currency", f"{currency!r} is no ISO 4217 code")

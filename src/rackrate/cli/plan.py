@@ -42,7 +42,7 @@ _TEXTS = (
     ("within", "TIME", "That a run may take: 8h."),
     ("nodes", "N", "Machines at once of a sweep."),
     ("precision", "NAME", "Of the weights.  [default: the published one and narrower ones]"),
-    ("engine", "NAME", "vllm, sglang or llama.cpp.  [default: vllm]"),
+    ("engine", "NAME", "vllm, sglang or llama.cpp.  [default: vllm, and sglang where it was measured]"),
     ("objective", "NAME", "cost, latency or balance.  [default: cost]"),
     ("instead-of", "GPU", "What costs no more than this one and is faster; without MODEL by its facts."),
     ("store-in", "CC", "Country of the object store with the weights."),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
+from rackrate.catalog.countries import COUNTRIES
 from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import BadQuantity, UnknownName, nearest
 from rackrate.market.offer import Kind
@@ -163,13 +163,13 @@ def countries_of(names: Iterable[str]) -> Iterator[str]:
     """Yield ISO codes; `EU` stands for the members of the European Union.
 
     Raises:
-        UnknownName: not two letters.
+        UnknownName: no such code.
     """
     for name in names:
         code = {"UK": "GB"}.get(name.strip().upper(), name.strip().upper())
         if code == "EU":
             yield from EU
-        elif re.fullmatch("[A-Z]{2}", code):
+        elif code in COUNTRIES:
             yield code
         else:
             raise UnknownName("country", name, hint="give an ISO code of two letters, or EU")

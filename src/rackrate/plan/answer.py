@@ -14,7 +14,7 @@ from rackrate.errors import ImportRejected
 from rackrate.plan.doubt import Ranged
 
 SCHEMA = "rackrate.plan/1"
-_ROWS = ("rows", "frontier", "precisions", "instead")
+_ROWS = ("rows", "frontier", "precisions", "engines", "instead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,7 @@ class Plan:
         rows: the best ways, the best first.
         frontier: those of all ways that nothing beats in both cost and time, the cheapest first.
         precisions: the cheapest way in each precision, the widest first.
+        engines: the cheapest way with each engine, the cheapest first.
         instead: where the question names a GPU: its cheapest row, and then what costs no more and is faster.
         reasons: why the first row is recommended.
         excluded: what is no answer.
@@ -163,6 +164,7 @@ class Plan:
     rows: tuple[Row, ...]
     frontier: tuple[Row, ...]
     precisions: tuple[Row, ...]
+    engines: tuple[Row, ...]
     instead: tuple[Row, ...]
     reasons: tuple[str, ...]
     excluded: tuple[Excluded, ...]

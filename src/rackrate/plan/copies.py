@@ -51,6 +51,9 @@ class Found(Protocol):
     def precision(self, copy: int) -> str:
         """Return the name of a copy's precision."""
 
+    def engine(self, copy: int) -> str:
+        """Return the engine that runs a copy, in words."""
+
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
         """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
 

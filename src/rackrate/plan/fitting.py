@@ -19,7 +19,7 @@ from rackrate.fit.setup import Load, Setup
 from rackrate.plan.cards import Cards
 from rackrate.plan.question import Question
 from rackrate.plan.room import Held, held
-from rackrate.plan.ways import SEQUENCES, Way, engines, is_sensible, layouts, precisions, takes
+from rackrate.plan.ways import SEQUENCES, Way, engines, is_sensible, is_tried, layouts, precisions, takes
 
 
 @dataclass
@@ -117,8 +117,8 @@ def fitting(
     fits_on = {at for *_, rows, _ in parts for at in rows.tolist()}
     for at in able:
         if at not in runs_on:
-            (engine,) = engines(question.engine, question.precision)
-            left_out.note(f"{engine.name} has no kernels for it", cards.gpus[at].slug)
+            names = " or ".join(engine.name for engine in engines(question.engine, question.precision))
+            left_out.note(f"no kernels for it in {names}", cards.gpus[at].slug)
         elif at not in fits_on:
             left_out.note("the model does not fit", cards.gpus[at].slug)
     return _joined(parts)
@@ -131,9 +131,10 @@ def _tried(
     most = max(sold.values(), default=0)
     for engine in engines(question.engine, question.precision):
         sizes = layouts(arch, engine, most)
+        able = [at for at in sold if question.engine or is_tried(engine, cards.chip(at))]
         for precision in precisions(published, engine, question.precision):
             packing = Way(engine, precision).packing
-            taking = [at for at in sold if takes(cards.gpus[at], cards.chip(at), engine, packing)]
+            taking = [at for at in able if takes(cards.gpus[at], cards.chip(at), engine, packing)]
             for tensor, pipeline in sizes:
                 way = Way(engine, precision, tensor, pipeline)
                 rows = [

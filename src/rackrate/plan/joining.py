@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from rackrate.catalog.aliases import family_members
+from rackrate.fit.precision import PRECISIONS
 from rackrate.plan.answer import Row
 from rackrate.plan.cards import Cards
 from rackrate.plan.coldstart import GB_PER_GIB, HOUR_S, Start, known, reclaims, start, way_to_users_s
@@ -174,18 +175,22 @@ class Joined:
         for place in frontier(cost, self.machines.seconds[ways]):
             yield self.row(int(ways[place]), int(offers[place]))
 
-    def precisions(self) -> Iterator[Row]:
-        """Yield the cheapest way in each precision, the widest first."""
+    def precisions(self) -> list[Row]:
+        """Return the cheapest way in each precision, the widest first."""
+        found = list(self._cheapest_by(self.found.precision))
+        return sorted(found, key=lambda row: (-_bits(row), row.precision))
+
+    def engines(self) -> list[Row]:
+        """Return the cheapest way with each engine, the cheapest first."""
+        return sorted(self._cheapest_by(self.found.engine), key=lambda row: row.usd_per_hour.value)
+
+    def _cheapest_by(self, name_of: Callable[[int], str]) -> Iterator[Row]:
+        """Yield of the copies that bear each name the cheapest way; of those that cost alike the fastest."""
         ways, offers, cost = self._ways
-        names = np.array([self.found.precision(row) for row in range(len(self.found.copies))])
-        of_way = names[self.machines.copy[ways]] if len(ways) else names[:0]
-        bits = self.found.copies.bits[self.machines.copy[ways]]
-        found = []
-        for name in dict.fromkeys(of_way.tolist()):
-            rows = np.flatnonzero(of_way == name)
-            best = rows[order(cost[rows], self.machines.seconds[ways[rows]])[0]]
-            found.append((-float(bits[best]), name, best))
-        for *_, place in sorted(found):
+        sorting = order(cost, self.machines.seconds[ways])
+        names = np.array([name_of(copy) for copy in range(len(self.found.copies))])
+        _, first = np.unique(names[self.machines.copy[ways[sorting]]], return_index=True)
+        for place in sorting[first].tolist():
             yield self.row(int(ways[place]), int(offers[place]))
 
     def instead_of(self, slug: str) -> Iterator[Row]:
@@ -280,3 +285,7 @@ class Joined:
                 width = float(self.cards.widths(kind)[int(copies.card[copy])])
                 found[name] = Ranged(shown[name] / width, shown[name], shown[name] * width)
         return found
+
+
+def _bits(row: Row) -> float:
+    return PRECISIONS[row.precision].bits if row.precision else 0.0

@@ -91,6 +91,10 @@ class Options:
         """Return the name of a copy's precision."""
         return self.options[copy].precision
 
+    def engine(self, copy: int) -> str:
+        """Return the engine that runs a copy, in words."""
+        return self.options[copy].engine
+
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
         """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
         del batch

@@ -122,7 +122,7 @@ class Question:
         within_s: time that a run may take.
         nodes: machines that work at once on a run in parts; 0 for as few as `within_s` allows.
         precision: of the weights; empty to try all that are sensible.
-        engine: name; empty for the usual one.
+        engine: name; empty to try those that serve many.
         kv: type of the KV cache.
         objective: one of `OBJECTIVES`: what the ranking goes by.
         store: country of the object store that holds the weights; empty for one beside each machine.

@@ -107,6 +107,7 @@ def make_plan(
         raise _out_of_reach(joined)
     rows = tuple(joined.row(int(joined.way[offer]), offer) for offer in joined.shown(limit))
     frontier, precisions = tuple(joined.frontier()), tuple(joined.precisions())
+    engines = tuple(joined.engines())
     copy = int(machines.copy[joined.way[joined.ranked[0]]])
     best = rows[0]
     rate_per_s = question.rate_per_s / (best.machines * best.copies)
@@ -116,8 +117,9 @@ def make_plan(
         rows=rows,
         frontier=frontier,
         precisions=precisions,
+        engines=engines,
         instead=tuple(joined.instead_of(question.instead_of)) if question.instead_of else (),
-        reasons=tuple(reasons(question, rows, frontier, precisions)),
+        reasons=tuple(reasons(question, rows, frontier, precisions, engines)),
         excluded=tuple(_excluded(joined, goods, left_out)),
         explained=(*found.explained(copy, rate_per_s), *bill_words(question, best)),
         assumptions=tuple(found.assumptions(copy)),

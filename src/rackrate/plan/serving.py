@@ -85,6 +85,10 @@ class Serving:
         """Return the name of a copy's precision."""
         return self._way(copy).precision.name
 
+    def engine(self, copy: int) -> str:
+        """Return the engine that runs a copy, in words."""
+        return setup_of(self.question, self._way(copy)).named()
+
     def choice(self, copy: int, batch: float) -> Mapping[str, Any]:
         """Return how a copy is run: the fields of `answer.Row` from `engine` to `weights_gib`, `limit`."""
         way, card, one = self._way(copy), self._card(copy), self._held(copy)
@@ -92,7 +96,7 @@ class Serving:
         context = self.question.context
         used_gib = one.fixed_gib + math.ceil(batch) * one.kv_gib
         return {
-            "engine": setup.named(),
+            "engine": self.engine(copy),
             "precision": way.precision.name,
             "layout": str(way.layout),
             "tensor": way.tensor,

@@ -13,7 +13,7 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.fit.engine import ENGINES, Engine
 from rackrate.fit.parallel import Layout
 from rackrate.fit.precision import PRECISIONS, Precision
-from rackrate.perf.chip import Chip
+from rackrate.perf.chip import CLASSES, Chip
 from rackrate.perf.machine import packing_of
 
 NARROWER = ("fp8", "int8", "int4")
@@ -22,6 +22,14 @@ MUCH = 0.75  # of the published bits: what saves less is not worth a loss
 
 SEQUENCES = (0, 32)
 """Sequences in a step that are tried: the engine's default, and few, where its buffers do not fit."""
+
+TRIED_ON: Mapping[str, frozenset[str]] = {
+    "vllm": frozenset(CLASSES),
+    "sglang": frozenset({"hopper", "blackwell-dc"}),
+}
+"""Engines that are tried when none is named, each with the generations of cards that it is tried on. SGLang's
+serving was measured on these alone: elsewhere its general factors would be set against vLLM's own ones of the
+card. llama.cpp was measured with one request at a time. Source: the cases that the factors were fitted to."""
 
 _LEAST_CAPABILITY: Mapping[str, float] = {
     "wide": 7.0, "int8": 7.5, "int4": 7.5, "nf4": 7.5, "fp8": 8.0, "mxfp4": 8.0, "nvfp4": 8.0, "gguf": 5.0,
@@ -106,6 +114,13 @@ def is_sensible(way: Way, chip: Chip, ways: Iterable[tuple[int, int]]) -> bool:
 
 
 def engines(name: str, precision: str = "") -> tuple[Engine, ...]:
-    """Return the engines to try: the one that was asked for, else vLLM, or llama.cpp for its own files."""
-    usual = "llama.cpp" if precision and PRECISIONS[precision].recipe else "vllm"
-    return (ENGINES[name or usual],)
+    """Return the engines to try: the one asked for, llama.cpp for its own files, else all others."""
+    if name:
+        return (ENGINES[name],)
+    is_own = precision and PRECISIONS[precision].recipe
+    return (ENGINES["llama.cpp"],) if is_own else tuple(ENGINES[name] for name in TRIED_ON)
+
+
+def is_tried(engine: Engine, chip: Chip) -> bool:
+    """Tell whether an engine that nobody named is tried on a card."""
+    return chip.kind in TRIED_ON.get(engine.name, CLASSES)

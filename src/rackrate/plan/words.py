@@ -25,7 +25,11 @@ def price_words(row: Row) -> str:
 
 
 def reasons(
-    question: Question, rows: Sequence[Row], frontier: Sequence[Row], precisions: Sequence[Row]
+    question: Question,
+    rows: Sequence[Row],
+    frontier: Sequence[Row],
+    precisions: Sequence[Row],
+    engines: Sequence[Row],
 ) -> Iterator[str]:
     """Yield why the first row is recommended."""
     best = rows[0]
@@ -33,6 +37,10 @@ def reasons(
     yield _kept(question, best)
     yield from _next_best(best, rows)
     yield from _wider(best, precisions)
+    for other in engines:
+        if other.engine != best.engine:
+            what = f"{other.what} at {other.where} in {other.precision}"
+            yield f"with {other.engine} the cheapest is {what}: {_more(_paid(best), _paid(other))}"
     if question.family != ROUGH:
         yield from _faster(best, frontier)
 

@@ -277,9 +277,8 @@ def _engine(fit: Fit) -> Iterator[str]:
     elif setup.engine.name in ("vllm", "sglang"):
         seats = setup.seats(fit.card, fit.load.context)
         chunk = setup.chunk_tokens(fit.card, fit.load.context)
-        yield f"{seats:,} sequences a step" if seats else "as many sequences as fit"
-        if chunk:
-            yield f"{chunk:,} tokens a step"
+        said = f"{seats:,} sequences" if seats else "as many sequences as fit"
+        yield f"{said} and {chunk:,} tokens a step" if chunk else said
         yield "no CUDA graphs" if setup.is_eager else "CUDA graphs"
     elif _is_image(fit):
         yield f"offload {setup.offload}"

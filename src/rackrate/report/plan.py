@@ -17,6 +17,7 @@ _BAR = 24  # characters of the longest bar
 _Read = Callable[[Row], Any]
 _WHO: tuple[tuple[Column, _Read], ...] = (
     (Column("gpus", "machines"), lambda row: row.what),
+    (Column("engine", "engine"), lambda row: row.engine),
     (Column("precision", "precision"), lambda row: row.precision),
     (Column("layout", "a copy"), lambda row: row.layout),
     (Column("provider", "provider"), lambda row: row.provider),
@@ -69,9 +70,8 @@ class PlanAnswer:
         """Model, machines, place and price in one line."""
         best = self.best
         price = f"{money(best.usd_per_hour.value)} USD/h"
-        return f"{self.plan.name}: " + ", ".join(
-            filter(None, (f"{best.what} at {best.where}", best.precision, price))
-        )
+        how = (best.precision, best.engine) if best.precision else ()
+        return f"{self.plan.name}: " + ", ".join((f"{best.what} at {best.where}", *how, price))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain data, see `rackrate.plan.answer`."""
@@ -140,8 +140,11 @@ class PlanAnswer:
         return Table(title, tuple(column for column, _ in columns), self._rows(rows, columns))
 
     def _who(self) -> list[tuple[Column, _Read]]:
-        has_weights = bool(self.best.precision)
-        return [each for each in _WHO if has_weights or each[0].key not in _OF_WEIGHTS]
+        """Return the columns of what and where; the engine is one where there is a choice."""
+        hidden = set(() if self.best.precision else _OF_WEIGHTS)
+        if len(self.plan.engines) == 1:
+            hidden.add("engine")
+        return [each for each in _WHO if each[0].key not in hidden]
 
     def _room(self) -> list[tuple[Column, _Read]]:
         """Return what a stream could do beyond its load, and the memory that is left."""

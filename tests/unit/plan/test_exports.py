@@ -20,7 +20,7 @@ from rackrate.market.store import Store
 from rackrate.plan.answer import Plan
 from rackrate.plan.estimate import table
 from rackrate.plan.exports import FORMS, export
-from rackrate.plan.exports.vllm import server_for
+from rackrate.plan.exports.server import server_for
 from rackrate.plan.exports.yaml_text import to_yaml
 
 HUB = "meta-llama/Llama-3.1-70B-Instruct"
@@ -84,6 +84,20 @@ def test_weights_that_vllm_cannot_narrow_must_be_named(made: Plan) -> None:
         server_for(made, replace(made.best, engine="diffusers 0.35"), HUB, "bf16")
 
 
+def test_sglang_has_flags_of_its_own() -> None:
+    made = rackrate.plan(
+        "llama-3.1-8b", rps=1, gpu="h100-sxm:1", engine="sglang", kv="fp8", data=Store.sample()
+    ).plan
+    server = server_for(made, made.best, HUB, made.best.precision)
+    found = flags(list(server.args))
+    assert server.argv[:5] == ["python3", "-m", "sglang.launch_server", "--model-path", HUB]
+    assert (found["--tp-size"], found["--context-length"]) == ("1", "1300")
+    assert (found["--mem-fraction-static"], found["--kv-cache-dtype"]) == ("0.88", "fp8_e4m3")
+    for to in FORMS:
+        assert "sglang" in export(made.best, server, to)
+        assert "vllm" not in export(made.best, server, to)
+
+
 def test_a_tool_or_a_gpu_without_a_name_is_refused(made: Plan) -> None:
     server = server_for(made, made.best, HUB, "bf16")
     with pytest.raises(UnknownName, match="terraform"):
@@ -115,7 +129,7 @@ def test_compose_reserves_the_gpus_of_one_machine(documents: Any) -> None:
     (service,) = file["services"].values()
     (device,) = service["deploy"]["resources"]["reservations"]["devices"]
     assert (device["driver"], device["count"], device["capabilities"]) == ("nvidia", 4, ["gpu"])
-    assert flags(service["command"])["--model"] == HUB
+    assert service["entrypoint"][:3] == ["vllm", "serve", HUB]
     assert set(file["volumes"]) == {volume.split(":")[0] for volume in service["volumes"]}
 
 

@@ -119,6 +119,23 @@ def test_the_difference_of_two_kept_plans_is_what_was_asked_otherwise(saved: Pat
     assert before <= after  # twice the load costs no less
 
 
+def test_engines_are_weighed_against_each_other_where_both_were_measured() -> None:
+    asked: dict[str, Any] = {"rps": 4, "data": L40S["data"]}
+    made = rackrate.plan("llama-3.1-70b", gpu="h100-sxm", **asked).plan
+    alone = {
+        row.engine: rackrate.plan(
+            "llama-3.1-70b", gpu="h100-sxm", engine=row.engine.split()[0], **asked
+        ).best.usd_per_hour.value
+        for row in made.engines
+    }
+    assert {engine.split()[0] for engine in alone} == {"vllm", "sglang"}
+    assert alone == {row.engine: row.usd_per_hour.value for row in made.engines}
+    assert made.best.usd_per_hour.value == min(alone.values())
+    assert any(reason.startswith("with sglang") for reason in made.reasons)
+    on_ada = rackrate.plan("llama-3.1-70b", gpu="l40s", **asked).plan
+    assert {row.engine.split()[0] for row in on_ada.engines} == {"vllm"}
+
+
 @pytest.mark.parametrize("gpu", ["l40s", "h100-sxm"])
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_a_plan_and_a_speed_are_the_same_numbers(gpu: str, engine: str) -> None:

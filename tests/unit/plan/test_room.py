@@ -58,7 +58,7 @@ def test_every_copy_that_is_kept_fits_by_the_public_verdict(cards: Any) -> None:
             continue
         answer = fits(
             "llama-3.1-70b", f"{cards.gpus[card].slug}:{how.n_gpus}", context=1300, concurrency=int(room),
-            precision=how.precision.name, tensor=how.tensor, pipeline=how.pipeline,
+            engine=how.engine.name, precision=how.precision.name, tensor=how.tensor, pipeline=how.pipeline,
         )  # fmt: skip
         assert answer.verdict == "fits", how
 

@@ -98,7 +98,8 @@ def test_the_title_names_work_machines_place_and_price(answers: dict[str, PlanAn
     found = answers["rough"]
     row, usd = found.best, f"{found.best.usd_per_hour.value:.2f} USD/h"
     assert found.title == f"game-streaming: 1 x l40s at {row.where}, {usd}"  # no weights, no precision
-    assert f", {answers['serving'].best.precision}, " in answers["serving"].title
+    best = answers["serving"].best
+    assert f", {best.precision}, {best.engine}, " in answers["serving"].title
     assert repr(found) == f"<PlanAnswer: {found.title}>"
 
 

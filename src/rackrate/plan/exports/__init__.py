@@ -1,7 +1,7 @@
 """A plan in the words of the tools that rent and run: what they read, they can load.
 
-Each export is plain data of the tool's own schema, written as YAML by `yaml_text`; the vLLM flags are the
-same in all of them (`vllm`).
+Each export is plain data of the tool's own schema, written as YAML by `yaml_text`; the engine's flags are
+the same in all of them (`server`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from rackrate.plan.answer import Row
 from rackrate.plan.exports.compose import compose
 from rackrate.plan.exports.dstack import dstack
 from rackrate.plan.exports.kubernetes import kubernetes
+from rackrate.plan.exports.server import Server
 from rackrate.plan.exports.skypilot import skypilot
-from rackrate.plan.exports.vllm import Server
 from rackrate.plan.exports.yaml_text import to_yaml
 
 FORMS: Mapping[str, Callable[[Row, Server], list[dict[str, Any]]]] = {

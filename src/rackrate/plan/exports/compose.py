@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from rackrate.plan.answer import Row
-from rackrate.plan.exports.vllm import IMAGE, PORT, TOKEN, Server
+from rackrate.plan.exports.server import PORT, TOKEN, Server
 
 
 def compose(row: Row, server: Server) -> list[dict[str, Any]]:
     """Return the file; it is the same on every machine."""
     devices = [{"driver": "nvidia", "count": row.count, "capabilities": ["gpu"]}]
     service = {
-        "image": IMAGE,
-        "command": ["--model", server.weights, *server.args],
+        "image": server.software.image,
+        "entrypoint": server.argv,
         "environment": {TOKEN: f"${{{TOKEN}:-}}"},
         "ports": [f"{PORT}:{PORT}"],
         "ipc": "host",
@@ -26,4 +26,4 @@ def compose(row: Row, server: Server) -> list[dict[str, Any]]:
         },
         "deploy": {"resources": {"reservations": {"devices": devices}}},
     }
-    return [{"name": server.name, "services": {"vllm": service}, "volumes": {"weights": {}}}]
+    return [{"name": server.name, "services": {"server": service}, "volumes": {"weights": {}}}]

@@ -8,7 +8,7 @@ from typing import Any
 from rackrate.catalog.gpu import load_gpu
 from rackrate.plan.answer import Row
 from rackrate.plan.exports.names import gpu_in, provider_in
-from rackrate.plan.exports.vllm import IMAGE, PORT, SHM_GIB, TOKEN, Server
+from rackrate.plan.exports.server import PORT, SHM_GIB, TOKEN, Server
 
 DISK_SPARE_GB = 100
 DEARER = 1.1  # than planned, at most: prices move between a plan and its run
@@ -20,7 +20,7 @@ def dstack(row: Row, server: Server) -> list[dict[str, Any]]:
     service: dict[str, Any] = {
         "type": "service",
         "name": server.name,
-        "image": IMAGE,
+        "image": server.software.image,
         "env": [TOKEN],
         "commands": [server.command],
         "port": PORT,

@@ -6,7 +6,7 @@ from typing import Any
 
 from rackrate.plan.answer import Row
 from rackrate.plan.exports.names import gpu_in
-from rackrate.plan.exports.vllm import IMAGE, PORT, SHM_GIB, TOKEN, Server
+from rackrate.plan.exports.server import PORT, SHM_GIB, TOKEN, Server
 
 PERIOD_S = 10  # between two questions whether a pod is ready
 
@@ -18,9 +18,9 @@ def kubernetes(row: Row, server: Server) -> list[dict[str, Any]]:
     token = {"secretKeyRef": {"name": "hugging-face", "key": "token", "optional": True}}
     probe = {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": PERIOD_S}
     container = {
-        "name": "vllm",
-        "image": IMAGE,
-        "args": ["--model", server.weights, *server.args],
+        "name": "server",
+        "image": server.software.image,
+        "command": server.argv,
         "env": [{"name": TOKEN, "valueFrom": token}],
         "ports": [{"containerPort": PORT}],
         "resources": {"limits": gpus, "requests": gpus},

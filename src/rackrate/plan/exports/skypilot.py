@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any
 
 from rackrate.plan.answer import Row
 from rackrate.plan.exports.names import gpu_in, provider_in
-from rackrate.plan.exports.vllm import PORT, TOKEN, Server
+from rackrate.plan.exports.server import PORT, TOKEN, Server
 
 DISK_SPARE_GB = 100  # for the system and the image
 
@@ -29,6 +30,7 @@ def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
     task: dict[str, Any] = {"name": server.name, "resources": resources, "envs": {TOKEN: ""}}
     if row.machines > 1:
         task["service"] = {"readiness_probe": "/health", "replicas": row.machines}
-    task["setup"] = "uv pip install --system vllm || pip install vllm\n"
+    package = shlex.quote(server.software.package)
+    task["setup"] = f"uv pip install --system {package} || pip install {package}\n"
     task["run"] = server.command
     return [task]
