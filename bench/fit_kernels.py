@@ -10,6 +10,7 @@ from perf_fit import Problem
 
 from rackrate.errors import RackrateError
 from rackrate.perf.cases import PerfCase
+from rackrate.perf.chip import MICRO
 from rackrate.perf.predict_kernels import kernel_keys, kernel_s
 
 FEW = 5  # messages of a card and count; there are no more
@@ -24,7 +25,7 @@ def kernel_rows(cases: Sequence[PerfCase]) -> tuple[list[PerfCase], Problem]:
 
     def predict(values: Mapping[str, Any]) -> Any:
         return np.log([
-            kernel_s(case, {name: column[i] for name, column in values.items()}) / 1e-6
+            kernel_s(case, {name: column[i] for name, column in values.items()}) / MICRO
             for i, case in enumerate(kept)
         ])  # fmt: skip
 

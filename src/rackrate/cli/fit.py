@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import click
 
-from rackrate.cli.output import emit, output_options
+from rackrate.cli.output import emit, output_options, write_file
 from rackrate.errors import BadQuantity, NoAnswer, UsageError
 
 
@@ -113,8 +112,7 @@ def fit(
     if svg:
         from rackrate.chart import memory_svg  # noqa: PLC0415 - a heavy extra
 
-        Path(svg).write_text(memory_svg(found), encoding="utf-8")
-        click.echo(f"wrote {svg}", err=True)
+        write_file(svg, memory_svg(found))
     emit(found, form)
     return NoAnswer.exit_code if check and found.verdict != "fits" else 0
 

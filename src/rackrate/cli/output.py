@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -40,6 +41,12 @@ def output_options(command: F) -> F:
     ):
         command = click.option(f"--{form}", "form", flag_value=form, help=says)(command)
     return command
+
+
+def write_file(path: str, text: str) -> None:
+    """Write a file that was asked for beside the answer, and say so."""
+    Path(path).write_text(text, encoding="utf-8")
+    click.echo(f"wrote {path}", err=True)
 
 
 def market_options(command: F) -> F:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from rackrate.cli.output import emit, market_options, output_options
+from rackrate.cli.output import emit, market_options, output_options, write_file
 from rackrate.cli.words import store_for
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -110,6 +109,5 @@ def own(
     if svg:
         from rackrate.chart import ownership_svg  # noqa: PLC0415 - a heavy extra
 
-        Path(svg).write_text(ownership_svg(found), encoding="utf-8")
-        click.echo(f"wrote {svg}", err=True)
+        write_file(svg, ownership_svg(found))
     emit(found, form)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from rackrate.cli.fit import pixels_of
-from rackrate.cli.output import emit, market_options, output_options
+from rackrate.cli.output import emit, market_options, output_options, write_file
 from rackrate.cli.words import store_for
 from rackrate.errors import BadQuantity, UnknownName, nearest
 
@@ -92,8 +91,7 @@ def perf(
     if svg:
         from rackrate.chart import speed_svg  # noqa: PLC0415 - a heavy extra
 
-        Path(svg).write_text(speed_svg(found), encoding="utf-8")
-        click.echo(f"wrote {svg}", err=True)
+        write_file(svg, speed_svg(found))
     emit(found, form)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from rackrate.cli.output import emit, market_options, output_options
+from rackrate.cli.output import emit, market_options, output_options, write_file
 from rackrate.cli.words import store_for
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -143,13 +142,11 @@ def ask(
         **fields,
     )
     if out:
-        Path(out).write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
-        click.echo(f"wrote {out}", err=True)
+        write_file(out, json.dumps(found.to_dict(), indent=2) + "\n")
     if svg:
         from rackrate.chart import frontier_svg  # noqa: PLC0415 - a heavy extra
 
-        Path(svg).write_text(frontier_svg(found), encoding="utf-8")
-        click.echo(f"wrote {svg}", err=True)
+        write_file(svg, frontier_svg(found))
     emit(found, form)
 
 

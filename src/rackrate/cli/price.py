@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from rackrate.cli.output import emit, market_options, month_option, output_options
+from rackrate.cli.output import emit, market_options, month_option, output_options, write_file
 from rackrate.cli.words import month, store_for
 
 
@@ -56,6 +54,5 @@ def price(
     if svg:
         from rackrate.chart import history_svg  # noqa: PLC0415 - a heavy extra
 
-        Path(svg).write_text(history_svg(found), encoding="utf-8")
-        click.echo(f"wrote {svg}", err=True)
+        write_file(svg, history_svg(found))
     emit(found, form)

@@ -12,7 +12,7 @@ from functools import cache
 from rackrate.catalog.gpu import Gpu
 from rackrate.errors import NoAnswer
 
-TERA, GIGA = 1e12, 1e9
+TERA, GIGA, MICRO = 1e12, 1e9, 1e-6
 USUAL_REACHED_FRAC = 0.79  # median of the 31 GPUs whose best product was measured
 
 CLASSES = (

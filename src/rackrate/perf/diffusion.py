@@ -21,7 +21,7 @@ from rackrate.perf.reach import (
     at_least_one,
     chosen,
     copied_bytes_per_s,
-    eight_bit,
+    multiplied_in,
     ranged,
     spent,
 )
@@ -89,7 +89,7 @@ def batch_spent(arch: Architecture, chip: Chip, drawing: Drawing, factors: Facto
     """Return the time of one batch of images on one GPU."""
     factors = factors or load_factors("media")
     keys = ("diffusion", drawing.engine)
-    number = {"int8wo": "fp16", "8-bit": eight_bit(chip)}.get(drawing.number, drawing.number)
+    number = multiplied_in(chip, "fp16" if drawing.number == "int8wo" else drawing.number)
     one_pass = denoiser_pass(arch, drawing.pixels).times(drawing.batch * drawing.passes)
     step = spent(one_pass, chip, factors, number, keys, launched_layers(arch))
     if drawing.number == "int8wo":

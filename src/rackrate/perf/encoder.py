@@ -24,7 +24,7 @@ from rackrate.perf.reach import (
     at_least_one,
     chosen,
     copied_bytes_per_s,
-    eight_bit,
+    multiplied_in,
     ranged,
     spent,
 )
@@ -61,7 +61,7 @@ class Reading:
 def batch_spent(arch: Architecture, chip: Chip, reading: Reading, factors: Factors | None = None) -> Spent:
     """Return the time of one batch on one GPU; of one text's share where no batch is set."""
     factors = factors or load_factors("media")
-    number = eight_bit(chip) if reading.number == "8-bit" else reading.number
+    number = multiplied_in(chip, reading.number)
     work = encoder_pass(arch, arch.tensors[0].part, arch.main.name, reading.tokens)
     keys = ("encoder", reading.engine)
     found = spent(work.times(reading.batch or 1), chip, factors, number, keys, arch.main.n_layers)
@@ -102,7 +102,7 @@ def texts_per_s(
 def latency_s(arch: Architecture, chip: Chip, reading: Reading, factors: Factors | None = None) -> Estimate:
     """Return the time of a single text on an idle GPU, seconds."""
     factors = factors or load_factors("media")
-    number = eight_bit(chip) if reading.number == "8-bit" else reading.number
+    number = multiplied_in(chip, reading.number)
     width = {"fp32": 4, "tf32": 4, "fp16": 2}.get(chip.number(number), 1)
     read_s = width * arch.n_params / copied_bytes_per_s(chip, factors)
     work = encoder_pass(arch, arch.tensors[0].part, arch.main.name, reading.tokens)

@@ -9,12 +9,10 @@ from typing import Any
 
 from rackrate.fit.precision import Precision
 from rackrate.fit.term import smaller
-from rackrate.perf.chip import Chip
+from rackrate.perf.chip import MICRO, Chip
 from rackrate.perf.factors import Factors
 from rackrate.perf.serving import CHUNK_TOKENS, USUAL_CHUNK, Habits
 from rackrate.perf.step import Rates
-
-MICRO = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rackrate.perf.cases import PerfCase
+from rackrate.perf.chip import MICRO
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.machine import factor_keys, habits_of, rates_of
@@ -36,7 +37,7 @@ def predict(case: PerfCase) -> Estimate:
 def predict_kernel(case: PerfCase, factors: Factors) -> Estimate:
     """Return the time of a kernel, us."""
     values = {name: factors.value(name, *keys) for name, keys in kernel_keys(case).items()}
-    found = kernel_s(case, values) / 1e-6
+    found = kernel_s(case, values) / MICRO
     width = factors.value("width", case.workload)
     limit = "link" if case.workload == "comm" else "compute"
     return Estimate(found, found / width, found * width, "us", limit)

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import NoAnswer
 from rackrate.perf.cases import PerfCase
-from rackrate.perf.chip import Chip, chip_of
+from rackrate.perf.chip import MICRO, Chip, chip_of
 
-MICRO = 1e-6
 _BYTES: Mapping[str, tuple[str, float]] = {"fp8": ("fp8", 1.0), "fp4": ("fp4", 0.56), "int8": ("int8", 1.0)}
 _SHARP = 3.0
 _NUMBERS = re.compile(r"\b(message_elements|[mnk])=(\d+)")

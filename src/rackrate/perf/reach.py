@@ -105,9 +105,9 @@ def copied_bytes_per_s(chip: Chip, factors: Factors) -> float:
     return chip.bandwidth * factors.value("copy", chip.kind)
 
 
-def eight_bit(chip: Chip) -> str:
-    """Return the faster 8-bit type of a chip: some have dropped fast INT8."""
-    return max(("fp8", "int8"), key=chip.peak)
+def multiplied_in(chip: Chip, number: str) -> str:
+    """Return the type in which a chip multiplies; `8-bit` is the faster of two: some lack a fast INT8."""
+    return max(("fp8", "int8"), key=chip.peak) if number == "8-bit" else number
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from rackrate.perf.reach import (
     at_least_one,
     chosen,
     copied_bytes_per_s,
-    eight_bit,
+    multiplied_in,
     ranged,
     spent,
 )
@@ -118,7 +118,7 @@ def step_spent(arch: Architecture, chip: Chip, run: Run, factors: Factors | None
         NoAnswer: the model is no language model.
     """
     factors = factors or load_factors("media")
-    number = eight_bit(chip) if run.number == "8-bit" else run.number
+    number = multiplied_in(chip, run.number)
     keys = ("training", run.engine, run.method)
     work = forward(arch, run.tokens, writes_scores=run.engine == "container").times(run.batch * run.ways)
     mode = "checkpointing" if run.has_checkpointing else "plain"

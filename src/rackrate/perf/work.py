@@ -21,7 +21,6 @@ from rackrate.fit.kv import memory_of
 from rackrate.fit.precision import Precision
 
 _ALWAYS = frozenset({"attention", "mlp", "router", "recurrent", "conv", "norm"})
-_PARTS = ("language",)
 _UNPACKED = 4.0  # bitsandbytes writes 16-bit weights out and reads them back: 80 ms a step of 70B on an H200
 
 
@@ -87,7 +86,7 @@ def work_of(arch: Architecture, precision: Precision, kv: str = "fp16") -> Work:
         precision: of its weights.
         kv: type of the KV cache.
     """
-    every = [t for t in arch.tensors if not t.is_extra and t.part in _PARTS]
+    every = [t for t in arch.tensors if not t.is_extra and t.part == "language"]
     always = [t for t in every if t.role in _ALWAYS]
     experts = [t for t in every if t.role == "experts"]
     head = [t for t in every if t.role == "head"] or [

@@ -15,7 +15,7 @@ from rackrate.perf.reach import (
     at_least_one,
     chosen,
     copied_bytes_per_s,
-    eight_bit,
+    multiplied_in,
     product_flops,
     ranged,
     spent,
@@ -91,9 +91,10 @@ def test_a_cards_own_product_goes_before_that_of_its_class() -> None:
 
 
 def test_the_faster_8_bit_type_is_taken() -> None:
-    assert eight_bit(chip_of(load_gpu("a100-80gb-sxm"))) == "int8"
-    assert eight_bit(chip_of(load_gpu("b300-sxm"))) == "fp8"  # its INT8 is slow
-    assert eight_bit(chip_of(load_gpu("l40s"))) == "fp8"
+    assert multiplied_in(chip_of(load_gpu("l40s")), "fp16") == "fp16"
+    assert multiplied_in(chip_of(load_gpu("a100-80gb-sxm")), "8-bit") == "int8"
+    assert multiplied_in(chip_of(load_gpu("b300-sxm")), "8-bit") == "fp8"  # its INT8 is slow
+    assert multiplied_in(chip_of(load_gpu("l40s")), "8-bit") == "fp8"
 
 
 def test_a_range_is_wider_where_nothing_like_it_was_measured() -> None:
