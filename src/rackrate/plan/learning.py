@@ -12,6 +12,7 @@ from dataclasses import replace
 from rackrate.catalog.architecture import Architecture
 from rackrate.fit.parallel import Layout
 from rackrate.fit.setup import Load, Setup
+from rackrate.fit.training import Training
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.training import Run, tokens_per_s
 from rackrate.plan.cards import Cards
@@ -62,6 +63,7 @@ def _on_gpus(
             continue
         one, headroom = room
         speed = tokens_per_s(arch, cards.chip(at), run_of(question, setup, n, is_sharded=shard > 0))
+        speed = replace(speed, assumptions=(*speed.assumptions, _kept(setup)))
         result = _scaled(speed, 1 / question.variant_tokens) if question.is_in_parts else speed
         yield Option(
             at, n, how.named(), setup.precision.name, setup.precision.bits, str(layout), result,
@@ -88,3 +90,12 @@ def run_of(question: Question, setup: Setup, n_gpus: int, *, is_sharded: bool) -
 
 def _scaled(speed: Estimate, by: float) -> Estimate:
     return replace(speed, value=speed.value * by, low=speed.low * by, high=speed.high * by, unit="variants/s")
+
+
+def _kept(setup: Setup) -> str:
+    """Say in which numbers the memory was counted: people's recipes differ by a factor of four."""
+    how = setup.training or Training()
+    if how.method != "full":
+        return f"frozen weights in {setup.precision.name}, {how.optimiser} over the adapters alone"
+    number = "32 bit, the work in 16" if how.is_mixed else setup.precision.name
+    return f"weights, gradients and states of {how.optimiser} in {number}"

@@ -24,9 +24,8 @@ BF16 = PRECISIONS["bf16"]
 def test_a_lone_request_is_what_the_speed_model_says(cards: Any) -> None:
     fits = fitting(replace(ASKED, precision="bf16"), ARCH, BF16, cards, {cards.at("l40s"): 1}, LeftOut())
     first, each = lone_request(ASKED, ARCH, cards, fits)
-    alone = rackrate.speed("llama-3.1-8b", "l40s", precision="bf16", input=1000, output=300).pace.situations[
-        0
-    ]
+    found = rackrate.speed("llama-3.1-8b", "l40s", precision="bf16", input=1000, output=300)
+    alone = found.pace.situations[0]
     assert 1e3 * float(first[0]) == pytest.approx(alone.figures["ttft_ms"].value)
     assert 1e3 * float(each[0]) == pytest.approx(alone.figures["tpot_ms"].value)
 
@@ -57,6 +56,6 @@ def test_a_miss_by_speed_names_the_fastest(cards: Any) -> None:
     asked = replace(ASKED, promise=Promise(tpot_s=0.005))
     fits = fitting(asked, ARCH, BF16, cards, sold, LeftOut())
     hint = miss(asked, ARCH, BF16, cards, sold, fits).hint
-    first, each = lone_request(asked, ARCH, cards, fits)
+    _, each = lone_request(asked, ARCH, cards, fits)
     best = int((each / 0.005).argmin())
     assert f"1 x {cards.gpus[fits.card[best]].slug} in {fits.ways[fits.way[best]].precision.name}" in hint
