@@ -6,9 +6,11 @@ the bytes of that thing. Pure data: no torch, so tests can read the list.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import product
+from pathlib import Path
 
 INFERENCE, FULL, LORA, QLORA = "inference", "full_ft", "lora", "qlora"
 QUICK = 5  # of the cases of the smallest model, one in so many makes a sample
@@ -286,3 +288,8 @@ def quick() -> list[Case]:
             seen.add(case.workload)
             chosen.append(case)
     return chosen
+
+
+def listed(path: Path) -> list[Case]:
+    """Return the cases of a file, each a line of JSON with what is not the default."""
+    return [Case(**json.loads(line)) for line in path.read_text("utf-8").splitlines()]

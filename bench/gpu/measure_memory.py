@@ -21,7 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cases import Case, every, quick
+from cases import Case, every, listed, quick
 from results import Table
 
 SEED = 20261122
@@ -150,6 +150,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("memory.csv"), help="CSV file to write")
     parser.add_argument("--only", help="cases whose name contains one of these, comma-separated")
     parser.add_argument("--skip", help="no cases whose name contains one of these, comma-separated")
+    parser.add_argument("--cases", type=Path, help="JSON lines of cases, as draw_limits.py writes them")
     parser.add_argument("--quick", action="store_true", help="a sample of the cases")
     parser.add_argument("--list", action="store_true", help="print the cases' names and stop")
     parser.add_argument("--limit-s", type=float, default=1e9, help="begin no group after this many seconds")
@@ -161,7 +162,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _chosen(options: argparse.Namespace) -> Iterator[Case]:
     only = options.only.split(",") if options.only else [""]
     skip = options.skip.split(",") if options.skip else []
-    for case in quick() if options.quick else every():
+    for case in listed(options.cases) if options.cases else quick() if options.quick else every():
         if any(word in case.slug for word in only) and not any(word in case.slug for word in skip):
             yield case
 
