@@ -1,4 +1,4 @@
-"""Draw cases about which a verdict can be wrong: close to what a card holds, by lot, before they are measured.
+"""Draw cases whose verdict can be wrong: close to what a card holds, by lot, before they are measured.
 
     python bench/gpu/draw_limits.py --seed 7 --n 44 > bench/gpu/results/limits-7.jsonl
     python bench/gpu/measure_memory.py --cases bench/gpu/results/limits-7.jsonl --out ...

@@ -147,7 +147,7 @@ def _score_bytes(arch: Architecture, stack: Stack, training: Training) -> float:
         return 0.0
     times = 1 + (stack.n_cross_layers > 0)
     kind = "fp32" if training.is_fp32 else "bf16"
-    is_asked = training.attention == "eager" or arch.model_type in NO_FUSED
+    is_asked = training.attention == "eager" or arch.model_type == "t5"  # Falcon goes the split way
     return times * stack.n_heads * SCORE_BYTES[kind if is_asked else "split"]
 
 
