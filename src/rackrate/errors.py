@@ -178,6 +178,12 @@ class BootFailed(FleetError):
     code = "boot-failed"
 
 
+class EngineMismatch(BootFailed):
+    """A node runs other versions than its owner: what one pickles the other may not read."""
+
+    code = "engine-mismatch"
+
+
 class FleetClosed(FleetError):
     """The fleet has ended; the message says why."""
 

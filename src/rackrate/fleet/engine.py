@@ -3,6 +3,9 @@
 Its defaults are made for a few long-lived workers: an idle one burns 4 % of a core on profiles and ticks
 that nobody looks at. `QUIET` turns that off. There is no dashboard, and
 no page without the fleet's key: links are TLS in both directions, on the loopback address.
+
+A worker on another machine listens on that machine's own loopback address, is known to the fleet by the
+address that stands for it at home, and opens every link through the door of its node.
 """
 
 from __future__ import annotations
@@ -10,16 +13,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client, Scheduler, Security, Worker, get_worker
+from distributed.comm import get_address_host_port
+from distributed.comm.registry import backends as comms
+from distributed.comm.tcp import TLSBackend, TLSConnector
+from tornado.iostream import IOStream
+from tornado.tcpclient import TCPClient
 
-from rackrate.fleet import events, tls
+from rackrate.fleet import events
 from rackrate.fleet.backends.agent import Say
 from rackrate.fleet.backends.base import Order
+from rackrate.fleet.identity import Identity
+from rackrate.fleet.lines import Line, encode
 
 QUIET: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
@@ -40,10 +51,10 @@ _WATCH_S = 0.5
 
 def security(path: str | Path) -> Security:
     """Return what every link of the fleet shows and asks for."""
-    key, certificate = tls.read_key(Path(path))
-    roles = {f"tls_{role}_key": key for role in ("client", "scheduler", "worker")}
-    roles |= {f"tls_{role}_cert": certificate for role in ("client", "scheduler", "worker")}
-    return Security(require_encryption=True, tls_ca_file=certificate, **roles)
+    identity = Identity.read(Path(path))
+    roles = {f"tls_{role}_key": identity.key for role in ("client", "scheduler", "worker")}
+    roles |= {f"tls_{role}_cert": identity.certificate for role in ("client", "scheduler", "worker")}
+    return Security(require_encryption=True, tls_ca_file=identity.authority, **roles)
 
 
 def connect(address: str, key: Path) -> Client:
@@ -90,6 +101,7 @@ async def _head(order: Order, say: Say) -> None:
 async def _worker(order: Order, address: str, say: Say) -> None:
     stopped = _stopped()
     events.task_name = _task
+    door = Line(os.environ["RACKRATE_KEEPER"]) if order.identity else None
     worker = Worker(
         address,
         name=order.name,
@@ -101,8 +113,13 @@ async def _worker(order: Order, address: str, say: Say) -> None:
         memory_limit=order.memory_bytes,  # 0: none, and no look at it ten times a second
         death_timeout=order.ttl_s,
         dashboard=False,
+        contact_address=_use_door(door, order.ttl_s) if door else None,
     )
     async with worker:
+        if door and worker.listener:
+            _, port = get_address_host_port(worker.listener.listen_address)
+            door.ask("serve", order.ttl_s, port=port)
+            door.close()
         say({"is_ready": True})
         await asyncio.wait(
             [asyncio.ensure_future(stopped.wait()), asyncio.ensure_future(worker.finished())],
@@ -111,6 +128,30 @@ async def _worker(order: Order, address: str, say: Say) -> None:
         if stopped.is_set():
             await asyncio.to_thread(events.flush)
             await worker.close_gracefully()
+
+
+class _DoorClient:
+    """Opens streams through the door of this node, as its connector opens them to an address."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._client = TCPClient()
+
+    async def connect(
+        self, host: str, port: int, *, max_buffer_size: int, ssl_options: ssl.SSLContext
+    ) -> IOStream:
+        """Return a stream to an address of the fleet: the same TLS from end to end as without a door."""
+        stream = await self._client.connect(_HOST, self._port, max_buffer_size=max_buffer_size)
+        await stream.write(encode({"do": "dial", "to": f"{host}:{port}"}))
+        return await stream.start_tls(server_side=False, ssl_options=ssl_options)
+
+
+def _use_door(line: Line, patience_s: float) -> str:
+    """Have every link of this process go through the door; return the address that stands for it at home."""
+    door = line.ask("address", patience_s)
+    connector = type("DoorConnector", (TLSConnector,), {"client": _DoorClient(door["port"])})
+    comms["tls"] = type("DoorBackend", (TLSBackend,), {"_connector_class": connector})()
+    return f"tls://{door['address']}"
 
 
 def _task() -> str:

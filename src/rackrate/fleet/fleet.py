@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -41,6 +43,9 @@ class Fleet:
         idle_s: seconds without work until it ends; None for never.
         lease_s: seconds after which a node ends that hears nothing from you.
         boot_timeout_s: seconds in which a node must come up.
+        at: `host:port` at which nodes that are other machines reach this one; a port of 0 is any free one.
+        env: variables that tasks see, with their values, or the names of some that are set here.
+        sync: packages, modules and folders of modules that nodes are to have as they are here.
 
     Raises:
         BadQuantity: a number that cannot be.
@@ -68,6 +73,9 @@ class Fleet:
         idle_s: float | None = 600.0,
         lease_s: float = 10.0,
         boot_timeout_s: float = 60.0,
+        at: str = "",
+        env: Mapping[str, str] | Iterable[str] = (),
+        sync: Iterable[str | PathLike[str]] = (),
     ) -> None:
         self._client: Client | None = None
         self.folder, keeper = opening.open_fleet(
@@ -82,6 +90,9 @@ class Fleet:
             idle_s=idle_s,
             lease_s=lease_s,
             boot_timeout_s=boot_timeout_s,
+            at=at,
+            env=env,
+            sync=tuple(str(Path(path).resolve()) for path in sync),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, keeper, os.getpid())
         try:

@@ -5,6 +5,7 @@
                 events     what tasks reported, a JSON object a line
                 keeper     socket, while the keeper lives
                 key        certificate and key, while the fleet lives
+                sync/      what every node is to have (`sync`)
                 nodes/     a folder a node: log, scratch, lock
 
 Only its user may enter it.
@@ -64,6 +65,16 @@ class Folder:
         return self.path / "key"
 
     @property
+    def sync(self) -> Path:
+        """What every node is to have."""
+        return self.path / "sync"
+
+    @property
+    def nodes(self) -> Path:
+        """A folder for each node."""
+        return self.path / "nodes"
+
+    @property
     def log(self) -> Path:
         """What the keeper wrote."""
         return self.path / "keeper.log"
@@ -85,7 +96,8 @@ class Folder:
         """Remove what is of no use when the fleet is over: key, socket, scratch; logs and history stay."""
         for path in (self.key, self.keeper):
             path.unlink(missing_ok=True)
-        for node in (self.path / "nodes").glob("*/"):
+        shutil.rmtree(self.sync, ignore_errors=True)
+        for node in self.nodes.glob("*/"):
             shutil.rmtree(node / "scratch", ignore_errors=True)
             (node / "alive").unlink(missing_ok=True)
 

@@ -14,19 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from rackrate.errors import InternalError, RackrateError
+from rackrate.fleet.backends import PLACES, local
 from rackrate.fleet.backends.base import Backend, NoNode
-from rackrate.fleet.backends.local import LocalBackend
+from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.event import (
     Closed,
     Create,
@@ -46,16 +49,19 @@ from rackrate.fleet.event import (
 )
 from rackrate.fleet.events import History
 from rackrate.fleet.folder import Folder
+from rackrate.fleet.gatehouse import GateProcess
 from rackrate.fleet.journal import Journal
 from rackrate.fleet.lines import LONGEST, Message, encode
 from rackrate.fleet.spec import TICK_S, Spec
 from rackrate.fleet.state import Lifecycle, Phase
-from rackrate.fleet.status import status_of
+from rackrate.fleet.status import MISMATCH, status_of
 
 _LIST_S = 1.0
 """Between two listings; while the fleet closes it is `_CLOSING_S`."""
 _CLOSING_S = 0.02
 _LONGEST_WAIT_S = 30.0
+LONGEST_LOG = 64 << 20
+"""Bytes of a log that are kept of a node on another machine."""
 
 
 def owner_state(spec: Spec) -> Literal["seen", "frozen", "ended"]:
@@ -74,9 +80,24 @@ def owner_state(spec: Spec) -> Literal["seen", "frozen", "ended"]:
 
 
 class Keeper:
-    """The keeper of one fleet."""
+    """The keeper of one fleet.
 
-    def __init__(self, folder: Folder, spec: Spec, backend: Backend) -> None:
+    Args:
+        folder: of the fleet.
+        spec: what was asked for.
+        backend: where its nodes live.
+        home: where its head lives, when nodes are other machines; they then come in through a gate.
+        env: values of the variables that tasks see.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        spec: Spec,
+        backend: Backend,
+        home: Backend | None = None,
+        env: Message | None = None,
+    ) -> None:
         self.folder = folder
         self.spec = spec
         self.life = Lifecycle(spec.fleet, spec.policy())
@@ -84,6 +105,9 @@ class Keeper:
         self.address: str | None = None
         self.is_busy = False
         self._backend = backend
+        self._home = home or backend
+        self._gate = GateProcess(folder, spec, backend) if home else None
+        self._env = env or {}
         self._started_s = time.monotonic()
         self._journal = Journal(folder.journal)
         self._history = History(folder.events)
@@ -102,24 +126,31 @@ class Keeper:
         server = await asyncio.start_unix_server(self._serve, self.folder.keeper, limit=LONGEST)
         self._journal.write([{"what": "opened", **self.spec.to_dict()}])
         try:
+            if self._gate:
+                await self._gate.open()
             self._do(self._order_head)
             listing_at_s = 0.0
             while self.life.phase is not Phase.CLOSED:
                 self._look_at_owner()
                 self._look_at_head()
+                if self._gate and not self._gate.is_open:
+                    self.handle(Closed("its gate died"))
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
                 if self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
                     await self._list()
                 await asyncio.sleep(TICK_S if self.life.phase is Phase.OPEN else _CLOSING_S)
-            await self._call(self._backend.destroy, self.head)
+            await self._call(self._home.destroy, self.head)
             self._journal.write([{"what": "closed", "at_s": self.age_s(), "why": self.life.why}])
             self._mark()
             await asyncio.sleep(0)  # whoever waits for the end hears of it
         finally:
             server.close()
             self._calls.shutdown()
-            self._backend.close()
+            if self._gate:
+                await self._gate.close()
+            for backend in {id(one): one for one in (self._backend, self._home)}.values():
+                backend.close()
             self._history.close()
             self._journal.close()
             self.folder.sweep()
@@ -158,13 +189,14 @@ class Keeper:
     async def _order_head(self) -> None:
         self._journal.write([{"what": "head", "node": self.head, "at_s": self.age_s()}])
         try:
-            await self._call(self._backend.create, self.spec.order(self.head, "head", self.age_s()))
+            await self._call(self._home.create, self.spec.order(self.head, "head", self.age_s()))
         except Exception as error:  # noqa: BLE001 - whatever a provider raises, the fleet is over
             self.handle(Closed(f"its scheduler does not start: {error}"))
 
     async def _create(self, name: str) -> None:
         try:
-            await self._call(self._backend.create, self.spec.order(name, "worker", self.age_s()))
+            order = self._gate.order(name, self.age_s()) if self._gate else None
+            await self._call(self._backend.create, order or self.spec.order(name, "worker", self.age_s()))
         except NoNode as error:
             self.handle(CreateFailed(name, error.message, is_certain=True))
         except Exception as error:  # noqa: BLE001 - nobody knows whether there is a node
@@ -182,10 +214,11 @@ class Keeper:
         asked_at_s = self.age_s()
         try:
             names = await self._call(self._backend.list, self.spec.fleet)
+            at_home = names if self._gate is None else await self._call(self._home.list, self.spec.fleet)
         except Exception as error:  # noqa: BLE001 - no listing proves nothing
             sys.stderr.write(f"list: {type(error).__name__}: {error}\n")
             return
-        if self.address and self.head not in names and self.life.phase is Phase.OPEN:
+        if self.address and self.head not in at_home and self.life.phase is Phase.OPEN:
             self.handle(Closed("its scheduler is gone"))
         self.handle(Listed(names - {self.head}, asked_at_s))
 
@@ -234,7 +267,12 @@ class Keeper:
             case "status":
                 return await self._status(**question)
             case "ended":
+                self._keep_log(question)
                 self._ended(question["node"], question["why"])
+            case "mismatched":
+                self.handle(Closed(f"{MISMATCH}: {question['why']}"))
+            case "environment":
+                return {"values": self._env}
             case "scale":
                 self.handle(Scaled(question["n"]))
             case "close":
@@ -247,10 +285,23 @@ class Keeper:
         name = question["node"]
         if name == self.head:
             return self._renew_head(question)
+        self._keep_log(question)
         answer = self.handle(Renewed(name, bool(question.get("is_ready"))))
         if isinstance(answer, Grant):
             return {"ttl_s": answer.ttl_s, "address": self.address, "is_draining": answer.is_draining}
         return {"refused": answer.why if answer else "no answer"}
+
+    def _keep_log(self, question: Message) -> None:
+        """Write what a node on another machine sent of its log, where it says that it stands."""
+        if "log" not in question or question["node"] not in self.life.nodes:
+            return
+        path = self.folder.nodes / question["node"] / LOG
+        path.parent.mkdir(exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "wb") as log:
+            if question["log_at"] <= LONGEST_LOG:
+                log.seek(question["log_at"])
+                log.write(question["log"].encode("latin-1"))
 
     def _renew_head(self, question: Message) -> Message:
         """Answer the head: it lives while its fleet does, on the owner's lease like every node."""
@@ -286,20 +337,24 @@ class Keeper:
         }
 
 
-def open_backend(spec: Spec) -> LocalBackend:
-    """Return the backend that a spec names."""
-    return LocalBackend(Path(spec.folder), spec.fleet)
+def open_backend(spec: Spec) -> Backend:
+    """Return the backend that a spec names; no other is loaded."""
+    backend: Backend = import_module(PLACES[spec.backend]).open_backend(spec)
+    return backend
 
 
 def main(path: Path) -> None:
-    """Keep the fleet of a folder."""
+    """Keep the fleet of a folder; the values of its environment come on the standard input."""
     folder = Folder(path)
     spec = Spec.read(folder.spec)
-    backend = open_backend(spec)
-    backend.start()
+    env = json.loads(sys.stdin.read() or "{}")
+    home = local.open_backend(spec)
+    home.start()
+    is_home = spec.backend == "local"
+    backend = home if is_home else open_backend(spec)
 
     async def keep() -> None:
-        await Keeper(folder, spec, backend).run()
+        await Keeper(folder, spec, backend, None if is_home else home, env).run()
 
     asyncio.run(keep())
 

@@ -1,8 +1,9 @@
 """How do the processes of a fleet talk to its keeper? One line of JSON asks, one line answers.
 
-The socket is a file in the fleet's folder, which only its user may enter: that is all the security it
-needs, and nothing listens on the network. A question that is not answered in time breaks the
-connection, so that a late answer is never taken for that of the next question.
+On the keeper's machine the socket is a file in the fleet's folder, which only its user may enter: that is
+all the security it needs. From another machine the same lines go over mutual TLS to the fleet's gate, which
+passes on what a node may say. A question that is not answered in time breaks the connection, so that a late
+answer is never taken for that of the next question.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import json
 import socket
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rackrate.errors import FleetError
+
+if TYPE_CHECKING:
+    from rackrate.fleet.identity import Identity
 
 Message = dict[str, Any]
 LONGEST = 1 << 20
@@ -26,10 +30,16 @@ def encode(message: Message) -> bytes:
 
 
 class Line:
-    """A connection to a keeper, opened when it is needed and again after it broke."""
+    """A connection to a keeper, opened when it is needed and again after it broke.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        keeper: path of its socket, or `host:port` of the gate before it.
+        identity: what the gate wants to see; None for a socket.
+    """
+
+    def __init__(self, keeper: str | Path, identity: Identity | None = None) -> None:
+        self.keeper = str(keeper)
+        self._identity = identity
         self._socket: socket.socket | None = None
         self._rest = b""
 
@@ -51,20 +61,27 @@ class Line:
         return answer
 
     def _exchange(self, question: bytes, timeout_s: float) -> bytes:
-        if self._socket is None:
-            self._rest = b""
-            self._socket = socket.socket(socket.AF_UNIX)
-            self._socket.settimeout(timeout_s)
-            self._socket.connect(str(self.path))
-        self._socket.settimeout(timeout_s)
-        self._socket.sendall(question)
+        link = self._connected(timeout_s)
+        link.settimeout(timeout_s)
+        link.sendall(question)
         while b"\n" not in self._rest:
-            part = self._socket.recv(1 << 16)
+            part = link.recv(1 << 16)
             if not part:
-                raise ConnectionError(f"{self.path}: the keeper hung up")
+                raise ConnectionError(f"{self.keeper}: the keeper hung up")
             self._rest += part
         answer, _, self._rest = self._rest.partition(b"\n")
         return answer
+
+    def _connected(self, timeout_s: float) -> socket.socket:
+        if self._socket is None:
+            self._rest = b""
+            if self._identity:
+                self._socket = self._identity.dial(self.keeper, timeout_s)
+            else:
+                self._socket = socket.socket(socket.AF_UNIX)
+                self._socket.settimeout(timeout_s)
+                self._socket.connect(self.keeper)
+        return self._socket
 
     def close(self) -> None:
         """Close the connection."""

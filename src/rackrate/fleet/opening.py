@@ -6,23 +6,25 @@ when something has changed: nothing is looked at in a loop.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import psutil
 
-from rackrate.errors import BootFailed, FleetClosed, UnknownName, nearest
-from rackrate.fleet import journal, tls, tree
+from rackrate.errors import BootFailed, EngineMismatch, FleetClosed, UnknownName, UsageError, nearest
+from rackrate.fleet import environment, journal, sync, tls, tree
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
 from rackrate.fleet.spec import Spec
 from rackrate.fleet.state import Lifecycle, Phase
-from rackrate.fleet.status import Status, status_of
+from rackrate.fleet.status import MISMATCH, Status, status_of
 
 Keeper = subprocess.Popen[bytes]
 
@@ -44,33 +46,57 @@ def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
         folder=str(folder.path),
         opened_at_s=time.time(),
         cwd=os.getcwd(),  # noqa: PTH109 - a string is what goes into the spec
-        path=tuple(sys.path),
+        path=(*sync.roots(asked.get("sync", ())), *sys.path),
         **owner,
         **asked,
     )
 
 
-def open_fleet(*, is_owned: bool, **asked: Any) -> tuple[Folder, Keeper]:
+def open_fleet(
+    *, is_owned: bool, env: Mapping[str, str] | Iterable[str] = (), **asked: Any
+) -> tuple[Folder, Keeper]:
     """Start the keeper of a new fleet; return at once.
 
     Raises:
         BadQuantity, UnknownName, OverBudget: what was asked for cannot be; nothing was made.
     """
+    env = _values(env)
+    asked["env"] = tuple(sorted(env))
     spec_of(Folder(home() / "new"), is_owned=is_owned, **asked)  # so that nothing is made in vain
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
+    if spec.sync:
+        sync.collect(spec.sync, folder.sync)
     spec.write(folder.spec)
     tls.write_key(folder.key, spec.fleet, timedelta(hours=spec.max_hours))
     with folder.log.open("ab") as log:
         keeper = subprocess.Popen(  # noqa: S603 - ourselves
             [sys.executable, "-m", "rackrate.fleet.keeper", str(folder.path)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             env=os.environ | {tree.MARK: spec.fleet},
             start_new_session=True,
         )
+    if keeper.stdin:
+        with keeper.stdin, suppress(BrokenPipeError):
+            keeper.stdin.write(json.dumps(env).encode())
     return folder, keeper
+
+
+def _values(env: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
+    """Return variables with their values, those that are only named with what they have here.
+
+    Raises:
+        UsageError: one is named that is not set here.
+    """
+    if isinstance(env, Mapping):
+        return dict(env)
+    try:
+        return {name: os.environ[name] for name in ([env] if isinstance(env, str) else env)}
+    except KeyError as error:
+        hint = "set it, or give env={name: value}"
+        raise UsageError(f"env: {error.args[0]} is not set here", hint=hint) from None
 
 
 def wait_ready(folder: Folder, keeper: Keeper | None = None) -> Status:
@@ -111,6 +137,12 @@ def _boot_failed(folder: Folder, found: dict[str, Any] | None = None) -> BootFai
         line.partition(": ")[2] for node in found["nodes"] for line in node["story"] if "ending" in line
     ]
     reason = f" ({reasons[0]})" if reasons else ""
+    if found["why"].startswith(MISMATCH):
+        packages = " ".join(
+            f"{name}=={at}" for name, at in environment.versions().items() if name != "python"
+        )
+        hint = f"install {packages} and the same Python in the image, or its versions here"
+        return EngineMismatch(f"fleet {folder.fleet}: {found['why']}", hint=hint)
     hint = f"`rackrate fleet logs {folder.fleet}` shows what the nodes wrote"
     return BootFailed(f"fleet {folder.fleet} did not come up: {found['why']}{reason}", hint=hint)
 

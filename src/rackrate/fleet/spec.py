@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import BadQuantity, OverBudget, UnknownName, nearest
-from rackrate.fleet.backends.base import Order, Role
+from rackrate.fleet import environment
+from rackrate.fleet.backends import PLACES
+from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.budget import Budget
 from rackrate.fleet.ledger import MICROUSD, Ledger, Rate
 from rackrate.fleet.state import Policy
 
-BACKENDS = ("local",)
 TICK_S = 0.25
 """Between two looks of the keeper at owner and clock."""
 DESTROY_S = 5.0
@@ -23,6 +24,7 @@ DESTROY_S = 5.0
 _MOST_NODES = 1000
 _LONGEST_H = 24 * 30
 _SECONDS_PER_HOUR = 3600
+_MOST_PORTS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,10 @@ class Spec:
         opened_at_s: Unix time.
         cwd: working folder of the tasks.
         path: where modules are looked for.
+        at: `host:port` at which machines reach this one; empty for a port of the loopback address.
+        machine: what a node's machine is to be, where it is not this one.
+        env: names of variables that tasks see; their values stand in no file.
+        sync: files and folders that every node is to have.
     """
 
     fleet: str
@@ -66,10 +72,15 @@ class Spec:
     opened_at_s: float = 0.0
     cwd: str = "."
     path: tuple[str, ...] = ()
+    at: str = ""
+    machine: Machine = field(default_factory=Machine)
+    env: tuple[str, ...] = ()
+    sync: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise UnknownName("backend", self.backend, nearest(self.backend, BACKENDS) or BACKENDS)
+        if self.backend not in PLACES:
+            raise UnknownName("backend", self.backend, nearest(self.backend, PLACES) or tuple(PLACES))
+        _check_at(self.at)
         _check("nodes", self.nodes, 0, _MOST_NODES, whole=True)
         _check("threads", self.threads, 1, 1024, whole=True)
         _check("lease_s", self.lease_s, 1, 600)
@@ -116,6 +127,21 @@ class Spec:
             tls=str(folder / "key"),
             cwd=self.cwd,
             path=self.path,
+            env=self.env,
+        )
+
+    def order_away(self, name: str, age_s: float, gate: str, identity: str) -> Order:
+        """Return the order of a node that is another machine: it calls at the gate and shares no file."""
+        return replace(
+            self.order(name, "worker", age_s),
+            keeper=gate,
+            tls="",
+            cwd=".",
+            path=(),
+            machine=self.machine,
+            identity=identity,
+            is_synced=bool(self.sync),
+            versions=environment.versions(),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -126,7 +152,8 @@ class Spec:
     def read(cls, path: Path) -> Spec:
         """Return the spec that `write` wrote."""
         data = json.loads(path.read_text("utf-8"))
-        return cls(**{**data, "path": tuple(data["path"])})
+        lists = {name: tuple(data[name]) for name in ("path", "env", "sync")}
+        return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
@@ -139,6 +166,15 @@ class Spec:
             BadQuantity: no number of nodes.
         """
         return replace(self, nodes=nodes)
+
+
+def _check_at(at: str) -> None:
+    host, _, port = at.rpartition(":")
+    if at and not (host and port.isdecimal() and int(port) < _MOST_PORTS):
+        raise BadQuantity(
+            f"at {at!r} is no address that machines can reach",
+            hint="give host:port, or host:0 for any free port",
+        )
 
 
 def _check(name: str, value: float, least: float, most: float, *, whole: bool = False) -> None:

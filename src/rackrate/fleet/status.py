@@ -12,6 +12,8 @@ from rackrate.fleet.spec import Spec
 from rackrate.fleet.state import Lifecycle
 from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
 
+MISMATCH = "a node does not run what its owner runs"
+"""Why a fleet closes whose node and owner could not read each other's pickles."""
 _COUNTED = (NodeState.READY, NodeState.DRAINING, NodeState.ENDING)
 
 

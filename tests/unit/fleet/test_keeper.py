@@ -34,6 +34,7 @@ class Place:
     n_broken_destroys: int = 0
     settle_s = 0.0
     n_calls = 1
+    at = ""
 
     def create(self, order: Order) -> None:
         entries = journal.read(self.folder.journal)

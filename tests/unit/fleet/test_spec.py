@@ -22,6 +22,7 @@ from rackrate.fleet import folder as folders
 from rackrate.fleet import tls
 from rackrate.fleet.backends.base import Order
 from rackrate.fleet.folder import Folder, all_folders, find_folder, new_folder, running_folder
+from rackrate.fleet.identity import Identity
 from rackrate.fleet.keeper import owner_state
 from rackrate.fleet.spec import Spec
 
@@ -123,11 +124,11 @@ def test_the_key_of_a_fleet_is_secret_young_and_fits_its_certificate(tmp_path: P
     path = tmp_path / "key"
     tls.write_key(path, "f1ee7", timedelta(hours=3))
     assert path.stat().st_mode & 0o777 == 0o600
-    key, certificate = tls.read_key(path)
-    read = x509.load_pem_x509_certificate(certificate.encode())
+    identity = Identity.read(path)
+    read = x509.load_pem_x509_certificate(identity.certificate.encode())
     assert datetime.now(UTC) < read.not_valid_after_utc <= datetime.now(UTC) + timedelta(hours=4)
     both = tmp_path / "both"
-    both.write_text(key + certificate)
+    both.write_text(identity.key + identity.certificate)
     ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(both)  # raises when they do not belong together
     with pytest.raises(FileExistsError):
         tls.write_key(path, "f1ee7", timedelta(hours=3))

@@ -37,6 +37,8 @@ _PATIENCE_S = 2.0
 """For an answer of the keeper."""
 _FAREWELL_S = 0.3
 """For the keeper to hear why a node ends: it is not held up by that."""
+_LOG_PART = 1 << 17
+"""Bytes of the log that go home with one question: of JSON that escapes each, less than the longest line."""
 _WATCH_S = 1.0
 """Between two looks at the memory."""
 
@@ -52,15 +54,33 @@ class Agent:
         order: what the node is to be.
         lease: its right to live.
         news: what the engine's process said last.
+
+    Args:
+        order: what the node is to be.
+        engine: runs the engine's process.
+        line: to the keeper, where that is not a socket of this machine.
+        log: file of all that the node writes, where the owner cannot read it: it goes home with the lease.
+        door: process that holds the streams of this node, where it has one.
     """
 
-    def __init__(self, order: Order, engine: Engine) -> None:
+    def __init__(
+        self,
+        order: Order,
+        engine: Engine,
+        *,
+        line: Line | None = None,
+        log: Path | None = None,
+        door: int | None = None,
+    ) -> None:
         self.order = order
         self.lease = Lease.asked_at(time.monotonic(), order.ttl_s)
         self.news: Message = {}
         self._engine = engine
         self._end_s = time.monotonic() + order.longest_s
-        self._line = Line(Path(order.keeper))
+        self._line = line or Line(order.keeper)
+        self._log_file = log.open("rb") if log else None
+        self._n_logged = 0
+        self._door = door
         self._next_ask_s = 0.0
         self._next_watch_s = 0.0
         self._pid: int | None = None
@@ -83,7 +103,7 @@ class Agent:
             self._log(f"over: {over}")
             if self.lease.is_live(time.monotonic()):  # else the keeper knows, or is dead
                 with suppress(OSError, FleetError):
-                    self._line.ask("ended", _FAREWELL_S, node=self.order.name, why=str(over))
+                    self._line.ask("ended", _FAREWELL_S, node=self.order.name, why=str(over), **self._said())
 
     def _signalled(self, number: int, _frame: object) -> None:
         if number == signal.SIGTERM:
@@ -92,6 +112,17 @@ class Agent:
     def _log(self, text: str) -> None:
         sys.stderr.write(f"[{self.order.name}] {text}\n")
         sys.stderr.flush()
+
+    def _said(self) -> Message:
+        """Return what the node wrote since the keeper last confirmed, and where that stands in its log.
+
+        Sent again it is written to the same place, so nothing is lost or doubled.
+        """
+        if self._log_file is None:
+            return {}
+        self._log_file.seek(self._n_logged)
+        said = self._log_file.read(_LOG_PART)
+        return {"log": said.decode("latin-1"), "log_at": self._n_logged} if said else {}
 
     def _live(self) -> None:
         """Wait for news or the next thing to do, and do it."""
@@ -109,7 +140,8 @@ class Agent:
                 os.read(self._wake_read, 512)
             else:
                 self._hear()
-        self._look_after_engine()
+        self._bury()
+        self._watch_memory()
         if time.monotonic() >= self._next_ask_s:
             self._ask()
 
@@ -117,11 +149,13 @@ class Agent:
         asked_at_s = time.monotonic()
         patience_s = max(min(_PATIENCE_S, self.lease.left_s(asked_at_s)), 0.01)
         self._next_ask_s = asked_at_s + self.lease.period_s
+        said = self._said()
         try:
-            answer = self._line.ask("renew", patience_s, node=self.order.name, **self.news)
+            answer = self._line.ask("renew", patience_s, node=self.order.name, **self.news, **said)
         except (OSError, FleetError):
             self._next_ask_s = time.monotonic() + min(self.lease.period_s, 0.5)
             return
+        self._n_logged += len(said.get("log", ""))
         if "refused" in answer:
             raise Over(f"refused: {answer['refused']}")
         self.lease = Lease(self.order.ttl_s, max(self.lease.until_s, asked_at_s + answer["ttl_s"]))
@@ -153,6 +187,10 @@ class Agent:
             signal.signal(number, signal.SIG_DFL)
         self._line.close()
         try:
+            if self.order.env:
+                with Line(os.environ["RACKRATE_KEEPER"]) as line:
+                    answer = line.ask("environment", self.order.ttl_s, node=self.order.name)
+                os.environ.update(answer["values"])
             self._engine(
                 self.order,
                 address,
@@ -176,16 +214,20 @@ class Agent:
             self.news |= json.loads(line)
             self._next_ask_s = 0.0  # news travel at once
 
-    def _look_after_engine(self) -> None:
-        if self._pid is None:
-            return
-        pid, status = os.waitpid(self._pid, os.WNOHANG)
-        if pid:
-            code = os.waitstatus_to_exitcode(status)
-            self._pid = None
-            raise Over("its worker has finished" if code == 0 else f"its worker died ({_exit(code)})")
+    def _bury(self) -> None:
+        """Collect every child that has ended: the engine's, the door, and orphans that this adopted."""
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, code = ended[0], os.waitstatus_to_exitcode(ended[1])
+                if pid == self._pid:
+                    self._pid = None
+                    raise Over("its worker has finished" if code == 0 else f"its worker died ({_exit(code)})")
+                if pid == self._door:
+                    raise Over("the gate hung up on its streams")
+
+    def _watch_memory(self) -> None:
         now = time.monotonic()
-        if self.order.memory_bytes and now >= self._next_watch_s:
+        if self._pid and self.order.memory_bytes and now >= self._next_watch_s:
             self._next_watch_s = now + _WATCH_S
             used = psutil.Process(self._pid).memory_info().rss
             if used > self.order.memory_bytes:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -37,7 +37,8 @@ class NoNode(FleetError):
 BOOT = ("python3", "-m", "rackrate.fleet.boot")
 """What a machine is to run as its first process; its order is in its environment (`Order.to_env`)."""
 
-_ORDER = "RACKRATE_ORDER"
+ORDER = "RACKRATE_ORDER"
+"""Environment variable in which a machine finds its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,9 @@ class Order:
         path: where modules are looked for, as the owner does.
         machine: what to make for it; None for a process on this machine.
         identity: key and certificate of this node alone, and its fleet's authority, as PEM; empty here.
+        env: names of variables that its worker asks the keeper for: their values stand in no order.
+        is_synced: whether its worker asks the gate for files of the owner's.
+        versions: what the owner runs, by package, for a node to compare; empty where it is the same disk.
     """
 
     name: str
@@ -96,6 +100,9 @@ class Order:
     path: tuple[str, ...] = ()
     machine: Machine | None = None
     identity: str = ""
+    env: tuple[str, ...] = ()
+    is_synced: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -105,11 +112,12 @@ class Order:
     def from_dict(cls, data: dict[str, Any]) -> Order:
         """Return the order that `to_dict` wrote."""
         machine = data["machine"] and Machine(**data["machine"])
-        return cls(**{**data, "path": tuple(data["path"]), "machine": machine})
+        lists = {key: tuple(data[key]) for key in ("path", "env")}
+        return cls(**{**data, **lists, "machine": machine})
 
     def to_env(self) -> dict[str, str]:
         """Return it as a machine is told of it: in its environment, before it boots, and never later."""
-        return {_ORDER: base64.b64encode(json.dumps(self.to_dict()).encode()).decode()}
+        return {ORDER: base64.b64encode(json.dumps(self.to_dict()).encode()).decode()}
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Order:
@@ -118,7 +126,7 @@ class Order:
         Raises:
             KeyError: there is none.
         """
-        return cls.from_dict(json.loads(base64.b64decode(env[_ORDER])))
+        return cls.from_dict(json.loads(base64.b64decode(env[ORDER])))
 
 
 class Backend(Protocol):
@@ -131,6 +139,10 @@ class Backend(Protocol):
 
     settle_s: float
     n_calls: int
+
+    @property
+    def at(self) -> str:
+        """`host:port` at which its nodes reach this machine when the fleet names none; empty for loopback."""
 
     def create(self, order: Order) -> None:
         """Ask for a node.

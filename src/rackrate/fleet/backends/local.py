@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -24,8 +25,16 @@ from rackrate.fleet import tree
 from rackrate.fleet.backends.base import NoNode, Order
 from rackrate.fleet.backends.zygote import ALIVE, LOG
 
+if TYPE_CHECKING:
+    from rackrate.fleet.spec import Spec
+
 _PATIENCE_S = 1.0
 """For an agent to end its node by itself."""
+
+
+def open_backend(spec: Spec) -> LocalBackend:
+    """Return the backend of a fleet on this machine, which is also where every fleet has its head."""
+    return LocalBackend(Path(spec.folder), spec.fleet)
 
 
 class LocalBackend:
@@ -38,6 +47,7 @@ class LocalBackend:
 
     settle_s = 0.0
     n_calls = 8
+    at = ""
 
     def __init__(self, folder: Path, fleet: str) -> None:
         self._nodes = folder / "nodes"

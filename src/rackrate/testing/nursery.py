@@ -1,0 +1,108 @@
+"""The process that emulated machines are forked from: it has loaded what they run, and is their switch.
+
+It takes lines of JSON, `{"name": ..., "env": {...}}`, and answers each when the machine runs. When its
+input ends it waits for its machines and exits: who rents machines out does not end them by dying.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import json
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rackrate.fleet import boot, tree
+from rackrate.testing import namespaces
+from rackrate.testing.namespaces import Switch
+
+ALIVE = "alive"
+"""File of a machine that is locked while it runs; it holds the id of its first process and its number."""
+LOG = "log"
+PRIVATE = "/dev/shm"  # noqa: S108 - each machine has its own
+_LOADED = ("PATH", "PYTHONPATH", "LANG")
+
+
+def main(folder: Path, temporary: str) -> None:
+    """Fork machines with folders in `folder` until the input ends and they are gone."""
+    from rackrate.fleet import engine  # noqa: F401, PLC0415 - this is the load that is shared
+
+    switch = Switch() if namespaces.are_possible() else None
+    if switch is None:
+        tree.adopt_orphans()
+    gc.collect()
+    gc.freeze()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    _say({"address": switch.address if switch else "127.0.0.1", "is_isolated": switch is not None})
+    pids: set[int] = set()
+    n_made, rest, is_open = 0, b"", True
+    while is_open or pids:
+        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], 1.0)
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if 0 in ready:
+            data = os.read(0, 1 << 16)
+            is_open = bool(data)
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                n_made += 1
+                asked = json.loads(line)
+                pids.add(_fork(folder / asked["name"], n_made, asked["env"], switch, temporary))
+                _say({})
+        with suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                pids.discard(pid)
+        if switch is None:
+            tree.end_children(keep=frozenset(pids))
+
+
+def _say(message: dict[str, Any]) -> None:
+    os.write(1, json.dumps(message).encode() + b"\n")
+
+
+def _fork(folder: Path, number: int, env: dict[str, str], switch: Switch | None, temporary: str) -> int:
+    """Fork a machine and return the id of its first process; its lock is held before there is a machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    alive = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+    fcntl.flock(alive, fcntl.LOCK_EX)
+    pid = switch.fork(number, folder.name) if switch else os.fork()
+    if pid:
+        os.write(alive, f"{pid} {number}".encode())
+        os.close(alive)  # the child's copy holds the lock
+        return pid
+    try:
+        _be_machine(folder, env, PRIVATE if switch else temporary)
+    except SystemExit:
+        pass
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the log must have it
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+    finally:
+        os._exit(0)
+
+
+def _be_machine(folder: Path, env: dict[str, str], temporary: str) -> None:
+    """Boot: a session, a log and an environment of its own, and nothing of the nursery's."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    kept = {name: os.environ[name] for name in _LOADED if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept | {"TMPDIR": temporary, "HOME": temporary} | env)
+    boot.main()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
