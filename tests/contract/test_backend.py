@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rackrate.fleet import tree
+from rackrate.fleet import tls, tree
 from rackrate.fleet.backends.base import Backend, Order
 from rackrate.fleet.backends.local import LocalBackend
+from rackrate.fleet.folder import Folder
+from rackrate.fleet.identity import Identity
+from rackrate.testing.machines import MachineBackend
 
 FLEET = "c0117ac7"
 PATIENCE_S = 20.0
@@ -28,14 +35,28 @@ def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
     return time.monotonic() - started
 
 
-@pytest.fixture(params=[LocalBackend], ids=["local"])
-def make(request: pytest.FixtureRequest, tmp_path: Path, keeper: Any) -> Iterator[Make]:
+PLACES: dict[str, Callable[[Path, str], Backend]] = {"local": LocalBackend, "emulated": MachineBackend}
+"""How a place is opened: a folder of its own, and the fleet."""
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def made() -> list[Backend]:
+    """Return the backends that a test made."""
+    return []
+
+
+@pytest.fixture
+def make(place: str, made: list[Backend], tmp_path: Path, keeper: Any) -> Iterator[Make]:
     """Make backends of one kind for one fleet; each is as a process that knows nothing of the others."""
     del keeper  # it must outlive the nodes
-    made: list[Backend] = []
 
     def backend() -> Backend:
-        made.append(request.param(tmp_path, FLEET))
+        made.append(PLACES[place](tmp_path, FLEET))
         return made[-1]
 
     yield backend
@@ -48,10 +69,38 @@ def make(request: pytest.FixtureRequest, tmp_path: Path, keeper: Any) -> Iterato
 
 
 @pytest.fixture
-def order(keeper: Any) -> Callable[[int], Order]:
+def gate(made: list[Backend], keeper: Any) -> Iterator[Callable[[], str]]:
+    """Open a gate before the keeper when it is first asked for; return its address."""
+    folder = Folder(keeper.path.parent)
+    opened: list[tuple[subprocess.Popen[str], str]] = []
+
+    def address() -> str:
+        if not opened:
+            tls.write_key(folder.key, FLEET, timedelta(hours=1))
+            command = [sys.executable, "-m", "rackrate.fleet.gate", str(folder.path), made[0].at]
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            assert process.stdout
+            opened.append((process, process.stdout.readline().strip()))
+        return opened[0][1]
+
+    yield address
+    for process, _ in opened:
+        process.communicate()  # its input ends, and so does it
+
+
+@pytest.fixture
+def order(place: str, gate: Callable[[], str], keeper: Any) -> Callable[..., Order]:
+    """Order nodes of the place: those that are other machines call at the gate."""
+
     def numbered(number: int, ttl_s: float = 30.0, longest_s: float = 60.0) -> Order:
         name = f"rr-{FLEET}-{number}"
-        return Order(name, FLEET, "worker", str(keeper.path), ttl_s=ttl_s, longest_s=longest_s)
+        here = Order(name, FLEET, "worker", str(keeper.path), ttl_s=ttl_s, longest_s=longest_s)
+        if place == "local":
+            return here
+        address = gate()
+        fleet = Identity.read(Folder(keeper.path.parent).key)
+        identity = tls.node_identity(fleet, name, timedelta(hours=1))
+        return replace(here, keeper=address, identity=identity.to_pem())
 
     return numbered
 

@@ -11,6 +11,7 @@ address that stands for it at home, and opens every link through the door of its
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import ssl
@@ -20,7 +21,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Scheduler, Security, Worker, get_worker
-from distributed.comm import get_address_host_port
+from distributed.comm.addressing import get_address_host_port
 from distributed.comm.registry import backends as comms
 from distributed.comm.tcp import TLSBackend, TLSConnector
 from tornado.iostream import IOStream
@@ -59,6 +60,7 @@ def security(path: str | Path) -> Security:
 
 def connect(address: str, key: Path) -> Client:
     """Return a client of a fleet's scheduler; it becomes nobody's default."""
+    logging.getLogger("distributed.protocol.pickle").setLevel(logging.CRITICAL)  # the error says it all
     with dask.config.set(QUIET):
         return Client(address, security=security(key), set_as_default=False)
 

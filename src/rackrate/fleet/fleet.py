@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from rackrate.errors import FleetClosed, UsageError
-from rackrate.fleet import opening
+from rackrate.fleet import opening, renting
 from rackrate.fleet.events import Event, follow
 from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.state import Phase
@@ -33,12 +33,15 @@ class Fleet:
     budget is committed: whichever comes first.
 
     Args:
-        nodes: how many.
-        backend: where they live: `local`, processes on this machine.
+        what: a plan or an offer: it says which machine, where and at what price, and how many.
+        nodes: how many; by default those of the plan, or one.
+        backend: where they live; by default the provider of the plan or offer, or `local`: processes on this
+            machine.
+        image: OCI image that machines boot, where they boot one.
         threads: tasks at once, a node.
         memory_gib: at which a node's worker is killed; None for no limit.
         budget_usd: the most that all may cost, counted to their end; None for no limit.
-        usd_per_node_hour: what an hour of a node costs you; 0 on a machine of your own.
+        usd_per_node_hour: what an hour of a node costs you; by default what the plan or offer says, or 0.
         max_hours: after which the fleet ends in any case.
         idle_s: seconds without work until it ends; None for never.
         lease_s: seconds after which a node ends that hears nothing from you.
@@ -50,8 +53,10 @@ class Fleet:
     Raises:
         BadQuantity: a number that cannot be.
         UnknownName: no such backend.
+        UsageError: what is given is neither a plan nor an offer.
         OverBudget: the budget does not pay for one node.
         BootFailed: the nodes do not come up; nothing is left of them.
+        EngineMismatch: they run other versions than you do; nothing is left of them.
 
     Example:
         >>> import rackrate
@@ -62,13 +67,15 @@ class Fleet:
 
     def __init__(  # noqa: PLR0913 - all but the first are keywords
         self,
-        nodes: int = 1,
+        what: Any = None,
         *,
-        backend: str = "local",
+        nodes: int | None = None,
+        backend: str = "",
+        image: str = "",
         threads: int = 1,
         memory_gib: float | None = None,
         budget_usd: float | None = None,
-        usd_per_node_hour: float = 0.0,
+        usd_per_node_hour: float | None = None,
         max_hours: float = 12.0,
         idle_s: float | None = 600.0,
         lease_s: float = 10.0,
@@ -78,14 +85,15 @@ class Fleet:
         sync: Iterable[str | PathLike[str]] = (),
     ) -> None:
         self._client: Client | None = None
+        given = {"nodes": nodes, "backend": backend or None, "usd_per_node_hour": usd_per_node_hour}
+        said = renting.asked_of(what, image=image)
+        said |= {name: value for name, value in given.items() if value is not None}
         self.folder, keeper = opening.open_fleet(
             is_owned=True,
-            nodes=nodes,
-            backend=backend,
+            **said,
             threads=threads,
             memory_gib=memory_gib,
             budget_usd=budget_usd,
-            usd_per_node_hour=usd_per_node_hour,
             max_hours=max_hours,
             idle_s=idle_s,
             lease_s=lease_s,
@@ -150,9 +158,11 @@ class Fleet:
         """Have a function run on a node; return its future. The same call twice runs twice.
 
         Raises:
+            UsageError: the function, or what it is given, cannot be sent to another process.
             FleetClosed: the fleet has ended.
         """
-        return self.client.submit(function, *args, **{"pure": False, **kwargs})
+        with _sendable(function):
+            return self.client.submit(function, *args, **{"pure": False, **kwargs})
 
     def map(
         self, function: Callable[..., Any], *iterables: Iterable[Any], **kwargs: Any
@@ -160,12 +170,14 @@ class Fleet:
         """Have a function run for each element; return the futures in their order.
 
         Raises:
+            UsageError: the function, or what it is given, cannot be sent to another process.
             FleetClosed: the fleet has ended.
         """
-        futures: list[Future[Any]] = self.client.map(
-            function, *map(list, iterables), **{"pure": False, **kwargs}
-        )
-        return futures
+        with _sendable(function):
+            futures: list[Future[Any]] = self.client.map(
+                function, *map(list, iterables), **{"pure": False, **kwargs}
+            )
+            return futures
 
     def events(self) -> Iterator[Event]:
         """Yield what tasks report: all that was, then what comes, until the fleet has ended.
@@ -240,6 +252,22 @@ def _end(folder: Folder, keeper: opening.Keeper, pid: int) -> None:
     """End a fleet from the process that opened it, and from none that was forked from it."""
     if os.getpid() == pid:
         opening.end(folder, "its owner has left it", _CLOSE_S, keeper)
+
+
+@contextmanager
+def _sendable(function: Callable[..., Any]) -> Iterator[None]:
+    """Turn the engine's many words on what cannot be pickled into one error that names it."""
+    try:
+        yield
+    except TypeError as error:
+        if "serialize" not in str(error):
+            raise
+        root: BaseException = error
+        while root.__cause__ or root.__context__:
+            root = root.__cause__ or root.__context__ or root
+        name = getattr(function, "__qualname__", repr(function))
+        hint = "make locks, files and connections inside of the function"
+        raise UsageError(f"{name} or its arguments cannot be sent to a node: {root}", hint=hint) from error
 
 
 def _nothing() -> None:

@@ -20,14 +20,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
 from rackrate.errors import InternalError, RackrateError
-from rackrate.fleet.backends import PLACES, local
+from rackrate.fleet.backends import local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.event import (
@@ -335,12 +334,6 @@ class Keeper:
             "is_busy": self.is_busy,
             **status_of(self.life, self.spec, self.age_s()),
         }
-
-
-def open_backend(spec: Spec) -> Backend:
-    """Return the backend that a spec names; no other is loaded."""
-    backend: Backend = import_module(PLACES[spec.backend]).open_backend(spec)
-    return backend
 
 
 def main(path: Path) -> None:

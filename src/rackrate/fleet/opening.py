@@ -20,6 +20,7 @@ import psutil
 
 from rackrate.errors import BootFailed, EngineMismatch, FleetClosed, UnknownName, UsageError, nearest
 from rackrate.fleet import environment, journal, sync, tls, tree
+from rackrate.fleet.backends import open_backend
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
 from rackrate.fleet.spec import Spec
@@ -31,6 +32,7 @@ Keeper = subprocess.Popen[bytes]
 _KEEPER_S = 20.0
 """For the keeper to answer its first question."""
 _WAIT_S = 2.0
+_LIST_S = 1.0
 
 
 def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
@@ -242,8 +244,11 @@ def let_live(keeper: Keeper) -> None:
 def reap(folder: Folder) -> int:
     """End everything of a fleet whose keeper is dead or does not answer; return how many processes it was.
 
-    It is found by its mark, also where the journal is lost. What it does is written into the journal, where
-    there is one that can be written.
+    Here it is found by its mark, elsewhere by the provider's listing, also where the journal is lost. What it
+    does is written into the journal, where there is one that can be written.
+
+    Raises:
+        ProviderError, OSError: the provider does not answer: what is there may still be.
     """
     n = 0
     while found := tree.marked(folder.fleet):
@@ -252,11 +257,31 @@ def reap(folder: Folder) -> int:
         n += len(found)
         psutil.wait_procs(found, timeout=1)
     spec = Spec.read(folder.spec)
+    if spec.backend != "local":
+        n += _reap_away(spec)
     life, entries = recovered(folder, spec)
     if not any(entry["what"] == "closed" for entry in entries):
         _close_journal(folder, life, time.time() - spec.opened_at_s)
     folder.sweep()
     return n
+
+
+def _reap_away(spec: Spec) -> int:
+    """Destroy what a provider lists of a fleet, until it lists none for longer than its list may lag."""
+    backend = open_backend(spec)
+    gone: set[str] = set()
+    empty_since_s: float | None = None
+    try:
+        while empty_since_s is None or time.monotonic() - empty_since_s < backend.settle_s:
+            names = backend.list(spec.fleet)
+            for name in names:
+                backend.destroy(name)
+            gone |= names
+            empty_since_s = (empty_since_s or time.monotonic()) if not names else None
+            time.sleep(_LIST_S if backend.settle_s else 0)
+    finally:
+        backend.close()
+    return len(gone)
 
 
 def _close_journal(folder: Folder, life: Lifecycle, at_s: float) -> None:

@@ -6,8 +6,21 @@ A place is known by its name here and loaded when a fleet is to live there. Its 
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rackrate.fleet.backends.base import Backend
+    from rackrate.fleet.spec import Spec
+
 PLACES = {
     "local": "rackrate.fleet.backends.local",
     "emulated": "rackrate.testing.machines",
 }
 """The module of each place; all but `local` make machines of their own."""
+
+
+def open_backend(spec: Spec) -> Backend:
+    """Return the backend that a spec names; no other is loaded."""
+    backend: Backend = import_module(PLACES[spec.backend]).open_backend(spec)
+    return backend
