@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rackrate.fleet import tls
+from rackrate.fleet.folder import Folder
+from rackrate.fleet.identity import Identity
 
 
 class FakeKeeper:
@@ -50,6 +57,43 @@ class FakeKeeper:
         self._server.close()
         for thread in self._threads:
             thread.join(5)
+
+
+class Gate:
+    """The gate before a keeper, a process of its own, opened when it is needed."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.address = ""
+        self._process: subprocess.Popen[str] | None = None
+        tls.write_key(folder.key, "c0117ac7", timedelta(hours=1))
+
+    def open(self, at: str = "127.0.0.1:0") -> None:
+        """Start it, unless it runs."""
+        if self._process is None:
+            command = [sys.executable, "-m", "rackrate.fleet.gate", str(self.folder.path), at]
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            assert self._process.stdout
+            self.address = self._process.stdout.readline().strip()
+
+    def identity(self, node: str) -> Identity:
+        """Return what the fleet gives a node to show."""
+        return tls.node_identity(Identity.read(self.folder.key), node, timedelta(hours=1))
+
+    def close(self) -> None:
+        """End its input, and so the gate."""
+        if self._process:
+            self._process.communicate()
+
+
+@pytest.fixture
+def gate(keeper: FakeKeeper) -> Iterator[Gate]:
+    """Make the gate before the keeper, not yet open."""
+    gate = Gate(Folder(keeper.path.parent))
+    yield gate
+    gate.close()
 
 
 @pytest.fixture

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.contract.conftest import Gate
 
-from rackrate.fleet import tls, tree
+from rackrate.fleet import tree
 from rackrate.fleet.backends.base import Backend, Order
 from rackrate.fleet.backends.local import LocalBackend
-from rackrate.fleet.folder import Folder
-from rackrate.fleet.identity import Identity
 from rackrate.testing.machines import MachineBackend
 
 FLEET = "c0117ac7"
@@ -69,38 +65,16 @@ def make(place: str, made: list[Backend], tmp_path: Path, keeper: Any) -> Iterat
 
 
 @pytest.fixture
-def gate(made: list[Backend], keeper: Any) -> Iterator[Callable[[], str]]:
-    """Open a gate before the keeper when it is first asked for; return its address."""
-    folder = Folder(keeper.path.parent)
-    opened: list[tuple[subprocess.Popen[str], str]] = []
-
-    def address() -> str:
-        if not opened:
-            tls.write_key(folder.key, FLEET, timedelta(hours=1))
-            command = [sys.executable, "-m", "rackrate.fleet.gate", str(folder.path), made[0].at]
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            assert process.stdout
-            opened.append((process, process.stdout.readline().strip()))
-        return opened[0][1]
-
-    yield address
-    for process, _ in opened:
-        process.communicate()  # its input ends, and so does it
-
-
-@pytest.fixture
-def order(place: str, gate: Callable[[], str], keeper: Any) -> Callable[..., Order]:
+def order(place: str, made: list[Backend], gate: Gate) -> Callable[..., Order]:
     """Order nodes of the place: those that are other machines call at the gate."""
 
     def numbered(number: int, ttl_s: float = 30.0, longest_s: float = 60.0) -> Order:
         name = f"rr-{FLEET}-{number}"
-        here = Order(name, FLEET, "worker", str(keeper.path), ttl_s=ttl_s, longest_s=longest_s)
+        here = Order(name, FLEET, "worker", str(gate.folder.keeper), ttl_s=ttl_s, longest_s=longest_s)
         if place == "local":
             return here
-        address = gate()
-        fleet = Identity.read(Folder(keeper.path.parent).key)
-        identity = tls.node_identity(fleet, name, timedelta(hours=1))
-        return replace(here, keeper=address, identity=identity.to_pem())
+        gate.open(made[0].at)
+        return replace(here, keeper=gate.address, identity=gate.identity(name).to_pem())
 
     return numbered
 

@@ -262,9 +262,7 @@ def _sendable(function: Callable[..., Any]) -> Iterator[None]:
     except TypeError as error:
         if "serialize" not in str(error):
             raise
-        root: BaseException = error
-        while root.__cause__ or root.__context__:
-            root = root.__cause__ or root.__context__ or root
+        root = error.__cause__ or error.__context__ or error
         name = getattr(function, "__qualname__", repr(function))
         hint = "make locks, files and connections inside of the function"
         raise UsageError(f"{name} or its arguments cannot be sent to a node: {root}", hint=hint) from error

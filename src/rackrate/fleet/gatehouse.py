@@ -31,7 +31,7 @@ class GateProcess:
     """
 
     def __init__(self, folder: Folder, spec: Spec, backend: Backend) -> None:
-        self.address = ""
+        self._address: asyncio.Future[str] = asyncio.Future()
         self._backend = backend
         self._folder = folder
         self._spec = spec
@@ -39,9 +39,9 @@ class GateProcess:
         self._authority: Identity | None = None
 
     @property
-    def is_open(self) -> bool:
-        """Tell whether its process lives."""
-        return self._process is not None and self._process.returncode is None
+    def has_ended(self) -> bool:
+        """Tell whether its process was there and is no more."""
+        return self._process is not None and self._process.returncode is not None
 
     async def open(self) -> None:
         """Start it and learn the address that it got.
@@ -61,17 +61,18 @@ class GateProcess:
                 said = await asyncio.wait_for(self._process.stdout.readline(), _OPEN_S)
         if not said:
             raise FleetError(f"the gate cannot listen at {at}", hint=f"see {self._folder.log}")
-        self.address = said.decode().strip()
+        self._address.set_result(said.decode().strip())
 
-    def order(self, name: str, age_s: float) -> Order:
-        """Return the order of a node on another machine, with a certificate in its name."""
+    async def order(self, name: str, age_s: float) -> Order:
+        """Return the order of a node on another machine, with a certificate in its name, once it can call."""
         from rackrate.fleet import tls  # noqa: PLC0415 - no fleet on one machine needs it here
         from rackrate.fleet.identity import Identity  # noqa: PLC0415
 
         self._authority = self._authority or Identity.read(self._folder.key)
         valid = timedelta(hours=self._spec.max_hours)
+        address = await asyncio.shield(self._address)
         identity = tls.node_identity(self._authority, name, valid)
-        return self._spec.order_away(name, age_s, self.address, identity.to_pem())
+        return self._spec.order_away(name, age_s, address, identity.to_pem())
 
     async def close(self) -> None:
         """End it."""

@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import psutil
 
-from rackrate.errors import InternalError, RackrateError
+from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet.backends import local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode
 from rackrate.fleet.backends.zygote import LOG
@@ -125,14 +125,14 @@ class Keeper:
         server = await asyncio.start_unix_server(self._serve, self.folder.keeper, limit=LONGEST)
         self._journal.write([{"what": "opened", **self.spec.to_dict()}])
         try:
-            if self._gate:
-                await self._gate.open()
             self._do(self._order_head)
+            if self._gate:
+                self._do(self._open_gate, self._gate)
             listing_at_s = 0.0
             while self.life.phase is not Phase.CLOSED:
                 self._look_at_owner()
                 self._look_at_head()
-                if self._gate and not self._gate.is_open:
+                if self._gate and self._gate.has_ended:
                     self.handle(Closed("its gate died"))
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
                 if self.age_s() - listing_at_s >= every_s:
@@ -192,10 +192,18 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - whatever a provider raises, the fleet is over
             self.handle(Closed(f"its scheduler does not start: {error}"))
 
+    async def _open_gate(self, gate: GateProcess) -> None:
+        try:
+            await gate.open()
+        except (OSError, FleetError) as error:
+            self.handle(Closed(f"its gate does not open: {error}"))
+
     async def _create(self, name: str) -> None:
         try:
-            order = self._gate.order(name, self.age_s()) if self._gate else None
-            await self._call(self._backend.create, order or self.spec.order(name, "worker", self.age_s()))
+            order = self.spec.order(name, "worker", self.age_s())
+            if self._gate:
+                order = await self._gate.order(name, self.age_s())
+            await self._call(self._backend.create, order)
         except NoNode as error:
             self.handle(CreateFailed(name, error.message, is_certain=True))
         except Exception as error:  # noqa: BLE001 - nobody knows whether there is a node

@@ -47,6 +47,7 @@ def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
         fleet=folder.fleet,
         folder=str(folder.path),
         opened_at_s=time.time(),
+        versions=environment.versions(),
         cwd=os.getcwd(),  # noqa: PTH109 - a string is what goes into the spec
         path=(*sync.roots(asked.get("sync", ())), *sys.path),
         **owner,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import BadQuantity, OverBudget, UnknownName, nearest
-from rackrate.fleet import environment
 from rackrate.fleet.backends import PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.budget import Budget
@@ -53,6 +53,7 @@ class Spec:
         machine: what a node's machine is to be, where it is not this one.
         env: names of variables that tasks see; their values stand in no file.
         sync: files and folders that every node is to have.
+        versions: what the owner runs, by package.
     """
 
     fleet: str
@@ -76,6 +77,7 @@ class Spec:
     machine: Machine = field(default_factory=Machine)
     env: tuple[str, ...] = ()
     sync: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.backend not in PLACES:
@@ -141,7 +143,7 @@ class Spec:
             machine=self.machine,
             identity=identity,
             is_synced=bool(self.sync),
-            versions=environment.versions(),
+            versions=self.versions,
         )
 
     def to_dict(self) -> dict[str, Any]:
