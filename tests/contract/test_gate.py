@@ -184,6 +184,17 @@ def test_a_node_dials_nothing_beside_its_fleet(gate: Gate) -> None:
             secret.accept()
 
 
+@pytest.mark.parametrize("is_open", [None])  # opened below
+def test_an_address_in_front_of_this_machine_is_listened_for_on_all(gate: Gate, is_open: None) -> None:
+    del is_open
+    gate.open("192.0.2.1:0")
+    host, _, port = gate.address.rpartition(":")
+    assert host == "192.0.2.1"
+    with gate.identity(ONE).dial(f"127.0.0.1:{port}", 5) as link:
+        link.sendall(encode({"do": "renew", "node": ONE}))
+        assert "ttl_s" in json.loads(read(link))
+
+
 def test_what_a_stranger_writes_does_not_end_the_gate(gate: Gate, line: Line) -> None:
     host, _, port = gate.address.rpartition(":")
     for noise in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01" + bytes(500), b""):

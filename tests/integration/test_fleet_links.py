@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ def test_results_events_and_logs_come_from_machines_that_nobody_can_reach(fleet:
     work = [fleet.submit(report_from, i, workers=[name]) for i, name in enumerate(sorted(names))]
     assert set(fleet.client.gather(work)) == set(enumerate(sorted(names)))
     fleet.scale(1)
+    while fleet.status().nodes[1]["state"] != "gone":
+        time.sleep(0.05)
     assert "said by 1" in fleet.logs("2")
     fleet.close()
     points = [(point["node"], point["step"], point["loss"]) for point in fleet.events()]

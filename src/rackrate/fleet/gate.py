@@ -37,6 +37,7 @@ from rackrate.fleet.splice import Ends, keep_alive, splice
 
 HOME = "127.0.0.1"
 """Where scheduler, client and the addresses that stand for workers are."""
+_ALL = "0.0.0.0"  # noqa: S104 - it stays behind mutual TLS
 _OF_A_NODE = frozenset({"renew", "ended", "mismatched", "events", "environment"})
 """What a node may ask the keeper, about itself."""
 _FIRST_LINE_S = 10.0
@@ -84,7 +85,7 @@ class Gate:
         try:
             server = await asyncio.start_server(self._serve, host, port, **options)
         except OSError:
-            server = await asyncio.start_server(self._serve, None, port, **options)
+            server = await asyncio.start_server(self._serve, _ALL, port, **options)
         return server, server.sockets[0].getsockname()[1]
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,8 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from rackrate.errors import FleetError
-from rackrate.fleet.backends.base import Backend, Order
+from rackrate.fleet.backends.base import Backend, NoNode, Order
 from rackrate.fleet.folder import Folder
 from rackrate.fleet.spec import Spec
 
@@ -47,7 +46,7 @@ class GateProcess:
         """Start it and learn the address that it got.
 
         Raises:
-            FleetError: it cannot listen there.
+            NoNode: it cannot listen there; so will say all orders.
         """
         at = self._spec.at or await asyncio.to_thread(lambda: self._backend.at) or _ANYWHERE
         self._process = await asyncio.create_subprocess_exec(
@@ -60,7 +59,9 @@ class GateProcess:
             with suppress(TimeoutError):
                 said = await asyncio.wait_for(self._process.stdout.readline(), _OPEN_S)
         if not said:
-            raise FleetError(f"the gate cannot listen at {at}", hint=f"see {self._folder.log}")
+            refusal = NoNode(f"the gate cannot listen at {at}", hint=f"see {self._folder.log}")
+            self._address.set_exception(refusal)
+            raise refusal
         self._address.set_result(said.decode().strip())
 
     async def order(self, name: str, age_s: float) -> Order:

@@ -103,6 +103,7 @@ class Keeper:
         self.head = f"rr-{spec.fleet}-head"
         self.address: str | None = None
         self.is_busy = False
+        self._head_seen_s = 0.0
         self._backend = backend
         self._home = home or backend
         self._gate = GateProcess(folder, spec, backend) if home else None
@@ -239,8 +240,11 @@ class Keeper:
                 self.handle(Tick())
 
     def _look_at_head(self) -> None:
-        """Wait for the head as for a node: that is no idleness, and it has an end."""
-        if self.address is None:
+        """Wait for the head as for a node: that is no idleness, and it has an end. Then it has its lease."""
+        if self.address is not None:
+            if self.age_s() - self._head_seen_s > self.spec.lease_s:
+                self.handle(Closed("its scheduler is silent for the length of its lease"))
+        else:
             patience_s = self.spec.boot_timeout_s
             is_late = self.age_s() > patience_s
             self.handle(Closed(f"its scheduler is not ready after {patience_s:g} s") if is_late else Worked())
@@ -320,6 +324,7 @@ class Keeper:
             self.address = question["address"]
             self._mark()
             self.handle(Scaled(self.spec.nodes))
+        self._head_seen_s = self.age_s()
         ttl_s = min(self.spec.lease_s, self.life.owner.left_s(self.age_s()))
         if ttl_s <= 0:
             return {"refused": "the owner is silent"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,15 @@ from typing import Any
 
 import psutil
 
-from rackrate.errors import BootFailed, EngineMismatch, FleetClosed, UnknownName, UsageError, nearest
+from rackrate.errors import (
+    BootFailed,
+    EngineMismatch,
+    FleetClosed,
+    FleetError,
+    UnknownName,
+    UsageError,
+    nearest,
+)
 from rackrate.fleet import environment, journal, sync, tls, tree
 from rackrate.fleet.backends import open_backend
 from rackrate.fleet.folder import Folder, home, new_folder
@@ -33,6 +42,8 @@ _KEEPER_S = 20.0
 """For the keeper to answer its first question."""
 _WAIT_S = 2.0
 _LIST_S = 1.0
+_REAP_S = 120.0
+"""For a provider to end nodes that it was asked to destroy."""
 
 
 def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
@@ -68,8 +79,12 @@ def open_fleet(
     spec_of(Folder(home() / "new"), is_owned=is_owned, **asked)  # so that nothing is made in vain
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
-    if spec.sync:
-        sync.collect(spec.sync, folder.sync)
+    if spec.sync and spec.backend != "local":
+        try:
+            sync.collect(spec.sync, folder.sync)
+        except BaseException:
+            shutil.rmtree(folder.path)
+            raise
     spec.write(folder.spec)
     tls.write_key(folder.key, spec.fleet, timedelta(hours=spec.max_hours))
     with folder.log.open("ab") as log:
@@ -249,7 +264,7 @@ def reap(folder: Folder) -> int:
     does is written into the journal, where there is one that can be written.
 
     Raises:
-        ProviderError, OSError: the provider does not answer: what is there may still be.
+        FleetError, OSError: the provider does not answer, or lists them still: they may be there.
     """
     n = 0
     while found := tree.marked(folder.fleet):
@@ -272,12 +287,16 @@ def _reap_away(spec: Spec) -> int:
     backend = open_backend(spec)
     gone: set[str] = set()
     empty_since_s: float | None = None
+    until_s = time.monotonic() + _REAP_S + backend.settle_s
     try:
         while empty_since_s is None or time.monotonic() - empty_since_s < backend.settle_s:
             names = backend.list(spec.fleet)
             for name in names:
                 backend.destroy(name)
             gone |= names
+            if names and time.monotonic() > until_s:
+                listed = ", ".join(sorted(names))
+                raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
             empty_since_s = (empty_since_s or time.monotonic()) if not names else None
             time.sleep(_LIST_S if backend.settle_s else 0)
     finally:

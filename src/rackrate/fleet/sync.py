@@ -60,16 +60,22 @@ def roots(paths: Iterable[str | Path]) -> list[str]:
 
 
 def _root(path: Path) -> Path:
+    """Return the folder by which an import finds what is at a path.
+
+    Raises:
+        BadQuantity: there is nothing.
+    """
+    if not path.exists():
+        raise BadQuantity(
+            f"sync: no file or folder {str(path)!r}", hint="name a package, a folder or a module"
+        )
     return path if path.is_dir() and not (path / "__init__.py").exists() else path.parent
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """Yield every file below a path with its name on the nodes."""
     path = path.resolve()
-    if not path.exists():
-        raise BadQuantity(
-            f"sync: no file or folder {str(path)!r}", hint="name a package, a folder or a module"
-        )
+    root = _root(path)
     if path.is_file():
         yield path.name, path
         return
@@ -78,7 +84,7 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         for file in sorted(files):
             found = Path(at, file)
             if found.is_file():  # no socket, no broken link
-                yield found.relative_to(_root(path)).as_posix(), found
+                yield found.relative_to(root).as_posix(), found
 
 
 def part_of(folder: Path, question: Message) -> Message:

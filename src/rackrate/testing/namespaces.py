@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+from functools import cache
 
 _NEW_NS, _NEW_UTS, _NEW_IPC, _NEW_PID, _NEW_NET = (
     0x20000,
@@ -35,6 +36,7 @@ _PER_NETWORK = 1 << 10
 _FIRST = 0x0A800000  # 10.128.0.0: the upper half of a block that is private everywhere
 
 
+@cache
 def are_possible() -> bool:
     """Tell whether this process may make machines."""
     if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("ip") is None:

@@ -1,0 +1,65 @@
+"""The first process of a machine, as a machine starts it: alone, with an order in its environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rackrate.fleet import environment, tls
+from rackrate.fleet.backends.base import BOOT, ORDER, Order
+from rackrate.fleet.identity import Identity
+
+NODE = "rr-b007b007-1"
+
+
+def order_of(tmp_path: Path, **asked: object) -> dict[str, str]:
+    """Return the environment of a machine whose gate does not answer."""
+    tls.write_key(tmp_path / "fleet", "b007b007", timedelta(hours=1))
+    identity = tls.node_identity(Identity.read(tmp_path / "fleet"), NODE, timedelta(hours=1))
+    order = Order(NODE, "b007b007", "worker", "127.0.0.1:1", 2.0, 60.0, identity=identity.to_pem())
+    data = {**order.to_dict(), **asked}
+    return {**os.environ, "TMPDIR": str(tmp_path), **Order.from_dict(data).to_env()}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel shows environments on Linux")
+def test_the_order_leaves_the_environment_and_a_node_without_gate_ends_with_its_lease(tmp_path: Path) -> None:
+    command = [sys.executable, *BOOT[1:]]
+    with subprocess.Popen(command, env=order_of(tmp_path), stderr=subprocess.PIPE, text=True) as process:
+        machine = psutil.Process(process.pid)
+        until_s = time.monotonic() + 20
+        while len(machine.cmdline()) == len(command):  # until it has started anew
+            assert time.monotonic() < until_s
+            time.sleep(0.01)
+        shown = Path(f"/proc/{process.pid}/environ").read_bytes()
+        assert ORDER.encode() not in shown
+        assert b"PRIVATE KEY" not in shown + "".join(machine.cmdline()).encode()
+        _, said = process.communicate(timeout=20)
+    assert "its lease has run out" in said
+
+
+def test_a_machine_with_other_versions_says_so_and_ends_before_it_works(tmp_path: Path) -> None:
+    versions = {**environment.versions(), "distributed": "2020.1.0"}
+    done = subprocess.run(
+        [sys.executable, *BOOT[1:]],
+        env=order_of(tmp_path, versions=versions),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "on the node and 2020.1.0 here" in done.stderr
+
+
+def test_only_what_differs_is_named() -> None:
+    owner = {"python": "3.12", "distributed": "2026.8.0"}
+    assert environment.mismatch(owner, owner) == ""
+    assert environment.mismatch(owner, {**owner, "python": "3.11"}) == "python 3.11 on the node and 3.12 here"
+    assert "none on the node" in environment.mismatch(owner, {"python": "3.12"})
