@@ -10,11 +10,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -52,7 +50,6 @@ class Machines:
         self._lock = threading.Lock()
         self._nursery: subprocess.Popen[bytes] | None = None
         self._said: dict[str, Any] = {}
-        self._temporary = ""
 
     @property
     def address(self) -> str:
@@ -71,10 +68,9 @@ class Machines:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._nursery is None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._temporary = tempfile.mkdtemp(prefix="rrm")
             with (self.folder / f"{_NURSERY}.log").open("ab") as log:
                 self._nursery = subprocess.Popen(  # noqa: S603 - ourselves
-                    [sys.executable, "-m", "rackrate.testing.nursery", str(self.folder), self._temporary],
+                    [sys.executable, "-m", "rackrate.testing.nursery", str(self.folder)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -173,7 +169,6 @@ class Machines:
                     pipe.close()
             if not self.names():
                 self._nursery.wait(_PATIENCE_S)
-                shutil.rmtree(self._temporary, ignore_errors=True)
             self._nursery = None
 
 

@@ -6,13 +6,16 @@ input ends it waits for its machines and exits: who rents machines out does not 
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import json
 import os
 import select
+import shutil
 import signal
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,12 +31,15 @@ PRIVATE = "/dev/shm"  # noqa: S108 - each machine has its own
 _LOADED = ("PATH", "PYTHONPATH", "LANG")
 
 
-def main(folder: Path, temporary: str) -> None:
+def main(folder: Path) -> None:
     """Fork machines with folders in `folder` until the input ends and they are gone."""
     from rackrate.fleet import engine  # noqa: F401, PLC0415 - this is the load that is shared
 
     switch = Switch() if namespaces.are_possible() else None
+    temporary = PRIVATE
     if switch is None:
+        temporary = tempfile.mkdtemp(prefix="rrm")
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         tree.adopt_orphans()
     gc.collect()
     gc.freeze()
@@ -79,7 +85,7 @@ def _fork(folder: Path, number: int, env: dict[str, str], switch: Switch | None,
         os.close(alive)  # the child's copy holds the lock
         return pid
     try:
-        _be_machine(folder, env, PRIVATE if switch else temporary)
+        _be_machine(folder, env, temporary)
     except SystemExit:
         pass
     except BaseException as error:  # noqa: BLE001 - whatever it is, the log must have it
@@ -105,4 +111,4 @@ def _be_machine(folder: Path, env: dict[str, str], temporary: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))
