@@ -123,9 +123,11 @@ class Machines:
     def freeze(self, name: str) -> None:
         """Stop the clock of everything in a machine, as a hypervisor does."""
         first = psutil.Process(self._pid_and_number(name)[0])
-        for process in (first, *first.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGSTOP)
+        while running := [one for one in (first, *first.children(recursive=True)) if _runs(one)]:
+            for process in running:  # what one of them forks meanwhile is found at the next look
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGSTOP)
+            time.sleep(0.001)
 
     def partition(self, name: str) -> None:
         """Have no packet reach a machine or leave it.
@@ -170,6 +172,13 @@ class Machines:
             if not self.names():
                 self._nursery.wait(_PATIENCE_S)
             self._nursery = None
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _is_held(path: Path) -> bool:

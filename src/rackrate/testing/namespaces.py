@@ -115,6 +115,10 @@ class Switch:
         self._furnish(number, name)
         return 0
 
+    def close(self) -> None:
+        """Take down the link to where this was made from; the kernel would, a little later."""
+        _ip("link delete up0")
+
     def _furnish(self, number: int, name: str) -> None:
         """Give this machine a name, an address, and places of its own for processes and temporary files."""
         socket.sethostname(name)

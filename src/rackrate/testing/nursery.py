@@ -68,6 +68,8 @@ def main(folder: Path) -> None:
                 pids.discard(pid)
         if switch is None:
             tree.end_children(keep=frozenset(pids))
+    if switch:
+        switch.close()
 
 
 def _say(message: dict[str, Any]) -> None:
