@@ -17,6 +17,7 @@ why; `hint` says what to do next, so that a face may set it apart.
         StaleData          4 / 503   older than --max-age
       FleetError           5 / 500   nodes, or the fleet that keeps them, failed
         BootFailed         5 / 500   nodes do not come up; what they wrote last is in the message
+          EngineMismatch   5 / 500   a node runs other versions than its owner
         FleetClosed        5 / 410   the fleet has ended: the message says why
         InvalidTransition  5 / 500   a fault of ours in the life of a node, with its story
       Refused              6 / 403   nothing was changed

@@ -24,8 +24,6 @@ from distributed import Client, Scheduler, Security, Worker, get_worker
 from distributed.comm.addressing import get_address_host_port
 from distributed.comm.registry import backends as comms
 from distributed.comm.tcp import TLSBackend, TLSConnector
-from tornado.iostream import IOStream
-from tornado.tcpclient import TCPClient
 
 from rackrate.fleet import events
 from rackrate.fleet.backends.agent import Say
@@ -137,13 +135,12 @@ class _DoorClient:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._client = TCPClient()
 
     async def connect(
         self, host: str, port: int, *, max_buffer_size: int, ssl_options: ssl.SSLContext
-    ) -> IOStream:
+    ) -> Any:
         """Return a stream to an address of the fleet: the same TLS from end to end as without a door."""
-        stream = await self._client.connect(_HOST, self._port, max_buffer_size=max_buffer_size)
+        stream = await TLSConnector.client.connect(_HOST, self._port, max_buffer_size=max_buffer_size)
         await stream.write(encode({"do": "dial", "to": f"{host}:{port}"}))
         return await stream.start_tls(server_side=False, ssl_options=ssl_options)
 
