@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
 from types import TracebackType
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from rackrate.errors import FleetClosed, UsageError
 from rackrate.fleet import opening
-from rackrate.fleet.events import Event, follow
 from rackrate.fleet.folder import Folder, find_folder, running_folder
+from rackrate.fleet.history import Events
 from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Cost, Status
 
@@ -156,12 +156,13 @@ class Fleet:
         )
         return futures
 
-    def events(self) -> Iterator[Event]:
-        """Yield what tasks report: all that was, then what comes, until the fleet has ended.
+    def events(self) -> Events:
+        """Return what tasks report: all that was, then what comes, until the fleet has ended.
 
-        Each has `at` (Unix time), `node`, `task`, `step` and the values.
+        For `for` and for `async for`. Each event has `at` (Unix time), `node`, `task`, `step` and the values, and
+        the process that it comes from (`source`) with its number there (`seq`): none is lost or doubled.
         """
-        return follow(self.folder.events, lambda: not self.folder.keeper.exists())
+        return Events(self.folder.events, lambda: not self.folder.keeper.exists())
 
     def status(self) -> Status:
         """Return how it stands: nodes and their states, money, time left."""

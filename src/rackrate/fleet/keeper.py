@@ -44,8 +44,8 @@ from rackrate.fleet.event import (
     Tick,
     Worked,
 )
-from rackrate.fleet.events import History
 from rackrate.fleet.folder import Folder
+from rackrate.fleet.history import History
 from rackrate.fleet.journal import Journal
 from rackrate.fleet.lines import LONGEST, Message, encode
 from rackrate.fleet.spec import TICK_S, Spec
