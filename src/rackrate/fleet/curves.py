@@ -1,4 +1,4 @@
-"""What does one draw of a curve with a million points? The least and the greatest of every stretch, and the last.
+"""What is drawn of a curve with a million points? Least and greatest of every stretch, and the last.
 
 A curve keeps at most `MOST` points. Its points stand in stretches of equal length; when there are too many
 of these, two and two become one. So memory and drawing do not grow with time, peaks stay, and a point is

@@ -78,13 +78,27 @@ async def _head(order: Order, say: Say) -> None:
         host=_HOST, port=0, protocol="tls://", security=security(order.tls), dashboard_address=f"{_HOST}:0"
     ) as scheduler:
         say({"is_ready": True, "address": scheduler.address})
-        n_done, was_busy = 0, False
+        told: dict[str, Any] = {}
         while not stopped.is_set():
-            n, is_busy = scheduler.transition_counter, any(w.processing for w in scheduler.workers.values())
-            if n != n_done or is_busy != was_busy:
-                say({"worked": n, "is_busy": is_busy})
-                n_done, was_busy = n, is_busy
+            news = _news(scheduler)
+            if news != told:
+                say(news)
+                told = news
             await asyncio.wait([asyncio.ensure_future(stopped.wait())], timeout=_WATCH_S)
+
+
+def _news(scheduler: Scheduler) -> dict[str, Any]:
+    """Return what the keeper is to know of the work."""
+    busy = [str(worker.name) for worker in scheduler.workers.values() if worker.processing]
+    n_running = sum(len(worker.processing) for worker in scheduler.workers.values())
+    n_tasks = n_running + len(scheduler.queued) + len(scheduler.unrunnable)
+    return {
+        "worked": scheduler.transition_counter,
+        "is_busy": n_tasks > 0,
+        "n_tasks": n_tasks,
+        "busy": busy,
+        "holds_results": any(worker.nbytes for worker in scheduler.workers.values()),
+    }
 
 
 async def _worker(order: Order, address: str, say: Say) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from rackrate.errors import FleetClosed, UsageError
+from rackrate.errors import BadQuantity, FleetClosed, UsageError
 from rackrate.fleet import opening
 from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.history import Events
@@ -26,19 +27,23 @@ _CLOSE_S = 15.0
 class Fleet:
     """Nodes that live while this process wants them.
 
-    The constructor returns when they work. They end when the block is left, `close` is called, this process
+    The constructor returns when they work; where an event loop runs, in a coroutine or a notebook, it returns
+    at once, and the block or the first use waits. Also for `async with`, which never holds up the loop.
+
+    With two numbers of nodes it is a pool: it grows with its work and gives each node back that idles. Else
+    all idle together. They end when the block is left, `close` is called, this process
     ends in whatever way, it is frozen for longer than the lease, the fleet is idle, its time is over or its
     budget is committed: whichever comes first.
 
     Args:
-        nodes: how many.
+        nodes: how many; or at least and at most, `(0, 8)`.
         backend: where they live: `local`, processes on this machine.
         threads: tasks at once, a node.
         memory_gib: at which a node's worker is killed; None for no limit.
         budget_usd: the most that all may cost, counted to their end; None for no limit.
         usd_per_node_hour: what an hour of a node costs you; 0 on a machine of your own.
         max_hours: after which the fleet ends in any case.
-        idle_s: seconds without work until it ends; None for never.
+        idle_s: seconds without work until it ends, or a node of a pool does; None for never.
         lease_s: seconds after which a node ends that hears nothing from you.
         boot_timeout_s: seconds in which a node must come up.
 
@@ -57,7 +62,7 @@ class Fleet:
 
     def __init__(  # noqa: PLR0913 - all but the first are keywords
         self,
-        nodes: int = 1,
+        nodes: int | tuple[int, int] = 1,
         *,
         backend: str = "local",
         threads: int = 1,
@@ -70,9 +75,12 @@ class Fleet:
         boot_timeout_s: float = 60.0,
     ) -> None:
         self._client: Client | None = None
-        self.folder, keeper = opening.open_fleet(
+        self._is_up = False
+        least, most = _bounds(nodes)
+        self.folder, self._keeper = opening.open_fleet(
             is_owned=True,
-            nodes=nodes,
+            nodes=least,
+            nodes_max=most,
             backend=backend,
             threads=threads,
             memory_gib=memory_gib,
@@ -83,13 +91,21 @@ class Fleet:
             lease_s=lease_s,
             boot_timeout_s=boot_timeout_s,
         )
-        self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, keeper, os.getpid())
+        self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
+        if not _is_in_loop():
+            self._come_up()
+
+    def _come_up(self) -> None:
+        """Wait until the nodes work, the first time."""
+        if self._is_up:
+            return
         try:
             import_module("rackrate.fleet.engine")  # while the nodes come up
-            opening.wait_ready(self.folder, keeper)
+            opening.wait_ready(self.folder, self._keeper)
         except BaseException:
             self._end()
             raise
+        self._is_up = True
 
     @classmethod
     def attach(cls, fleet: str = "") -> Self:
@@ -105,6 +121,7 @@ class Fleet:
         """
         self = cls.__new__(cls)
         self._client = None
+        self._is_up = True
         self.folder = find_folder(fleet) if fleet else running_folder()
         self._end = _nothing
         self._open_status()
@@ -124,6 +141,7 @@ class Fleet:
         """
         from rackrate.fleet import engine  # noqa: PLC0415 - heavy, and not wanted where one only looks
 
+        self._come_up()
         found = self._open_status()
         if self._client is None:
             self._client = engine.connect(found.address, self.folder.key)
@@ -156,11 +174,20 @@ class Fleet:
         )
         return futures
 
+    async def gather(self, futures: Iterable[Future[Any]]) -> list[Any]:
+        """Return the results of futures, while the event loop goes on.
+
+        Raises:
+            FleetClosed: the fleet has ended.
+        """
+        results: list[Any] = await asyncio.to_thread(self.client.gather, list(futures))
+        return results
+
     def events(self) -> Events:
         """Return what tasks report: all that was, then what comes, until the fleet has ended.
 
-        For `for` and for `async for`. Each event has `at` (Unix time), `node`, `task`, `step` and the values, and
-        the process that it comes from (`source`) with its number there (`seq`): none is lost or doubled.
+        For `for` and for `async for`. Each event has `at` (Unix time), `node`, `task`, `step` and the values,
+        and the process that it comes from (`source`) with its number there (`seq`): none is lost or doubled.
         """
         return Events(self.folder.events, lambda: not self.folder.keeper.exists())
 
@@ -208,12 +235,26 @@ class Fleet:
         self._end()
 
     def __enter__(self) -> Self:
+        self._come_up()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.to_thread(lambda: self.client)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self.close))
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(asyncio.to_thread(self.close))
 
     def __reduce__(self) -> NoReturn:
         hint = "inside of a task, `rackrate.fleet.report` needs no fleet"
@@ -230,6 +271,24 @@ def _end(folder: Folder, keeper: opening.Keeper, pid: int) -> None:
     """End a fleet from the process that opened it, and from none that was forked from it."""
     if os.getpid() == pid:
         opening.end(folder, "its owner has left it", _CLOSE_S, keeper)
+
+
+def _bounds(nodes: int | tuple[int, int]) -> tuple[int, int | None]:
+    """Return the least and the greatest number of nodes; None where there is one number."""
+    if not isinstance(nodes, (tuple, list)):
+        return nodes, None
+    if len(nodes) != 2:  # noqa: PLR2004
+        raise BadQuantity(f"nodes {nodes!r} is no range", hint="give a number, or two: (0, 8)")
+    return nodes[0], nodes[1]
+
+
+def _is_in_loop() -> bool:
+    """Tell whether an event loop runs in this thread, which waiting would hold up."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _nothing() -> None:

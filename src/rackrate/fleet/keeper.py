@@ -48,6 +48,7 @@ from rackrate.fleet.folder import Folder
 from rackrate.fleet.history import History
 from rackrate.fleet.journal import Journal
 from rackrate.fleet.lines import LONGEST, Message, encode
+from rackrate.fleet.pool import Demand
 from rackrate.fleet.spec import TICK_S, Spec
 from rackrate.fleet.state import Lifecycle, Phase
 from rackrate.fleet.status import status_of
@@ -87,6 +88,8 @@ class Keeper:
         self._started_s = time.monotonic()
         self._journal = Journal(folder.journal)
         self._history = History(folder.events)
+        self._pool = spec.pool()
+        self._demand = Demand()
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
         self._changed = asyncio.Event()
         self._n_changes = 0
@@ -107,6 +110,7 @@ class Keeper:
             while self.life.phase is not Phase.CLOSED:
                 self._look_at_owner()
                 self._look_at_head()
+                self._resize()
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
                 if self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
@@ -236,6 +240,7 @@ class Keeper:
             case "ended":
                 self._ended(question["node"], question["why"])
             case "scale":
+                self._pool = None  # whoever says how many wants so many
                 self.handle(Scaled(question["n"]))
             case "close":
                 self.handle(Closed(question["why"]))
@@ -258,14 +263,23 @@ class Keeper:
             self._n_worked = question.get("worked", 0)
             self.handle(Worked())
         self.is_busy = bool(question.get("is_busy"))
+        self._demand = Demand.said(question)
         if self.address is None and "address" in question:
             self.address = question["address"]
             self._mark()
             self.handle(Scaled(self.spec.nodes))
+        self._resize()
         ttl_s = min(self.spec.lease_s, self.life.owner.left_s(self.age_s()))
         if ttl_s <= 0:
             return {"refused": "the owner is silent"}
         return {"ttl_s": ttl_s, "address": "", "is_draining": False}
+
+    def _resize(self) -> None:
+        """Have as many nodes as a pool needs."""
+        if self._pool and self.address:
+            n = self._pool.wanted(self._demand, self.age_s())
+            if n != self.life.wanted:
+                self.handle(Scaled(n, self._demand.busy))
 
     def _ended(self, name: str, why: str) -> None:
         if name != self.head:
