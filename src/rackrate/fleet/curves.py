@@ -113,8 +113,14 @@ class Key(NamedTuple):
 
 @dataclass
 class Curves:
-    """The curves of a fleet, made of its events."""
+    """The curves of a fleet, made of its events.
 
+    Attributes:
+        most: points that a curve has.
+        curves: by whose they are; what was reported last is at the end.
+    """
+
+    most: int = MOST
     curves: dict[Key, Curve] = field(default_factory=dict)
     _changed: dict[Key, None] = field(default_factory=dict)
 
@@ -124,7 +130,7 @@ class Curves:
             for metric in event.keys() - _NO_VALUE:
                 if event[metric] is not None:
                     key = Key(metric, event["node"], event["task"])
-                    curve = self.curves.pop(key, None) or Curve()
+                    curve = self.curves.pop(key, None) or Curve(self.most)
                     self.curves[key] = curve  # the newest at the end
                     curve.add(event["step"], event[metric])
                     self._changed[key] = None

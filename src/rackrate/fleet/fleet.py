@@ -191,6 +191,23 @@ class Fleet:
         """
         return Events(self.folder.events, lambda: not self.folder.keeper.exists())
 
+    def plot(self, metric: str | None = None) -> Any:
+        """Return what has been reported as an Altair chart, a line a task.
+
+        Args:
+            metric: that is drawn; by default the first that was reported.
+
+        Raises:
+            NoAnswer: nothing of it has been reported.
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - an extra
+        from rackrate.fleet.view import View  # noqa: PLC0415
+
+        view = View(self.folder)
+        view.look()
+        return chart.reported(view.rows(metric), f"fleet {self.id}")
+
     def status(self) -> Status:
         """Return how it stands: nodes and their states, money, time left."""
         return opening.status(self.folder)

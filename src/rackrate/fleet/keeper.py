@@ -27,6 +27,7 @@ import psutil
 from rackrate.errors import InternalError, RackrateError
 from rackrate.fleet.backends.base import Backend, NoNode
 from rackrate.fleet.backends.local import LocalBackend
+from rackrate.fleet.button import Button
 from rackrate.fleet.event import (
     Closed,
     Create,
@@ -90,6 +91,7 @@ class Keeper:
         self._history = History(folder.events)
         self._pool = spec.pool()
         self._demand = Demand()
+        self._button = Button(lambda: self.handle(Closed("its stop button was pressed")))
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
         self._changed = asyncio.Event()
         self._n_changes = 0
@@ -122,6 +124,7 @@ class Keeper:
             await asyncio.sleep(0)  # whoever waits for the end hears of it
         finally:
             server.close()
+            self._button.close()
             self._calls.shutdown()
             self._backend.close()
             self._history.close()
@@ -235,6 +238,8 @@ class Keeper:
                 return self._renew(question)
             case "events":
                 return {"n": self._history.take(question["source"], question["first"], question["points"])}
+            case "button":
+                return dict(await self._button.told())
             case "status":
                 return await self._status(**question)
             case "ended":
