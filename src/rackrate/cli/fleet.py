@@ -109,6 +109,18 @@ def status(name: str | None, form: str | None) -> None:
 
 @fleet.command()
 @_FLEET
+def watch(name: str | None) -> None:
+    """Nodes, curves, money and time as they change, until the fleet ends; in a pipe, a line for what is new.
+
+    To stop watching (Ctrl-C) does nothing to the fleet.
+    """
+    from rackrate.cli.watch import watch_folder  # noqa: PLC0415 - start-up
+
+    watch_folder(_folder(name))
+
+
+@fleet.command()
+@_FLEET
 @output_options
 def cost(name: str | None, form: str | None) -> None:
     """What a fleet has cost, node by node."""
