@@ -31,6 +31,7 @@ from rackrate.fleet.folder import Folder, all_folders
 
 GRACE_S = 1.0
 """Beyond the lease."""
+LOOK_S = 0.01
 PATIENCE_S = 30.0
 BOOT_S = 120.0
 
@@ -131,12 +132,21 @@ def seconds_until_gone(target: Target, fault: str) -> float | None:
     struck_s = time.monotonic()
     for name in names:
         os.kill(target.parts[name], how)
-    psutil.wait_procs(processes, timeout=PATIENCE_S)
-    while target.of_nodes():  # what was born meanwhile, or has stayed
+    while processes or (processes := target.of_nodes()):  # what was born meanwhile is waited for too
+        while processes and _is_dead(processes[-1]):
+            processes.pop()
         if time.monotonic() - struck_s > PATIENCE_S:
             return None
-        time.sleep(0.02)
+        time.sleep(LOOK_S)
     return time.monotonic() - struck_s
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, collected by its parent or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def trial(fault: str, nodes: int, lease_s: float, delay_s: float) -> float | None:

@@ -113,7 +113,6 @@ async def _worker(order: Order, address: str, say: Say) -> None:
         security=security(order.tls),
         local_directory=os.environ["TMPDIR"],
         memory_limit=order.memory_bytes,  # 0: none, and no look at it ten times a second
-        death_timeout=order.ttl_s,
         dashboard=False,
     )
     async with worker:
