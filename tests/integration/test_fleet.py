@@ -119,6 +119,15 @@ def test_a_scheduler_that_is_held_up_for_longer_than_a_lease_fails_no_node() -> 
         assert fleet.submit(abs, -1).result() == 1
 
 
+def test_a_fleet_that_was_ended_elsewhere_is_left_at_once(fleet: rackrate.Fleet) -> None:
+    assert fleet.submit(abs, -1).result() == 1
+    opening.end(fleet.folder, "somebody else's will", 10)
+    left_s = time.monotonic()
+    fleet.close()
+    assert time.monotonic() - left_s < 10  # the client looks for its scheduler for longer
+    assert fleet.status().why == "somebody else's will"
+
+
 def test_logs_are_found_by_number_and_an_unknown_node_is_told(fleet: rackrate.Fleet) -> None:
     assert fleet.logs("1") == fleet.logs(f"rr-{fleet.id}-1")
     assert "Scheduler at" in fleet.logs("head")

@@ -33,6 +33,8 @@ QUIET: dict[str, Any] = {
 """Source: `docs/decisions/0003-processes-of-a-fleet.md`: 64 idle workers, 1.05 cores without, 0.07 with."""
 
 _HOST = "127.0.0.1"
+_CONNECT_S = 20.0
+"""For a client to reach the head; one that is lost is gone for good, and so long its results are waited for."""
 _PATIENCE_S = 5.0
 _WATCH_S = 0.5
 """Between two looks of the head at whether there is work."""
@@ -49,13 +51,14 @@ def security(path: str | Path) -> Security:
 def connect(address: str, key: Path) -> Client:
     """Return a client of a fleet's scheduler; it becomes nobody's default."""
     with dask.config.set(QUIET):
-        return Client(address, security=security(key), set_as_default=False)
+        return Client(address, security=security(key), set_as_default=False, timeout=_CONNECT_S)
 
 
-def disconnect(client: Client) -> None:
-    """Have every worker send what it has still to report, and close a client."""
-    with suppress(OSError, TimeoutError):
-        client.run(events.flush, on_error="ignore")
+def disconnect(client: Client, *, is_over: bool) -> None:
+    """Have every worker send what it has still to report, unless the fleet is over, and close a client."""
+    if not is_over:
+        with suppress(OSError, TimeoutError):
+            client.run(events.flush, on_error="ignore")
     client.close(timeout=_PATIENCE_S)
 
 

@@ -247,7 +247,7 @@ class Fleet:
             from rackrate.fleet import engine  # noqa: PLC0415 - it is loaded
 
             with suppress(Exception):  # of a fleet that is over there is nothing to take leave of
-                engine.disconnect(self._client)
+                engine.disconnect(self._client, is_over=not self.folder.keeper.exists())
             self._client = None
         self._end()
 
