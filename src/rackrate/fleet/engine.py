@@ -34,7 +34,7 @@ QUIET: dict[str, Any] = {
 
 _HOST = "127.0.0.1"
 _CONNECT_S = 20.0
-"""For a client to reach the head; one that is lost is gone for good, and so long its results are waited for."""
+"""For a client to reach the head. One that is lost is gone for good; so long its results are waited for."""
 _PATIENCE_S = 5.0
 _WATCH_S = 0.5
 """Between two looks of the head at whether there is work."""

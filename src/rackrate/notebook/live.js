@@ -5,7 +5,7 @@ const STYLE = `
 .rr-live { font: 13px/1.5 system-ui, sans-serif; color: inherit; max-width: 760px; }
 .rr-live .bar { display: flex; flex-wrap: wrap; gap: 4px 16px; align-items: center; }
 .rr-live .bar b { font-weight: 600; }
-.rr-live .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(74px, 1fr)); gap: 3px; margin: 6px 0; }
+.rr-live .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(88px, 1fr)); gap: 3px; margin: 6px 0; }
 .rr-live .node { border-left: 5px solid; padding: 0 5px; font-size: 11px; line-height: 1.35; white-space: nowrap;
   overflow: hidden; background: rgba(128, 128, 128, .1); }
 .rr-live canvas { width: 100%; height: 240px; display: block; }
