@@ -219,6 +219,8 @@ class Fleet:
     def scale(self, nodes: int, *, wait: bool = True) -> Status:
         """Have more or fewer nodes; the newest go first, when they have handed over what they hold.
 
+        A pool is none from then on: it has the number that was said.
+
         Args:
             nodes: how many there are to be.
             wait: whether to return when they work.
