@@ -102,10 +102,18 @@ def test_watch_tells_in_a_pipe_what_is_new_and_ends_with_the_fleet(process: Any)
     assert again.out.splitlines() == said[-1:]
 
 
+WATCH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+from rackrate.cli import status
+sys.exit(status(["fleet", "watch"]))
+"""
+
+
 def test_watch_draws_nodes_and_curves_on_a_terminal(process: Any) -> None:
     process("-m", "rackrate", "fleet", "up", "--nodes", "2", "--lease-s", "5", "--max-hours", "0.1")
     terminal, other = pty.openpty()
-    words = [sys.executable, "-m", "rackrate", "fleet", "watch"]
+    words = [sys.executable, "-c", WATCH]
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
     with subprocess.Popen(words, stdout=other, stderr=other, env=env) as watching:
         os.close(other)
