@@ -1,10 +1,10 @@
-"""Measure local fleets: time to N nodes ready and to the first result, memory, time to nothing left.
+"""Measure local fleets: time to nodes ready and to first results, memory, idle CPU, cost of a small task.
 
-    python bench/fleet.py             # some minutes on two cores; writes docs/benchmarks.md
-    python bench/fleet.py --nodes 8 --runs 1 --dry-run
+    python bench/fleet.py --docs      # some minutes on two quiet cores; writes docs/benchmarks.md
+    python bench/fleet.py --nodes 8 --runs 1 --tasks 1000
 
-Each run is a process of its own, ours and Dask's LocalCluster in turn. A peer that fails or is not ready
-in time is said to be.
+Each run is a process of its own, ours and its peers in turn. A peer that fails or is not ready in time is
+said to be.
 """
 
 from __future__ import annotations
@@ -16,45 +16,60 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 
-import psutil
 from measure import machine, table, write_section
 
-from rackrate.fleet import opening, tree
-from rackrate.fleet.folder import Folder, all_folders
+Told = dict[str, float] | None
 
-LIMIT_S = 240
+LIMIT_S = 300
 GOAL_S = 5.0
 GOAL_AHEAD = 10.0
+GOAL_MIB = 20e6 / 2**20
+GOAL_CORES = 0.2
 
 METHOD = """From the start of the owner's Python, `import` included, to all nodes ready and to the results of
 one task a node; closing until no process is left. Memory is PSS of all processes below, scheduler, keeper and
-zygote included, shared among the nodes. LocalCluster has its defaults, nannies and plain TCP; the fleet has
-TLS, a lease, an agent and a log a node. Medians, in turn."""
+zygote included, shared among the nodes; idle is the CPU time of the same processes in {idle_s:g} s without
+work. LocalCluster has its defaults, nannies and plain TCP; workers without nannies are the `dask worker
+--no-nanny` of the command line, with a scheduler in the client; the fleet has TLS, a lease, an agent and a
+log a node. Medians, in turn. Small tasks: from `map` of {n_tasks:,} calls of `abs` to the last result, on
+two nodes of one thread."""
 
 _HEAD = """
-import json, sys, time
+import json, subprocess, sys, time
 started = time.perf_counter()
-n = int(sys.argv[1])
+n, idle_s, n_tasks = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 told = {}
 def tell(what):
     told[what] = time.perf_counter() - started
-def pss_mb(fleet=None):
+def below(fleet):
     import psutil
     from rackrate.fleet import tree
-    below = tree.marked(fleet) if fleet else psutil.Process().children(recursive=True)
-    return sum(one.memory_full_info().pss for one in below) / 2**20
+    return tree.marked(fleet) if fleet else psutil.Process().children(recursive=True)
+def cpu_s(processes):
+    return sum(sum(one.cpu_times()[:2]) for one in processes)
+def use(client, fleet=None):
+    if n_tasks:
+        before = time.perf_counter()
+        client.gather(client.map(abs, range(n_tasks), pure=False))
+        told["tasks"] = time.perf_counter() - before
+        return
+    assert client.gather(client.map(abs, range(n), pure=False)) == list(range(n))
+    tell("result")
+    processes = below(fleet)
+    told["pss_mib"] = sum(one.memory_full_info().pss for one in processes) / 2**20
+    time.sleep(2)
+    before = cpu_s(processes)
+    time.sleep(idle_s)
+    told["idle_cores"] = (cpu_s(processes) - before) / idle_s
 if __name__ == "__main__":
 """
 _OURS = """
     import rackrate
     with rackrate.Fleet(nodes=n, boot_timeout_s=200) as fleet:
         tell("ready")
-        assert fleet.client.gather(fleet.map(abs, range(n))) == list(range(n))
-        tell("result")
-        told["pss_mb"] = pss_mb(fleet.id)
+        use(fleet.client, fleet.id)
         closing = time.perf_counter()
     told["closed"] = time.perf_counter() - closing
     print(json.dumps(told))
@@ -63,115 +78,130 @@ _DASK = """
     from distributed import Client, LocalCluster
     with LocalCluster(n_workers=n, threads_per_worker=1, dashboard_address=None) as cluster:
         with Client(cluster) as client:
-            client.wait_for_workers(n, timeout=200)
+            client.wait_for_workers(n, timeout=250)
             tell("ready")
-            assert client.gather(client.map(abs, range(n), pure=False)) == list(range(n))
-            tell("result")
-            told["pss_mb"] = pss_mb()
+            use(client)
         closing = time.perf_counter()
     told["closed"] = time.perf_counter() - closing
     print(json.dumps(told))
 """
-CONTENDERS = {"rackrate.Fleet": _OURS, "Dask LocalCluster": _DASK}
+_NO_NANNY = """
+    from distributed import Client, LocalCluster
+    with LocalCluster(n_workers=0, dashboard_address=None) as cluster, Client(cluster) as client:
+        words = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+        words += ["--no-nanny", "--nthreads", "1", "--no-dashboard"]
+        workers = [subprocess.Popen(words, stderr=subprocess.DEVNULL) for _ in range(n)]
+        client.wait_for_workers(n, timeout=250)
+        tell("ready")
+        use(client)
+        closing = time.perf_counter()
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+        told["closed"] = time.perf_counter() - closing
+    print(json.dumps(told))
+"""
+CONTENDERS = {"rackrate.Fleet": _OURS, "Dask LocalCluster": _DASK, "Dask workers, no nanny": _NO_NANNY}
 
 
-def once(code: str, n: int) -> dict[str, float] | None:
+def once(code: str, n: int, idle_s: float, n_tasks: int = 0) -> Told:
     """Run one contender in a process of its own; None when it failed or was not ready in time."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _HEAD + code, str(n)],
-            capture_output=True,
+    with tempfile.TemporaryDirectory() as home:  # the user's own fleets stay out of it
+        process = subprocess.Popen(
+            [sys.executable, "-c", _HEAD + code, str(n), str(idle_s), str(n_tasks)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"XDG_DATA_HOME": home, "PYTHONWARNINGS": "ignore"},
+            process_group=0,
             text=True,
-            timeout=LIMIT_S,
-            check=True,
         )
-    except (subprocess.TimeoutExpired, subprocess.CalledProcessError):
+        try:
+            said, _ = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)  # workers without a nanny outlive their cluster
+            process.communicate()
+            return None
+    if process.returncode:
         return None
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    told: dict[str, float] = json.loads(said.splitlines()[-1])
     return told
 
 
-def raced(sizes: Sequence[int], n_runs: int) -> dict[tuple[int, str], list[dict[str, float] | None]]:
+def raced(sizes: Sequence[int], n_runs: int, idle_s: float) -> dict[tuple[int, str], list[Told]]:
     """Run all contenders in turn, at each size."""
-    found: dict[tuple[int, str], list[dict[str, float] | None]] = {}
+    found: dict[tuple[int, str], list[Told]] = {}
     for n in sizes:
         for _ in range(n_runs):
             for name, code in CONTENDERS.items():
-                found.setdefault((n, name), []).append(once(code, n))
+                found.setdefault((n, name), []).append(once(code, n, idle_s))
                 print(n, name, found[n, name][-1], flush=True)
     return found
 
 
-def deaths(n: int, n_runs: int, lease_s: float) -> list[float]:
-    """Return seconds from kill -9 of the owner of `n` busy nodes until no process of the fleet is left."""
-    code = f"""
-import rackrate, time
-fleet = rackrate.Fleet(nodes={n}, lease_s={lease_s}, boot_timeout_s=200)
-work = fleet.map(lambda _: __import__("subprocess").run(["sleep", "600"]), range({n}))
-time.sleep(2)
-print("busy", flush=True)
-time.sleep(600)
-"""
-    taken = []
+def tasked(n_tasks: int, n_runs: int) -> dict[str, list[Told]]:
+    """Run many small tasks on two nodes of each contender in turn."""
+    found: dict[str, list[Told]] = {name: [] for name in CONTENDERS}
     for _ in range(n_runs):
-        before = {folder.fleet for folder in all_folders()}
-        owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-        if owner.stdout is None or owner.stdout.readline() != b"busy\n":
-            raise RuntimeError("the fleet did not come up")
-        (folder,) = (one for one in all_folders() if one.fleet not in before)
-        taken.append(_seconds_after_kill(owner, folder))
-    return taken
+        for name, code in CONTENDERS.items():
+            found[name].append(once(code, 2, 0, n_tasks))
+            print(n_tasks, "tasks", name, found[name][-1], flush=True)
+    return found
 
 
-def _seconds_after_kill(owner: subprocess.Popen[bytes], folder: Folder) -> float:
-    below = [one for one in tree.marked(folder.fleet) if one.is_running()]
-    owner.kill()
-    started = time.perf_counter()
-    _, left = psutil.wait_procs(below, timeout=60)
-    seconds = time.perf_counter() - started
-    owner.communicate()
-    if left or opening.reap(folder):
-        raise RuntimeError(f"{len(left)} processes were left")
-    return seconds
-
-
-def _median(runs: Sequence[dict[str, float] | None], what: str) -> float | None:
+def _median(runs: Sequence[Told], what: str) -> float | None:
     values = [run[what] for run in runs if run]
     return statistics.median(values) if values else None
 
 
-def _cells(n: int, runs: Sequence[dict[str, float] | None]) -> list[str]:
+def _cells(n: int, runs: Sequence[Told]) -> list[str]:
     well = [run for run in runs if run]
     cells = [f"{len(well)} of {len(runs)}"]
     for what in ("ready", "result", "closed"):
         value = _median(runs, what)
         cells.append("failed" if value is None else f"{value:.2f} s")
-    pss = _median(runs, "pss_mb")
-    return [*cells, "failed" if pss is None else f"{pss / n:.1f} MiB"]
+    pss, idle = _median(runs, "pss_mib"), _median(runs, "idle_cores")
+    cells.append("failed" if pss is None else f"{pss / n:.1f} MiB")
+    return [*cells, "failed" if idle is None else f"{idle:.2f} cores"]
 
 
-def report(
-    found: Mapping[tuple[int, str], Sequence[dict[str, float] | None]], killed: list[float], n: int
-) -> str:
-    """Write the section of the benchmarks."""
-    header = ["nodes", "", "runs that came up", "ready", "first results", "closed", "memory a node"]
-    rows = [[str(size), name, *_cells(size, runs)] for (size, name), runs in found.items()]
-    largest = max(size for size, _ in found)
-    ours, dask = (_median(found[largest, name], "ready") for name in CONTENDERS)
+def _verdict(value: float | None, goal: float, *, at_least: bool = False) -> str:
+    if value is None:
+        return "not measured"
+    return "met" if (value >= goal if at_least else value <= goal) else "missed"
+
+
+def goals(found: Mapping[tuple[int, str], Sequence[Told]]) -> str:
+    """Hold the largest fleet against what was set out for."""
+    n = max(size for size, _ in found)
+    ours = found[n, "rackrate.Fleet"]
+    ready, theirs = _median(ours, "ready"), _median(found[n, "Dask LocalCluster"], "ready")
     says = []
-    if ours is not None:
-        verdict = "met" if ours <= GOAL_S else "missed"
-        says.append(f"{largest} nodes ready in {ours:.2f} s (median), goal {GOAL_S:g} s: {verdict}.")
-        if dask is None:
+    if ready is not None:
+        says.append(f"{n} nodes ready in {ready:.2f} s, goal {GOAL_S:g} s: {_verdict(ready, GOAL_S)}.")
+        if theirs is None:
             says.append(f"LocalCluster did not come up in {LIMIT_S} s.")
         else:
-            verdict = "met" if dask / ours >= GOAL_AHEAD else "missed"
-            says.append(f"{dask / ours:.1f} times ahead of LocalCluster, goal {GOAL_AHEAD:g}: {verdict}.")
-    longest = f"{statistics.median(killed):.2f} s (median of {len(killed)}, longest {max(killed):.2f} s)"
-    death = f"After `kill -9` of the owner of {n} nodes, each busy with a subprocess, the last process was "
-    title = f"## Fleet: nodes on this machine\n\n{machine('rackrate', 'distributed')}"
-    parts = (title, METHOD, table(header, rows), " ".join(says), f"{death}gone after {longest}.")
-    return "\n\n".join(parts)
+            ahead = theirs / ready
+            verdict = _verdict(ahead, GOAL_AHEAD, at_least=True)
+            says.append(f"{ahead:.1f} times ahead of LocalCluster, goal {GOAL_AHEAD:g}: {verdict}.")
+        mib, idle = (_median(ours, "pss_mib") or 0.0) / n, _median(ours, "idle_cores") or 0.0
+        says.append(f"{mib:.1f} MiB a node, goal {GOAL_MIB:.1f}: {_verdict(mib, GOAL_MIB)}.")
+        says.append(f"{idle:.2f} cores idle, goal {GOAL_CORES:g}: {_verdict(idle, GOAL_CORES)}.")
+    return " ".join(says)
+
+
+def overhead(tasks: Mapping[str, Sequence[Told]], n_tasks: int) -> str:
+    """Write what a small task takes on each contender."""
+    rows = []
+    for name, runs in tasks.items():
+        seconds = _median(runs, "tasks")
+        rows.append(
+            [name, "failed", ""]
+            if seconds is None
+            else [name, f"{seconds:.2f} s", f"{seconds / n_tasks * 1e6:,.0f} us"]
+        )
+    return table([f"{n_tasks:,} small tasks", "all", "a task"], rows)
 
 
 def main() -> None:
@@ -179,16 +209,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--dry-run", action="store_true", help="print, do not write")
+    parser.add_argument("--idle-s", type=float, default=10.0)
+    parser.add_argument("--tasks", type=int, default=10_000)
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
     asked = parser.parse_args()
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_DATA_HOME"] = folder  # the user's own fleets stay out of it
-        found = raced(asked.nodes, asked.runs)
-        killed = deaths(max(asked.nodes), asked.runs, lease_s=10.0)
-    text = report(found, killed, max(asked.nodes))
+    found = raced(asked.nodes, asked.runs, asked.idle_s)
+    tasks = tasked(asked.tasks, asked.runs)
+    header = ["nodes", "", "runs that came up", "ready", "first results", "closed", "memory a node", "idle"]
+    rows = [[str(size), name, *_cells(size, runs)] for (size, name), runs in found.items()]
+    title = f"## Fleet: nodes on this machine\n\n{machine('rackrate', 'distributed')}"
+    method = METHOD.format(idle_s=asked.idle_s, n_tasks=asked.tasks)
+    text = "\n\n".join((title, method, table(header, rows), goals(found), overhead(tasks, asked.tasks)))
     print(text)
-    if not asked.dry_run:
+    if asked.docs:
         write_section("fleet", text)
 
 

@@ -12,7 +12,7 @@ from rackrate.errors import NoAnswer, UsageError
 from rackrate.plan.prices import TITLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rackrate.plan.answer import Row
     from rackrate.report.fit import FitAnswer
@@ -244,6 +244,48 @@ def frontier_svg(answer: PlanAnswer) -> str:
         UsageError: the chart packages are not installed.
     """
     return _svg(frontier(answer))
+
+
+def reported(rows: Sequence[Mapping[str, Any]], what: str) -> Any:
+    """Return what the tasks of a fleet reported as an Altair chart: a line a task.
+
+    Args:
+        rows: `metric`, the same in all, `node`, `task`, `step` and `value` of each point.
+        what: whose they are.
+
+    Raises:
+        NoAnswer: there is no row.
+        UsageError: the chart packages are not installed.
+    """
+    if not rows:
+        raise NoAnswer(f"{what}: nothing to draw", hint="rackrate.fleet.report(step=1, loss=0.5) in a task")
+    alt = _altair()
+    metric = rows[0]["metric"]
+    n = len({(row["node"], row["task"]) for row in rows})
+    last = min(row["value"] for row in rows)
+    title = f"{what}: {metric} of {n} task{'s' if n > 1 else ''}, least {last:.4g}"
+    return (
+        alt.Chart(alt.Data(values=[dict(row) for row in rows]))
+        .mark_line(strokeWidth=1.2)
+        .encode(
+            x=alt.X("step:Q", title="step"),
+            y=alt.Y("value:Q", title=metric, scale=alt.Scale(zero=False)),
+            color=alt.Color("task:N", legend=None),
+            detail="node:N",
+            tooltip=["node:N", "task:N", "step:Q", "value:Q"],
+        )
+        .properties(width=640, height=280, title=alt.Title(title, anchor="start"), description=title)
+    )
+
+
+def reported_svg(rows: Sequence[Mapping[str, Any]], what: str) -> str:
+    """Return what the tasks of a fleet reported as SVG text.
+
+    Raises:
+        NoAnswer: there is no row.
+        UsageError: the chart packages are not installed.
+    """
+    return _svg(reported(rows, what))
 
 
 def _svg(chart: Any) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -66,6 +70,68 @@ def test_reap_ends_what_a_dead_keeper_left(cli: Any) -> None:
     assert reaped["n_processes"] >= 4
     assert tree.marked(name) == []
     assert cli("fleet", "status", name, "--json").json["why"] == "reaped"
+
+
+TOLD = """
+from rackrate import Fleet
+def tell():
+    from rackrate import fleet
+    for step in range(40):
+        fleet.report(step, loss=1 / (step + 1))
+with Fleet.attach() as fleet:
+    fleet.submit(tell).result()
+"""
+
+
+def test_watch_tells_in_a_pipe_what_is_new_and_ends_with_the_fleet(process: Any) -> None:
+    name = process("-m", "rackrate", "fleet", "up", "--lease-s", "5", "--csv")
+    assert name.code == 0
+    (folder,) = all_folders()
+    with subprocess.Popen(
+        [sys.executable, "-m", "rackrate", "fleet", "watch"], stdout=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdout
+        assert "open, 1 of 1 nodes ready, 0.0000 USD" in watching.stdout.readline()
+        assert process("-c", TOLD).code == 0
+        process("-m", "rackrate", "fleet", "down")
+        said = watching.stdout.read().splitlines()
+    assert watching.returncode == 0
+    assert "closed: it was told to end" in said[-1]
+    assert "40 reports, last loss 0.025" in said[-1]
+    again = process("-m", "rackrate", "fleet", "watch", folder.fleet)
+    assert again.out.splitlines() == said[-1:]
+
+
+WATCH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+from rackrate.cli import status
+sys.exit(status(["fleet", "watch"]))
+"""
+
+
+def test_watch_draws_nodes_and_curves_on_a_terminal(process: Any) -> None:
+    process("-m", "rackrate", "fleet", "up", "--nodes", "2", "--lease-s", "5", "--max-hours", "0.1")
+    terminal, other = pty.openpty()
+    words = [sys.executable, "-c", WATCH]
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen(words, stdout=other, stderr=other, env=env) as watching:
+        os.close(other)
+        assert process("-c", TOLD).code == 0
+        shown = b""
+        while "█".encode() not in shown:
+            shown += os.read(terminal, 65536)
+        watching.send_signal(signal.SIGINT)
+        while b"goes on" not in shown:
+            shown += os.read(terminal, 65536)
+    os.close(terminal)
+    text = shown.decode(errors="replace")
+    assert "2 of 2 nodes ready" in text
+    assert "1 ready" in text
+    assert watching.returncode == 0
+    (folder,) = all_folders()
+    assert opening.status(folder).phase == "open"
+    process("-m", "rackrate", "fleet", "down")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import rackrate
@@ -101,6 +102,30 @@ def test_a_node_that_dies_is_replaced_and_its_work_done_again(fleet: rackrate.Fl
     assert len(lost) == 1
     assert any("its worker died (signal SIGKILL)" in line for line in lost[0]["story"])
     assert "signal SIGKILL" in fleet.logs(lost[0]["node"])
+
+
+def test_a_scheduler_that_is_held_up_for_longer_than_a_lease_fails_no_node() -> None:
+    with rackrate.Fleet(nodes=0, lease_s=1) as fleet:
+        agent = int((fleet.folder.path / "nodes" / f"rr-{fleet.id}-head" / "alive").read_text())
+        (head,) = psutil.Process(agent).children()
+        head.suspend()
+        fleet.scale(1, wait=False)
+        node = fleet.folder.path / "nodes" / f"rr-{fleet.id}-1"
+        until(lambda: (node / "log").exists() and "Start worker" in fleet.logs("1"))
+        time.sleep(3)  # three leases, of which the node's agent is granted each
+        head.resume()
+        until(lambda: fleet.status().n_ready == 1)
+        assert [one["node"] for one in fleet.status().nodes] == [f"rr-{fleet.id}-1"]
+        assert fleet.submit(abs, -1).result() == 1
+
+
+def test_a_fleet_that_was_ended_elsewhere_is_left_at_once(fleet: rackrate.Fleet) -> None:
+    assert fleet.submit(abs, -1).result() == 1
+    opening.end(fleet.folder, "somebody else's will", 10)
+    left_s = time.monotonic()
+    fleet.close()
+    assert time.monotonic() - left_s < 10  # the client looks for its scheduler for longer
+    assert fleet.status().why == "somebody else's will"
 
 
 def test_logs_are_found_by_number_and_an_unknown_node_is_told(fleet: rackrate.Fleet) -> None:

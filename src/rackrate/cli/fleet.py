@@ -19,14 +19,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _CLOSE_S = 30.0
 _OPTIONS = (
-    ("nodes", int, 1, "How many."),
+    ("nodes", int, 1, "How many; of a pool, at least."),
+    ("nodes-max", int, None, "Up to which a pool grows with its work.  [default: no pool]"),
     ("backend", str, "local", "Where they live: local, processes on this machine."),
     ("threads", int, 1, "Tasks at once, a node."),
     ("memory-gib", float, None, "At which a node's worker is killed.  [default: no limit]"),
     ("budget-usd", float, None, "The most that all may cost, to their end.  [default: no limit]"),
     ("usd-per-node-hour", float, 0.0, "What an hour of a node costs you."),
     ("max-hours", float, 1.0, "After which all ends in any case."),
-    ("idle-s", float, 600.0, "Seconds without work until all ends."),
+    ("idle-s", float, 600.0, "Seconds without work until all ends; of a pool, a node."),
     ("lease-s", float, 10.0, "Seconds after which a node ends that hears nothing."),
     ("boot-timeout-s", float, 60.0, "Seconds in which a node must come up."),
 )
@@ -104,6 +105,18 @@ def status(name: str | None, form: str | None) -> None:
     from rackrate.fleet import opening  # noqa: PLC0415 - start-up
 
     emit(opening.status(_folder(name)), form)
+
+
+@fleet.command()
+@_FLEET
+def watch(name: str | None) -> None:
+    """Nodes, curves, money and time as they change, until the fleet ends; in a pipe, a line for what is new.
+
+    To stop watching (Ctrl-C) does nothing to the fleet.
+    """
+    from rackrate.cli.watch import watch_folder  # noqa: PLC0415 - start-up
+
+    watch_folder(_folder(name))
 
 
 @fleet.command()

@@ -3,6 +3,7 @@
     with rackrate.Fleet(nodes=4) as fleet:       # `fleet.fleet`
         fleet.map(train, variants)
     rackrate.fleet.report(step=1, loss=0.5)      # inside `train`
+    @rackrate.fleet.task(nodes=(0, 4))           # one function, on a pool of its own
 
 Needs the extra `fleet`; nothing outside of this part does.
 """
@@ -11,8 +12,9 @@ from importlib.util import find_spec
 
 from rackrate.errors import UsageError
 from rackrate.fleet.events import report
+from rackrate.fleet.tasks import task
 
-__all__ = ["report"]
+__all__ = ["report", "task"]
 
 for _package in ("cryptography", "distributed", "psutil"):
     if find_spec(_package) is None:

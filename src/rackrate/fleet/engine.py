@@ -43,6 +43,8 @@ QUIET: dict[str, Any] = {
 """Source: `docs/decisions/0003-processes-of-a-fleet.md`: 64 idle workers, 1.05 cores without, 0.07 with."""
 
 _HOST = "127.0.0.1"
+_CONNECT_S = 20.0
+"""For a client to reach the head. One that is lost is gone for good; so long its results are waited for."""
 _PATIENCE_S = 5.0
 _WATCH_S = 0.5
 """Between two looks of the head at whether there is work."""
@@ -60,13 +62,14 @@ def connect(address: str, key: Path) -> Client:
     """Return a client of a fleet's scheduler; it becomes nobody's default."""
     logging.getLogger("distributed.protocol.pickle").setLevel(logging.CRITICAL)  # the error says it all
     with dask.config.set(QUIET):
-        return Client(address, security=security(key), set_as_default=False)
+        return Client(address, security=security(key), set_as_default=False, timeout=_CONNECT_S)
 
 
-def disconnect(client: Client) -> None:
-    """Have every worker send what it has still to report, and close a client."""
-    with suppress(OSError, TimeoutError):
-        client.run(events.flush, on_error="ignore")
+def disconnect(client: Client, *, is_over: bool) -> None:
+    """Have every worker send what it has still to report, unless the fleet is over, and close a client."""
+    if not is_over:
+        with suppress(OSError, TimeoutError):
+            client.run(events.flush, on_error="ignore")
     client.close(timeout=_PATIENCE_S)
 
 
@@ -89,13 +92,27 @@ async def _head(order: Order, say: Say) -> None:
         host=_HOST, port=0, protocol="tls://", security=security(order.tls), dashboard_address=f"{_HOST}:0"
     ) as scheduler:
         say({"is_ready": True, "address": scheduler.address})
-        n_done, was_busy = 0, False
+        told: dict[str, Any] = {}
         while not stopped.is_set():
-            n, is_busy = scheduler.transition_counter, any(w.processing for w in scheduler.workers.values())
-            if n != n_done or is_busy != was_busy:
-                say({"worked": n, "is_busy": is_busy})
-                n_done, was_busy = n, is_busy
+            news = _news(scheduler)
+            if news != told:
+                say(news)
+                told = news
             await asyncio.wait([asyncio.ensure_future(stopped.wait())], timeout=_WATCH_S)
+
+
+def _news(scheduler: Scheduler) -> dict[str, Any]:
+    """Return what the keeper is to know of the work."""
+    busy = [str(worker.name) for worker in scheduler.workers.values() if worker.processing]
+    n_running = sum(len(worker.processing) for worker in scheduler.workers.values())
+    n_tasks = n_running + len(scheduler.queued) + len(scheduler.unrunnable)
+    return {
+        "worked": scheduler.transition_counter,
+        "is_busy": n_tasks > 0,
+        "n_tasks": n_tasks,
+        "busy": busy,
+        "holds_results": any(worker.nbytes for worker in scheduler.workers.values()),
+    }
 
 
 async def _worker(order: Order, address: str, say: Say) -> None:
@@ -111,7 +128,6 @@ async def _worker(order: Order, address: str, say: Say) -> None:
         security=security(order.tls),
         local_directory=os.environ["TMPDIR"],
         memory_limit=order.memory_bytes,  # 0: none, and no look at it ten times a second
-        death_timeout=order.ttl_s,
         dashboard=False,
         contact_address=_use_door(door, order.ttl_s) if door else None,
     )

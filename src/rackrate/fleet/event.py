@@ -26,9 +26,15 @@ class Worked:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """So many nodes are wanted from now on."""
+    """So many nodes are wanted from now on.
+
+    Attributes:
+        n: how many.
+        busy: nodes that go last when there are to be fewer.
+    """
 
     n: int
+    busy: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,26 +1,23 @@
 """How does a number come from inside a task to whoever watches? In batches, acknowledged, through a file.
 
 `report(step=10, loss=0.3)` adds a point to a list and returns; a thread sends the list to the keeper four
-times a second and forgets points when the keeper has said that they are in the file. Each process counts
-its points: what comes twice is dropped by its number, what is not acknowledged is sent again. The file,
-one JSON object a line, is the whole history; whoever watches reads it from any place at any speed, so a
-slow watcher holds up nobody.
+times a second and forgets points when the keeper has said that they are in the file (`history`). Each process
+counts its points: what comes twice is dropped by its number, what is not acknowledged is sent again.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import BadQuantity, FleetError, UsageError
+from rackrate.fleet.history import OWN, Event
 from rackrate.fleet.lines import Line
 
 FLUSH_S = 0.25
@@ -28,8 +25,6 @@ _BATCH = 1000
 _MOST = 20_000
 """Points that wait; beyond, every other of the older half is dropped: a curve gets coarser, not shorter."""
 _PATIENCE_S = 5.0
-
-Event = dict[str, Any]
 
 task_name: Callable[[], str] = str
 """Names the task of the calling thread; the engine sets it."""
@@ -98,8 +93,8 @@ def report(step: int, **values: float) -> None:
     Example:
         >>> report(step=10, loss=0.3)
     """
-    if not values or not {"at", "node", "task"}.isdisjoint(values):
-        hint = "report(step=10, loss=0.3); at, node and task are known without saying"
+    if not values or not OWN.isdisjoint(values):
+        hint = "report(step=10, loss=0.3); at, node, task, source and seq are known without saying"
         raise UsageError(f"nothing to report in {values}", hint=hint)
     numbers = {name: _number(name, value) for name, value in values.items()}
     reporter = _here()
@@ -130,55 +125,3 @@ def _here() -> Reporter | None:
                 _reporter = Reporter(Path(os.environ["RACKRATE_KEEPER"]), os.environ.get("RACKRATE_NODE", ""))
                 atexit.register(flush)
     return _reporter
-
-
-class History:
-    """The file of a fleet's events, open for writing."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("ab")
-        self._n_seen: dict[str, int] = {}
-
-    def take(self, source: str, first: int, points: list[Event]) -> int:
-        """Write the points that are new; return how many of the source there are now."""
-        n_seen = self._n_seen.get(source, 0)
-        new = points[max(n_seen - first, 0) :]
-        self._file.write(b"".join(map(_line_of, new)))
-        self._file.flush()
-        self._n_seen[source] = max(n_seen, first + len(points))
-        return self._n_seen[source]
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _line_of(point: Event) -> bytes:
-    """Write an event as a line; NaN and infinity, which JSON lacks, as null."""
-    plain = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in point.items()}
-    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
-
-
-def follow(path: Path, is_over: Callable[[], bool], poll_s: float = 0.05) -> Iterator[Event]:
-    """Yield every event of a history, then those that come, until it is over.
-
-    Args:
-        path: the file; it need not exist yet.
-        is_over: tells whether nothing will be written any more.
-        poll_s: seconds between two looks.
-    """
-    while not path.exists():
-        if is_over():
-            return
-        time.sleep(poll_s)
-    with path.open("rb") as lines:
-        rest = b""
-        while True:
-            was_over = is_over()  # before the look: what was written until then is read
-            rest += lines.read()
-            *whole, rest = rest.split(b"\n")
-            yield from map(json.loads, whole)
-            if was_over:
-                return
-            if not whole:
-                time.sleep(poll_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from rackrate.errors import FleetClosed, UsageError
+from rackrate.errors import BadQuantity, FleetClosed, UsageError
 from rackrate.fleet import opening, renting
-from rackrate.fleet.events import Event, follow
 from rackrate.fleet.folder import Folder, find_folder, running_folder
+from rackrate.fleet.history import Events
 from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Cost, Status
 
@@ -28,13 +29,17 @@ _CLOSE_S = 15.0
 class Fleet:
     """Nodes that live while this process wants them.
 
-    The constructor returns when they work. They end when the block is left, `close` is called, this process
+    The constructor returns when they work; where an event loop runs, in a coroutine or a notebook, it returns
+    at once, and the block or the first use waits. Also for `async with`, which never holds up the loop.
+
+    With two numbers of nodes it is a pool: it grows with its work and gives each node back that idles. Else
+    all idle together. They end when the block is left, `close` is called, this process
     ends in whatever way, it is frozen for longer than the lease, the fleet is idle, its time is over or its
     budget is committed: whichever comes first.
 
     Args:
         what: a plan or an offer: it says which machine, where and at what price, and how many.
-        nodes: how many; by default those of the plan, or one.
+        nodes: how many, or at least and at most: `(0, 8)`; by default those of the plan, or one.
         backend: where they live; by default the provider of the plan or offer, or `local`: processes on this
             machine.
         image: OCI image that machines boot, where they boot one.
@@ -43,7 +48,7 @@ class Fleet:
         budget_usd: the most that all may cost, counted to their end; None for no limit.
         usd_per_node_hour: what an hour of a node costs you; by default what the plan or offer says, or 0.
         max_hours: after which the fleet ends in any case.
-        idle_s: seconds without work until it ends; None for never.
+        idle_s: seconds without work until it ends, or a node of a pool does; None for never.
         lease_s: seconds after which a node ends that hears nothing from you.
         boot_timeout_s: seconds in which a node must come up.
         at: `host:port` at which nodes that are other machines reach this one; a port of 0 is any free one.
@@ -69,7 +74,7 @@ class Fleet:
         self,
         what: Any = None,
         *,
-        nodes: int | None = None,
+        nodes: int | tuple[int, int] | None = None,
         backend: str = "",
         image: str = "",
         threads: int = 1,
@@ -85,10 +90,17 @@ class Fleet:
         sync: Iterable[str | PathLike[str]] = (),
     ) -> None:
         self._client: Client | None = None
-        given = {"nodes": nodes, "backend": backend or None, "usd_per_node_hour": usd_per_node_hour}
+        self._is_up = False
+        least, most = _bounds(nodes)
+        given = {
+            "nodes": least,
+            "nodes_max": most,
+            "backend": backend or None,
+            "usd_per_node_hour": usd_per_node_hour,
+        }
         said = renting.asked_of(what, image=image)
         said |= {name: value for name, value in given.items() if value is not None}
-        self.folder, keeper = opening.open_fleet(
+        self.folder, self._keeper = opening.open_fleet(
             is_owned=True,
             **said,
             threads=threads,
@@ -102,13 +114,21 @@ class Fleet:
             env=env,
             sync=tuple(str(Path(path).resolve()) for path in sync),
         )
-        self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, keeper, os.getpid())
+        self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
+        if not _is_in_loop():
+            self._come_up()
+
+    def _come_up(self) -> None:
+        """Wait until the nodes work, the first time."""
+        if self._is_up:
+            return
         try:
             import_module("rackrate.fleet.engine")  # while the nodes come up
-            opening.wait_ready(self.folder, keeper)
+            opening.wait_ready(self.folder, self._keeper)
         except BaseException:
             self._end()
             raise
+        self._is_up = True
 
     @classmethod
     def attach(cls, fleet: str = "") -> Self:
@@ -124,6 +144,7 @@ class Fleet:
         """
         self = cls.__new__(cls)
         self._client = None
+        self._is_up = True
         self.folder = find_folder(fleet) if fleet else running_folder()
         self._end = _nothing
         self._open_status()
@@ -143,6 +164,7 @@ class Fleet:
         """
         from rackrate.fleet import engine  # noqa: PLC0415 - heavy, and not wanted where one only looks
 
+        self._come_up()
         found = self._open_status()
         if self._client is None:
             self._client = engine.connect(found.address, self.folder.key)
@@ -179,12 +201,39 @@ class Fleet:
             )
             return futures
 
-    def events(self) -> Iterator[Event]:
-        """Yield what tasks report: all that was, then what comes, until the fleet has ended.
+    async def gather(self, futures: Iterable[Future[Any]]) -> list[Any]:
+        """Return the results of futures, while the event loop goes on.
 
-        Each has `at` (Unix time), `node`, `task`, `step` and the values.
+        Raises:
+            FleetClosed: the fleet has ended.
         """
-        return follow(self.folder.events, lambda: not self.folder.keeper.exists())
+        results: list[Any] = await asyncio.to_thread(self.client.gather, list(futures))
+        return results
+
+    def events(self) -> Events:
+        """Return what tasks report: all that was, then what comes, until the fleet has ended.
+
+        For `for` and for `async for`. Each event has `at` (Unix time), `node`, `task`, `step` and the values,
+        and the process that it comes from (`source`) with its number there (`seq`): none is lost or doubled.
+        """
+        return Events(self.folder.events, lambda: not self.folder.keeper.exists())
+
+    def plot(self, metric: str | None = None) -> Any:
+        """Return what has been reported as an Altair chart, a line a task.
+
+        Args:
+            metric: that is drawn; by default the first that was reported.
+
+        Raises:
+            NoAnswer: nothing of it has been reported.
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - an extra
+        from rackrate.fleet.view import View  # noqa: PLC0415
+
+        view = View(self.folder)
+        view.look()
+        return chart.reported(view.rows(metric), f"fleet {self.id}")
 
     def status(self) -> Status:
         """Return how it stands: nodes and their states, money, time left."""
@@ -196,6 +245,8 @@ class Fleet:
 
     def scale(self, nodes: int, *, wait: bool = True) -> Status:
         """Have more or fewer nodes; the newest go first, when they have handed over what they hold.
+
+        A pool is none from then on: it has the number that was said.
 
         Args:
             nodes: how many there are to be.
@@ -225,17 +276,31 @@ class Fleet:
             from rackrate.fleet import engine  # noqa: PLC0415 - it is loaded
 
             with suppress(Exception):  # of a fleet that is over there is nothing to take leave of
-                engine.disconnect(self._client)
+                engine.disconnect(self._client, is_over=not self.folder.keeper.exists())
             self._client = None
         self._end()
 
     def __enter__(self) -> Self:
+        self._come_up()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await asyncio.to_thread(lambda: self.client)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self.close))
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.shield(asyncio.to_thread(self.close))
 
     def __reduce__(self) -> NoReturn:
         hint = "inside of a task, `rackrate.fleet.report` needs no fleet"
@@ -266,6 +331,24 @@ def _sendable(function: Callable[..., Any]) -> Iterator[None]:
         name = getattr(function, "__qualname__", repr(function))
         hint = "make locks, files and connections inside of the function"
         raise UsageError(f"{name} or its arguments cannot be sent to a node: {root}", hint=hint) from error
+
+
+def _bounds(nodes: int | tuple[int, int] | None) -> tuple[int | None, int | None]:
+    """Return the least and the greatest number of nodes; None where it is not said."""
+    if not isinstance(nodes, (tuple, list)):
+        return nodes, None
+    if len(nodes) != 2:  # noqa: PLR2004
+        raise BadQuantity(f"nodes {nodes!r} is no range", hint="give a number, or two: (0, 8)")
+    return nodes[0], nodes[1]
+
+
+def _is_in_loop() -> bool:
+    """Tell whether an event loop runs in this thread, which waiting would hold up."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _nothing() -> None:

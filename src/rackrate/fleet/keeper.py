@@ -29,6 +29,7 @@ from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet.backends import local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode
 from rackrate.fleet.backends.zygote import LOG
+from rackrate.fleet.button import Button
 from rackrate.fleet.event import (
     Closed,
     Create,
@@ -46,11 +47,12 @@ from rackrate.fleet.event import (
     Tick,
     Worked,
 )
-from rackrate.fleet.events import History
 from rackrate.fleet.folder import Folder
 from rackrate.fleet.gatehouse import GateProcess
+from rackrate.fleet.history import History
 from rackrate.fleet.journal import Journal
 from rackrate.fleet.lines import LONGEST, Message, encode
+from rackrate.fleet.pool import Demand
 from rackrate.fleet.spec import TICK_S, Spec
 from rackrate.fleet.state import Lifecycle, Phase
 from rackrate.fleet.status import MISMATCH, status_of
@@ -111,6 +113,9 @@ class Keeper:
         self._started_s = time.monotonic()
         self._journal = Journal(folder.journal)
         self._history = History(folder.events)
+        self._pool = spec.pool()
+        self._demand = Demand()
+        self._button = Button(lambda: self.handle(Closed("its stop button was pressed")))
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
         self._changed = asyncio.Event()
         self._n_changes = 0
@@ -135,6 +140,7 @@ class Keeper:
                 self._look_at_head()
                 if self._gate and self._gate.has_ended:
                     self.handle(Closed("its gate died"))
+                self._resize()
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
                 if self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
@@ -146,6 +152,7 @@ class Keeper:
             await asyncio.sleep(0)  # whoever waits for the end hears of it
         finally:
             server.close()
+            self._button.close()
             self._calls.shutdown()
             if self._gate:
                 await self._gate.close()
@@ -275,6 +282,8 @@ class Keeper:
                 return self._renew(question)
             case "events":
                 return {"n": self._history.take(question["source"], question["first"], question["points"])}
+            case "button":
+                return dict(await self._button.told())
             case "status":
                 return await self._status(**question)
             case "ended":
@@ -285,6 +294,7 @@ class Keeper:
             case "environment":
                 return {"values": self._env}
             case "scale":
+                self._pool = None  # whoever says how many wants so many
                 self.handle(Scaled(question["n"]))
             case "close":
                 self.handle(Closed(question["why"]))
@@ -320,15 +330,24 @@ class Keeper:
             self._n_worked = question.get("worked", 0)
             self.handle(Worked())
         self.is_busy = bool(question.get("is_busy"))
+        self._demand = Demand.said(question)
         if self.address is None and "address" in question:
             self.address = question["address"]
             self._mark()
             self.handle(Scaled(self.spec.nodes))
         self._head_seen_s = self.age_s()
+        self._resize()
         ttl_s = min(self.spec.lease_s, self.life.owner.left_s(self.age_s()))
         if ttl_s <= 0:
             return {"refused": "the owner is silent"}
         return {"ttl_s": ttl_s, "address": "", "is_draining": False}
+
+    def _resize(self) -> None:
+        """Have as many nodes as a pool needs."""
+        if self._pool and self.address:
+            n = self._pool.wanted(self._demand, self.age_s())
+            if n != self.life.wanted:
+                self.handle(Scaled(n, self._demand.busy))
 
     def _ended(self, name: str, why: str) -> None:
         if name != self.head:

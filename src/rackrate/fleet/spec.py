@@ -14,6 +14,7 @@ from rackrate.fleet.backends import PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.budget import Budget
 from rackrate.fleet.ledger import MICROUSD, Ledger, Rate
+from rackrate.fleet.pool import Pool
 from rackrate.fleet.state import Policy
 
 TICK_S = 0.25
@@ -34,14 +35,15 @@ class Spec:
     Attributes:
         fleet: its id.
         folder: where it keeps its files.
-        nodes: wanted at first.
+        nodes: wanted at first; of a pool, always.
+        nodes_max: up to which a pool grows with its work; None for a fleet that does not.
         backend: where they live.
         threads: tasks at once, a node.
         memory_gib: at which a node's worker is killed; None for no limit.
         usd_per_node_hour: what an hour of a node costs; 0 on a machine of one's own.
         budget_usd: the most that all may cost; None for no limit.
         max_hours: after which it ends in any case.
-        idle_s: without work until it ends; None for never.
+        idle_s: without work until it ends, of a pool until a node does; None for never.
         lease_s: after which a node ends that hears nothing.
         boot_timeout_s: in which a node must come up.
         owner_pid: process that it lives for; None where the end is `max_hours` alone.
@@ -59,6 +61,7 @@ class Spec:
     fleet: str
     folder: str
     nodes: int = 1
+    nodes_max: int | None = None
     backend: str = "local"
     threads: int = 1
     memory_gib: float | None = None
@@ -84,6 +87,8 @@ class Spec:
             raise UnknownName("backend", self.backend, nearest(self.backend, PLACES) or tuple(PLACES))
         _check_at(self.at)
         _check("nodes", self.nodes, 0, _MOST_NODES, whole=True)
+        if self.nodes_max is not None:
+            _check("nodes_max", self.nodes_max, max(self.nodes, 1), _MOST_NODES, whole=True)
         _check("threads", self.threads, 1, 1024, whole=True)
         _check("lease_s", self.lease_s, 1, 600)
         _check("boot_timeout_s", self.boot_timeout_s, 1, 3600)
@@ -93,7 +98,7 @@ class Spec:
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), least, most)
         policy = self.policy()
-        if self.nodes and not policy.budget.allows(Ledger(), policy.rate, 0):
+        if (self.nodes or self.nodes_max) and not policy.budget.allows(Ledger(), policy.rate, 0):
             one_usd = policy.budget.committed_microusd(Ledger(), 0) + policy.rate.microusd(
                 policy.budget.exposure_s
             )
@@ -102,13 +107,21 @@ class Spec:
                 hint=f"one costs {one_usd / MICROUSD:.4f} USD before it can be ended again",
             )
 
+    def pool(self) -> Pool | None:
+        """Return what sets the number of nodes; None where that is fixed."""
+        if self.nodes_max is None:
+            return None
+        return Pool(
+            self.nodes, self.nodes_max, self.threads, math.inf if self.idle_s is None else self.idle_s
+        )
+
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
         limit = None if self.budget_usd is None else math.floor(self.budget_usd * MICROUSD)
         return Policy(
             ttl_s=self.lease_s,
             boot_timeout_s=self.boot_timeout_s,
-            idle_s=self.idle_s,
+            idle_s=None if self.nodes_max else self.idle_s,  # of a pool the nodes go, one by one
             longest_s=self.max_hours * _SECONDS_PER_HOUR,
             rate=Rate(math.ceil(self.usd_per_node_hour * MICROUSD)),
             budget=Budget(limit, self.lease_s + DESTROY_S + TICK_S),
@@ -167,7 +180,7 @@ class Spec:
         Raises:
             BadQuantity: no number of nodes.
         """
-        return replace(self, nodes=nodes)
+        return replace(self, nodes=nodes, nodes_max=None)
 
 
 def _check_at(at: str) -> None:

@@ -110,6 +110,7 @@ class Lifecycle:
         self.nodes: dict[str, Node] = {}
         self.owner = Lease.asked_at(at_s, policy.ttl_s)
         self.remark = ""
+        self._busy: frozenset[str] = frozenset()
         self._worked_at_s = at_s
         self._listed_at_s = at_s
         self._n_ordered = 0
@@ -154,8 +155,9 @@ class Lifecycle:
                 self.owner = self.owner.renewed(at_s)
             case Worked():
                 self._worked_at_s = at_s
-            case Scaled(n):
+            case Scaled(n, busy):
                 self.wanted = n
+                self._busy = busy
                 self._worked_at_s = at_s
             case Closed(why):
                 self._close(why)
@@ -285,7 +287,7 @@ class Lifecycle:
         """Order what lacks, drain what is too much, destroy what ends."""
         if self.phase is Phase.OPEN:
             here = self.in_states(WANTED)[::-1]
-            here.sort(key=_is_ready)  # those that work go last, and the newest of them first
+            here.sort(key=self._worth)  # those that work go last, and the newest of them first
             for node in here[: max(len(here) - self.wanted, 0)]:
                 self._dismiss(node, at_s)
             self._order(self.wanted - len(here), at_s)
@@ -296,6 +298,10 @@ class Lifecycle:
                 self._actions.append(Destroy(node.name))
         if self.phase is Phase.CLOSING and all(n.state is NodeState.GONE for n in self.nodes.values()):
             self.phase = Phase.CLOSED
+
+    def _worth(self, node: Node) -> tuple[bool, bool]:
+        """Return by what the nodes are sorted that may go."""
+        return node.state is NodeState.READY, node.name in self._busy
 
     def _dismiss(self, node: Node, at_s: float) -> None:
         if node.state is NodeState.READY:
@@ -324,7 +330,3 @@ class Lifecycle:
             name = f"rr-{self.fleet}-{self._n_ordered}"
             if name not in self.nodes:
                 return name
-
-
-def _is_ready(node: Node) -> bool:
-    return node.state is NodeState.READY

@@ -40,11 +40,15 @@ def status_of(life: Lifecycle, spec: Spec, at_s: float) -> dict[str, Any]:
 def _node(node: Node, at_s: float) -> dict[str, Any]:
     lease_s = node.lease.left_s(at_s) if node.lease and node.state in ALIVE else None
     line = node.line()
+    heard_s = at_s - (node.lease.until_s - node.lease.ttl_s) if node.lease else None
+    is_billed = node.state is not NodeState.GONE
     return {
         "node": node.name,
         "state": str(node.state),
         "since_s": at_s - node.since_s,
         "lease_s": lease_s,
+        "heard_s": heard_s,
+        "usd_per_hour": node.rate.microusd_per_hour / MICROUSD if is_billed else 0.0,
         "billed_s": line.seconds(at_s),
         "usd": line.microusd(at_s) / MICROUSD,
         "why": node.story[-1].why,

@@ -15,7 +15,9 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -46,6 +48,9 @@ def _prctl(option: int, value: int) -> None:
 def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -> None:
     """Kill every descendant of this process and wait for it.
 
+    When a fleet's lease is over all its agents do this at once, on a machine that was busy until then: so
+    there is one look at the machine's processes for all descendants, and none to see that nothing is left.
+
     Args:
         group: a process group among them that is killed first, without looking for anything.
         keep: children that are left alone, with all below them.
@@ -54,22 +59,49 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
     until = time.monotonic() + _PATIENCE_S
-    while (children := _children(keep)) and time.monotonic() < until:
-        for child in children:
-            if not _is_collected(child.pid):  # what a dead one leaves is found at the next look
-                end_tree(child)
+    while time.monotonic() < until:
+        if not keep and not _collect():
+            return
+        below = _below(os.getpid(), keep)
+        if not below:
+            return
+        for pid in below:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
 
 
-def _children(keep: frozenset[int]) -> list[psutil.Process]:
-    """Return the children that are not kept, dead ones that nobody collected among them."""
-    if not keep:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return []  # without a look at all processes of the machine
-    return [child for child in psutil.Process().children() if child.pid not in keep]
+def _collect() -> bool:
+    """Collect the dead children; tell whether there are living ones."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _below(root: int, keep: frozenset[int]) -> list[int]:
+    """Return all descendants of this process that are not kept, children that are dead collected."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents():
+        children.setdefault(parent, []).append(pid)
+    found = [pid for pid in children.get(root, []) if pid not in keep and not _is_collected(pid)]
+    for pid in found:  # grows while it is walked
+        found += children.get(pid, [])
+    return found
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    """Yield every process of the machine with its parent; on Linux from one file each: it is read often."""
+    if sys.platform != "linux":
+        yield from ((one.pid, one.info["ppid"]) for one in psutil.process_iter(["ppid"]))
+        return
+    for name in os.listdir("/proc"):  # noqa: PTH208 - a name is all that is needed
+        if name.isdigit():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                stat = Path(f"/proc/{name}/stat").read_bytes()
+                yield int(name), int(stat[stat.rindex(b")") :].split(None, 3)[2])
 
 
 def _is_collected(pid: int) -> bool:

@@ -163,6 +163,14 @@ def test_a_budget_for_two_nodes_orders_two_and_says_so() -> None:
     assert scene.life.ledger.microusd(0) == 2_000_000
 
 
+def test_fewer_nodes_drain_those_that_have_nothing_to_do_first() -> None:
+    scene = Scene()
+    scene.up(3)
+    scene.at(1, Scaled(1, busy=frozenset({TWO})))
+    assert scene.names(NodeState.READY) == [TWO]
+    assert scene.names(NodeState.DRAINING) == [ONE, THREE]
+
+
 def test_fewer_nodes_drain_the_newest_and_first_those_that_do_not_work_yet() -> None:
     scene = Scene()
     scene.up(2)
