@@ -116,7 +116,9 @@ def _libraries(binaries: Iterable[Path]) -> set[Path]:
     """Return the shared libraries that programs and extension modules name."""
     said = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607
     named = {Path(path) for path in _LIBRARY.findall(said) if "/../" not in path}  # those a wheel brings
-    return named | {path.parent / "libgcc_s.so.1" for path in named if path.name == "libc.so.6"}  # for threads
+    return named | {
+        path.parent / "libgcc_s.so.1" for path in named if path.name == "libc.so.6"
+    }  # for threads
 
 
 def _digest(files: dict[str, Path]) -> str:

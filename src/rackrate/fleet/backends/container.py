@@ -6,7 +6,8 @@ the child of a client of the engine that writes what the node writes into the no
 is killed the node lives on, and when the node ends nothing of it is left but the log.
 
 An order goes into a container by the environment of that client: on its command line stands the name of
-the variable alone.
+the variable alone. Where the fleet's gate listens on the loopback address, containers share the network of
+this machine; where it has an address that they reach (`at`), each has a network of its own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ import shutil
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from rackrate.errors import FleetError, UsageError
 from rackrate.fleet import tree
-from rackrate.fleet.backends.base import BOOT, NoNode, Order
+from rackrate.fleet.backends import reach
+from rackrate.fleet.backends.base import BOOT, CONSOLE, NoNode, Order
 
 ENGINES = ("podman", "docker")
 _FLEET_LABEL = "rackrate.fleet"
@@ -47,22 +50,19 @@ class ContainerBackend:
     Args:
         folder: of the fleet; each node has a log below `nodes/`.
         engine: `podman` or `docker`; empty for the first of them that is on the PATH.
-        network: the engine's name of the network that the containers are in; empty for its default.
         cdi: folders with descriptions of GPUs.
 
     Raises:
         UsageError: there is no such engine here.
     """
 
+    at = ""
     settle_s = 0.0
     n_calls = 4
 
-    def __init__(
-        self, folder: Path, *, engine: str = "", network: str = "", cdi: tuple[Path, ...] = _CDI
-    ) -> None:
+    def __init__(self, folder: Path, *, engine: str = "", cdi: tuple[Path, ...] = _CDI) -> None:
         self._nodes = folder / "nodes"
         self._engine = _find(engine)
-        self._network = network
         self._cdi = cdi
         self._clients: dict[str, subprocess.Popen[bytes]] = {}
         self._gpus_lock = threading.Lock()
@@ -82,14 +82,14 @@ class ContainerBackend:
         else:
             self._run(order, machine.image, [])
 
-    def _run(self, order: Order, image: str, more: list[str]) -> None:
+    def _run(self, order: Order, image: str, more: Sequence[str]) -> None:
         """Start the client and return when the container is made; it may still be about to start."""
         node = self._nodes / order.name
         node.mkdir(parents=True, exist_ok=True)
         made = node / f"made-{os.urandom(4).hex()}"
         inside = order.to_env()
         outside = {key: value for key, value in os.environ.items() if key != tree.MARK}
-        with (node / "log").open("ab") as log:
+        with (node / CONSOLE).open("ab") as log:
             client = subprocess.Popen(  # noqa: S603 - the engine, without a shell
                 [*self._command(order, inside, made), *more, image, *BOOT],
                 stdin=subprocess.DEVNULL,
@@ -104,13 +104,13 @@ class ContainerBackend:
         if client.returncode is None:
             self._clients[order.name] = client
         elif client.returncode == _REFUSED and order.name not in self.list(order.fleet):
-            why = (node / "log").read_text(errors="replace").strip().splitlines()[-1:]
+            why = (node / CONSOLE).read_text(errors="replace").strip().splitlines()[-1:]
             raise NoNode(
                 f"{order.name}: {self._name} starts no container of {image!r}: {''.join(why)}",
                 hint=f"`{self._name} run {image} python3 -m rackrate.fleet.boot` must start",
             )
 
-    def _command(self, order: Order, env: dict[str, str], made: Path) -> list[str]:
+    def _command(self, order: Order, env: dict[str, str], made: Path) -> Sequence[str]:
         flags = {
             "--name": order.name,
             "--hostname": order.name,
@@ -118,8 +118,8 @@ class ContainerBackend:
             "--label": f"{_FLEET_LABEL}={order.fleet}",
             "--stop-timeout": "0",  # `rm --force` is to kill at once
         }
-        if self._network:
-            flags["--network"] = self._network
+        if reach.is_loopback(order.keeper):
+            flags["--network"] = "host"  # no other network leads to it
         if order.memory_bytes:  # the agent ends the node at this; the kernel where it comes too late
             flags["--memory"] = flags["--memory-swap"] = str(order.memory_bytes)
         named = [word for key in env for word in ("--env", key)]
@@ -146,7 +146,7 @@ class ContainerBackend:
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote, and what the engine said of it."""
-        return self._nodes / name / "log"
+        return self._nodes / name / CONSOLE
 
     def close(self) -> None:
         """Let go of the clients; those whose container lives stay with it."""
@@ -158,7 +158,7 @@ class ContainerBackend:
     def _name(self) -> str:
         return Path(self._engine).name
 
-    def _ask(self, *words: str) -> list[str]:
+    def _ask(self, *words: str) -> Sequence[str]:
         """Return the words of an answer of the engine.
 
         Raises:
@@ -174,7 +174,7 @@ class ContainerBackend:
             raise FleetError(f"{self._name} {words[0]}: {said.stderr.strip()}")
         return said.stdout.split()
 
-    def _gpu_flags(self, name: str, n: int) -> list[str]:
+    def _gpu_flags(self, name: str, n: int) -> Sequence[str]:
         """Return what gives a container GPUs that no other container of ours has.
 
         Raises:
@@ -219,7 +219,9 @@ def _find(engine: str) -> str:
         if path := shutil.which(name):
             return path
     hint = "install podman or docker, or use another backend"
-    raise UsageError(f"no {engine or ' and no '.join(ENGINES)} on the PATH: nothing runs containers", hint=hint)
+    raise UsageError(
+        f"no {engine or ' and no '.join(ENGINES)} on the PATH: nothing runs containers", hint=hint
+    )
 
 
 def _gpus(folders: tuple[Path, ...]) -> set[str]:
