@@ -20,10 +20,14 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import IO
 
 import rackrate
 
 NAME = "localhost/rackrate-node"
+_LABEL = "rackrate.image=node"
+_OLD = ("--filter", "until=24h")
+"""Images of what the source once was."""
 
 _ROOTS = ("cryptography", "distributed", "numpy", "platformdirs", "psutil", "rich", "click")
 """What a node imports, with all that these require."""
@@ -42,8 +46,9 @@ def build(engine: str = "podman") -> str:
     name = f"{NAME}:{_digest(files)}"
     with (Path(tempfile.gettempdir()) / "rackrate-image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests that run side by side build it once
-        if subprocess.run([engine, "image", "inspect", name], capture_output=True, check=False).returncode:  # noqa: S603
+        if _call(engine, "image", "inspect", name).returncode:
             _import(engine, name, files)
+            _call(engine, "image", "prune", "--all", "--force", "--filter", f"label={_LABEL}", *_OLD)
     return name
 
 
@@ -52,7 +57,11 @@ def _import(engine: str, name: str, files: dict[str, Path]) -> None:
         with tarfile.open(fileobj=packed, mode="w", dereference=True) as tar:
             _pack(tar, files)
         packed.seek(0)
-        subprocess.run([engine, "import", "-", name], stdin=packed, capture_output=True, check=True)  # noqa: S603
+        _call(engine, "import", "--change", f"LABEL {_LABEL}", "-", name, stdin=packed).check_returncode()
+
+
+def _call(engine: str, *words: str, stdin: IO[bytes] | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([engine, *words], stdin=stdin, capture_output=True, check=False)  # noqa: S603
 
 
 def _pack(tar: tarfile.TarFile, files: dict[str, Path]) -> None:

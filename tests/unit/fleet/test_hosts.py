@@ -44,7 +44,7 @@ def test_addresses_and_files_go_together(tmp_path: Path) -> None:
         ("[[host]]\naddress = 7", "usage"),
         ('[[host]]\naddress = "a"\nslots = 0', "bad-quantity"),
         ('[[host]]\naddress = "a"\nslots = true', "bad-quantity"),
-        ('[[host]]\naddress = "a"\nslot = 2', "unknown-name"),
+        ('[[host]]\naddress = "a"\nslot = 2', "unknown-setting"),
         ('[[host]]\naddress = "a"\nkey = 1', "usage"),
         ('[[host]]\naddress = "a"\n[[host]]\naddress = "a"', "usage"),
         ("[[host", "usage"),

@@ -97,7 +97,7 @@ def _read(path: Path) -> list[Host]:
     for entry in entries:
         for name in entry:
             if name not in known:
-                raise UnknownName("entry of a host", name, nearest(name, known) or known)
+                raise UnknownName("setting", name, nearest(name, known) or known)
         if "address" not in entry:
             raise UsageError(f"{path}: a host without an address", hint='write address = "user@host:port"')
     return [Host(**entry) for entry in entries]
