@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rackrate.errors import BadQuantity, OverBudget, UnknownName, nearest
+from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
 from rackrate.fleet.backends import PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
+from rackrate.fleet.backends.hosts import read_hosts
 from rackrate.fleet.budget import Budget
 from rackrate.fleet.ledger import MICROUSD, Ledger, Rate
 from rackrate.fleet.state import Policy
@@ -51,6 +52,7 @@ class Spec:
         path: where modules are looked for.
         at: `host:port` at which machines reach this one; empty for a port of the loopback address.
         machine: what a node's machine is to be, where it is not this one.
+        hosts: machines of one's own, or files that name them.
         env: names of variables that tasks see; their values stand in no file.
         sync: files and folders that every node is to have.
         versions: what the owner runs, by package.
@@ -75,6 +77,7 @@ class Spec:
     path: tuple[str, ...] = ()
     at: str = ""
     machine: Machine = field(default_factory=Machine)
+    hosts: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     sync: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +86,10 @@ class Spec:
         if self.backend not in PLACES:
             raise UnknownName("backend", self.backend, nearest(self.backend, PLACES) or tuple(PLACES))
         _check_at(self.at)
+        if self.backend == "ssh":
+            read_hosts(self.hosts)
+        if self.backend == "container" and not self.machine.image:
+            raise UsageError("a container is made of an image, and none is named", hint='image="me/work:1"')
         _check("nodes", self.nodes, 0, _MOST_NODES, whole=True)
         _check("threads", self.threads, 1, 1024, whole=True)
         _check("lease_s", self.lease_s, 1, 600)
@@ -154,7 +161,7 @@ class Spec:
     def read(cls, path: Path) -> Spec:
         """Return the spec that `write` wrote."""
         data = json.loads(path.read_text("utf-8"))
-        lists = {name: tuple(data[name]) for name in ("path", "env", "sync")}
+        lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts")}
         return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
 
     def write(self, path: Path) -> None:

@@ -22,11 +22,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rackrate.errors import FleetError, UsageError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import reach
 from rackrate.fleet.backends.base import BOOT, CONSOLE, NoNode, Order
+
+if TYPE_CHECKING:
+    from rackrate.fleet.spec import Spec
 
 ENGINES = ("podman", "docker")
 _FLEET_LABEL = "rackrate.fleet"
@@ -42,6 +46,15 @@ _LOOK_S = 0.02
 _LOWER = 16384
 """A limit of files and processes that is below what podman leaves itself; a node needs far less."""
 _CAP_SYS_RESOURCE = 24  # linux/capability.h
+
+
+def open_backend(spec: Spec) -> ContainerBackend:
+    """Return the backend of a fleet in containers.
+
+    Raises:
+        UsageError: nothing here runs containers.
+    """
+    return ContainerBackend(Path(spec.folder))
 
 
 class ContainerBackend:

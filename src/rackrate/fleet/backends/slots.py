@@ -5,7 +5,7 @@
               scratch/   its temporary files, emptied with the slot
     logs/<name>          what a node wrote
 
-It is called over SSH with one question as JSON on its standard input and answers with one line; nothing
+It runs while a session of SSH does, and answers every line of JSON on its standard input with one; nothing
 of it stays but the nodes. A node is cut off from the session that started it, with its first lease in
 its order: it needs no session, and ends when nobody grants it more.
 """
@@ -17,6 +17,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -87,7 +88,10 @@ class Slots:
         """Let one process at a time look at the slots and take one."""
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)  # a node that was forked meanwhile has the file open too
 
     def _all(self) -> list[Slot]:
         return [Slot(path) for path in sorted((self._folder / "slots").glob("*/"))]
@@ -137,6 +141,7 @@ class Slots:
 def _be_node(slot: Slot, order: Order, log: int) -> None:
     """Leave the session, with nothing of it, and boot as a machine does."""
     os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
@@ -150,9 +155,12 @@ def _be_node(slot: Slot, order: Order, log: int) -> None:
 
 
 def main() -> None:
-    """Answer the question on the standard input."""
+    """Answer the questions on the standard input, until the session ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nodes are nobody's children
     slots = Slots(config.data_folder() / "node-slots")
-    sys.stdout.write(json.dumps(slots.answer(json.load(sys.stdin))) + "\n")
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(slots.answer(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

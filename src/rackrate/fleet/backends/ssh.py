@@ -17,16 +17,20 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncssh
 
 from rackrate.errors import FleetError
 from rackrate.fleet.backends import reach
 from rackrate.fleet.backends.base import CONSOLE, NoNode, Order
-from rackrate.fleet.backends.hosts import Host
+from rackrate.fleet.backends.hosts import Host, read_hosts
+
+if TYPE_CHECKING:
+    from rackrate.fleet.spec import Spec
 
 T = TypeVar("T")
 
@@ -41,8 +45,16 @@ _CONNECT_S = 10.0
 _CALL_S = 30.0
 _ALIVE_S = 2.0
 """Between two questions to a host that says nothing; after three the connection is given up."""
+_FAREWELL_S = 1.0
+"""For the slots to say why they end."""
+_SLOTS = "rackrate.fleet.backends.slots"
 _NOT_FOUND = 127
 """Exit status of a shell that finds no such program."""
+
+
+def open_backend(spec: Spec) -> SshBackend:
+    """Return the backend of a fleet on hosts."""
+    return SshBackend(Path(spec.folder), read_hosts(spec.hosts))
 
 
 class SshBackend:
@@ -152,6 +164,10 @@ class SshBackend:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
 
+_Session = tuple[asyncssh.SSHClientConnection, "asyncssh.SSHClientProcess[str]"]
+"""A connection and the slots at its other end."""
+
+
 class _Link:
     """The connection to one host, opened when it is needed and again after it was lost.
 
@@ -167,8 +183,8 @@ class _Link:
         self.trouble = ""
         self.seen_s = time.monotonic()
         self.longest_ttl_s = 0.0
-        self._connection: asyncssh.SSHClientConnection | None = None
-        self._opening = asyncio.Lock()
+        self._session: _Session | None = None
+        self._asking = asyncio.Lock()
         self._gates: dict[tuple[str, int], int] = {}
 
     async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -178,12 +194,15 @@ class _Link:
             NoNode: the host cannot be used.
             FleetError: it does not answer, or with a failure.
         """
-        connection = await self._open()
-        command = f"{shlex.quote(self.host.python)} -m rackrate.fleet.backends.slots"
-        said = await self._said(connection, command, json.dumps(question))
-        if said.exit_status != 0:
-            raise FleetError(f"{self.host.address}: {_last_line(said.stderr)}")
-        answer: dict[str, Any] = json.loads(_last_line(said.stdout))
+        async with self._asking:
+            _, slots = await self._open()
+            try:
+                slots.stdin.write(json.dumps(question) + "\n")
+                line = await asyncio.wait_for(slots.stdout.readline(), _CALL_S)
+                answer: dict[str, Any] = json.loads(line)
+            except (OSError, TimeoutError, ValueError, asyncssh.Error) as error:
+                said = await self._hang_up()
+                raise FleetError(f"{self.host.address}: no answer: {said or error}") from error
         self.seen_s, self.trouble = time.monotonic(), ""
         return answer
 
@@ -193,39 +212,47 @@ class _Link:
             return order
         gate_host, _, port = order.keeper.rpartition(":")
         gate = (gate_host, int(port))
-        if gate not in self._gates:
-            connection = await self._open()
-            listener = await connection.forward_remote_port("127.0.0.1", 0, *gate)
-            self._gates[gate] = listener.get_port()
+        async with self._asking:
+            if gate not in self._gates:
+                connection, _ = await self._open()
+                listener = await connection.forward_remote_port("127.0.0.1", 0, *gate)
+                self._gates[gate] = listener.get_port()
         return replace(order, keeper=f"127.0.0.1:{self._gates[gate]}")
 
     async def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            await self._connection.wait_closed()
+        async with self._asking:
+            await self._hang_up()
 
-    async def _said(self, connection: asyncssh.SSHClientConnection, command: str, given: str) -> Any:
-        try:
-            return await connection.run(command, input=given, check=False, timeout=_CALL_S)
-        except (OSError, asyncssh.Error) as error:
-            raise FleetError(f"{self.host.address}: no answer: {error}") from error
+    async def _hang_up(self) -> str:
+        """Drop the connection; return the last that the host said of what went wrong."""
+        if self._session is None:
+            return ""
+        connection, slots = self._session
+        self._session = None
+        said = ""
+        with suppress(TimeoutError, OSError, asyncssh.Error):
+            slots.stdin.write_eof()
+            said = await asyncio.wait_for(slots.stderr.read(), _FAREWELL_S)
+        connection.abort()
+        await connection.wait_closed()
+        return _last_line(said)
 
-    async def _open(self) -> asyncssh.SSHClientConnection:
-        """Return the connection; its ways back to gates are as they were."""
-        async with self._opening:
-            if self._connection is None or self._connection.is_closed():
-                connection = await self._connected()
-                try:
-                    await self._look(connection)
-                    for gate, port in self._gates.items():
-                        await connection.forward_remote_port("127.0.0.1", port, *gate)
-                except BaseException:
-                    connection.abort()
-                    await connection.wait_closed()
-                    raise
-                self._connection = connection
-        return self._connection
+    async def _open(self) -> _Session:
+        """Return the connection, with ways back to gates as they were, and the slots at its other end."""
+        if self._session is None or self._session[0].is_closed():
+            connection = await self._connected()
+            try:
+                await self._look(connection)
+                for gate, port in self._gates.items():
+                    await connection.forward_remote_port("127.0.0.1", port, *gate)
+                python = shlex.quote(self.host.python)
+                self._session = connection, await connection.create_process(f"{python} -m {_SLOTS}")
+            except BaseException:
+                connection.abort()
+                await connection.wait_closed()
+                raise
+        return self._session
 
     async def _connected(self) -> asyncssh.SSHClientConnection:
         try:
@@ -261,7 +288,11 @@ class _Link:
         Raises:
             NoNode: it cannot, and why.
         """
-        said = await self._said(connection, f"{shlex.quote(self.host.python)} -c {shlex.quote(_LOOK)}", "")
+        words = (self.host.python, "-c", _LOOK)
+        try:
+            said = await connection.run(shlex.join(words), check=False, timeout=_CALL_S)
+        except (OSError, asyncssh.Error) as error:
+            raise FleetError(f"{self.host.address}: no answer: {error}") from error
         where = self.host.address
         if said.exit_status == _NOT_FOUND:
             raise NoNode(
