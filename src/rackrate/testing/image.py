@@ -31,7 +31,8 @@ _OLD = ("--filter", "until=24h")
 
 _ROOTS = ("cryptography", "distributed", "numpy", "platformdirs", "psutil", "rich", "click")
 """What a node imports, with all that these require."""
-_LEFT_OUT = frozenset({"site-packages", "test", "tests", "idlelib", "ensurepip", "turtledemo", "__pycache__"})
+_LEFT_OUT = frozenset({"site-packages", "test", "tests", "idlelib", "ensurepip", "turtledemo"})
+_COMPILED = "__pycache__"
 _LIBRARY = re.compile(r"(/\S+) \(0x")
 _PASSWD = b"root:x:0:0:root:/root:/bin/sh\n"
 
@@ -85,7 +86,11 @@ def _files() -> dict[str, Path]:
     packed |= {str(path): path for path in _walk(stdlib)}
     packed |= {str(site / name): path for name, path in _installed()}
     package = Path(rackrate.__file__).parent
-    packed |= {str(site / "rackrate" / path.relative_to(package)): path for path in _walk(package)}
+    packed |= {
+        str(site / "rackrate" / path.relative_to(package)): path
+        for path in _walk(package)
+        if _COMPILED not in path.parts
+    }
     binaries = [path for path in packed.values() if path.suffix == ".so" or ".so." in path.name]
     packed |= {str(path): path for path in _libraries([python, Path("/bin/sh"), *binaries])}
     return packed
@@ -131,9 +136,11 @@ def _libraries(binaries: Iterable[Path]) -> set[Path]:
 
 
 def _digest(files: dict[str, Path]) -> str:
-    """Return a name for the content: paths, sizes and times, and Rackrate's own source byte by byte."""
+    """Return a name for the content, by paths, sizes and times."""
     digest = hashlib.sha256()
     for target, source in sorted(files.items()):
+        if _COMPILED in source.parts:
+            continue  # Python adds to these as it goes
         seen = source.stat()
         digest.update(f"{target} {seen.st_size} {seen.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
