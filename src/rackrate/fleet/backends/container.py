@@ -40,6 +40,7 @@ _CDI_KIND = "nvidia.com/gpu"
 _CDI_NAME = re.compile(r"""["']?name["']?:\s*["']?(\d+)["']?\s*[,\n}]""")
 _REFUSED = 125
 """Exit status of an engine that did not come to run the container."""
+_ALIVE = ("created", "running", "paused")
 _CALL_S = 60.0
 """For an answer of the engine to a listing or a removal."""
 _LOOK_S = 0.02
@@ -140,10 +141,13 @@ class ContainerBackend:
         return [self._engine, "run", "--rm", "--sig-proxy=false", *pairs, *named, *_quirks(self._name)]
 
     def list(self, fleet: str) -> frozenset[str]:
-        """Return the containers with the fleet's label."""
+        """Return the containers with the fleet's label that are made, run or are paused."""
         for client in self._clients.values():
             client.poll()  # collects it when it has ended
-        return frozenset(self._ask("ps", "--all", *_labelled(_FLEET_LABEL, fleet), *_format("{{.Names}}")))
+        states = [word for state in _ALIVE for word in ("--filter", f"status={state}")]
+        return frozenset(
+            self._ask("ps", "--all", *_labelled(_FLEET_LABEL, fleet), *states, *_format("{{.Names}}"))
+        )
 
     def destroy(self, name: str) -> None:
         """Kill and remove a container.

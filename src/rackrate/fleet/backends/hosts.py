@@ -85,6 +85,12 @@ def read_hosts(named: Iterable[str]) -> tuple[Host, ...]:
     return tuple(hosts)
 
 
+def as_named(hosts: str | Iterable[str]) -> tuple[str, ...]:
+    """Return hosts as a fleet writes them down: files by their whole path, wherever it is read."""
+    named = [hosts] if isinstance(hosts, str) else hosts
+    return tuple(str(Path(name).expanduser().resolve()) if name.endswith(".toml") else name for name in named)
+
+
 def _read(path: Path) -> list[Host]:
     try:
         data = tomllib.loads(path.expanduser().read_text("utf-8"))

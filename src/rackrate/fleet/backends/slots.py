@@ -1,8 +1,7 @@
 """What runs on a machine of one's own when a fleet elsewhere wants nodes there: a few slots, a node in each.
 
     slots/<i>/alive      locked while any process of the node in it lives
-              who        the name and the fleet of that node
-              scratch/   its temporary files, emptied with the slot
+              who        the name and the fleet of that node, and the folder of its temporary files
     logs/<name>          what a node wrote
 
 It runs while a session of SSH does, and answers every line of JSON on its standard input with one; nothing
@@ -19,9 +18,10 @@ import runpy
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,11 @@ class Slot:
         found: dict[str, str] = json.loads((self.path / "who").read_text("utf-8"))
         return found
 
+    def sweep(self) -> None:
+        """Remove the temporary files of the node that was here last."""
+        with suppress(FileNotFoundError):
+            shutil.rmtree(json.loads((self.path / "who").read_text("utf-8"))["scratch"])
+
 
 class Slots:
     """The slots of this machine and user."""
@@ -78,6 +83,8 @@ class Slots:
                     found_slot = self._slot_of(question["name"])
                 if found_slot:
                     held.end(found_slot.alive)
+                    if not held.is_held(found_slot.alive):  # else it is dying; who comes next sweeps
+                        found_slot.sweep()
                 return {}
             case _:
                 log = self._log(question["name"])
@@ -115,10 +122,12 @@ class Slots:
 
     def _fill(self, slot: Slot, order: Order) -> None:
         """Fork a node into a free slot; the slot is held before there is a node."""
-        shutil.rmtree(slot.path, ignore_errors=True)  # of a node that was killed
-        (slot.path / "scratch").mkdir(parents=True)
+        slot.sweep()  # what a node that was killed left
+        slot.path.mkdir(parents=True, exist_ok=True)
         self._drop_old_logs()
-        (slot.path / "who").write_text(json.dumps({"name": order.name, "fleet": order.fleet}), "utf-8")
+        scratch = tempfile.mkdtemp(prefix="rr")  # short: it is to hold a socket
+        who = {"name": order.name, "fleet": order.fleet, "scratch": scratch}
+        (slot.path / "who").write_text(json.dumps(who), "utf-8")
         alive = os.open(slot.alive, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(alive, fcntl.LOCK_EX)
         log = os.open(self._log(order.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -128,7 +137,7 @@ class Slots:
             return
         try:
             os.write(alive, str(os.getpid()).encode())
-            _be_node(slot, order, log)
+            _be_node(order, log, scratch)
         finally:
             os._exit(0)
 
@@ -138,16 +147,15 @@ class Slots:
                 path.unlink(missing_ok=True)
 
 
-def _be_node(slot: Slot, order: Order, log: int) -> None:
+def _be_node(order: Order, log: int, scratch: str) -> None:
     """Leave the session, with nothing of it, and boot as a machine does."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
-    scratch = slot.path / "scratch"
     os.chdir(scratch)
-    os.environ.update({**order.to_env(), "TMPDIR": str(scratch), tree.MARK: order.fleet})
+    os.environ.update({**order.to_env(), "TMPDIR": scratch, tree.MARK: order.fleet})
     try:
         runpy.run_module(BOOT[-1], run_name="__main__", alter_sys=True)
     finally:
