@@ -71,7 +71,7 @@ class ContainerBackend:
     """
 
     at = ""
-    settle_s = 0.0
+    settle_s = 1.0  # the engine hears of a container's end from a process that it started beside it
     n_calls = 4
 
     def __init__(self, folder: Path, *, engine: str = "", cdi: tuple[Path, ...] = _CDI) -> None:
