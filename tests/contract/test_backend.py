@@ -191,6 +191,6 @@ def test_a_node_ends_when_its_longest_life_is_over_whatever_it_is_told(
     make: Make, order: Callable[..., Order], keeper: Any, boot_s: float
 ) -> None:
     backend = make()
-    backend.create(order(1, ttl_s=30.0, longest_s=1.0))
-    assert until(lambda: not backend.list(FLEET)) <= boot_s + 1.0 + 1.0 + backend.settle_s
+    backend.create(order(1, ttl_s=30.0, longest_s=2.0))
+    assert until(lambda: not backend.list(FLEET)) <= boot_s + 2.0 + 1.0 + backend.settle_s
     assert keeper.heard

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rackrate
-from rackrate.errors import UsageError
+from rackrate.errors import FleetError, UsageError
 from rackrate.fleet import command
+from rackrate.fleet.folder import all_folders
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +63,34 @@ def test_a_program_that_is_not_there_is_said_to_be_so(fleet: rackrate.Fleet) -> 
 def test_nothing_outside_of_its_folder_is_collected(fleet: rackrate.Fleet, pattern: str) -> None:
     with pytest.raises(UsageError):
         command.run(fleet, python("0"), lambda *_: None, collect=[pattern])
+
+
+def test_a_node_that_ends_while_its_program_runs_is_an_error() -> None:
+    with rackrate.Fleet(nodes=1, lease_s=30) as fleet:
+
+        def kill(_: str, line: str) -> None:
+            os.kill(int(line), signal.SIGKILL)
+
+        code = "import os, time; print(os.getppid(), flush=True); time.sleep(60)"
+        with pytest.raises(FleetError, match=r"-1 ended while its program ran"):
+            command.run(fleet, python(code), kill)
+
+
+def test_a_plan_is_run_and_its_files_come_home(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cli("plan", "llama-3.1-8b", "--rps", "1", "-o", "plan.json")
+    words = ["--backend", "local", "--nodes", "2", "--usd-per-node-hour", "0", "--collect", "*.txt"]
+    code = "open('made.txt', 'w').write('made'); print('done'); raise SystemExit(5)"
+    ran = cli("run", "plan.json", *words, "--", *python(code))
+    assert ran.code == 5
+    assert sorted(ran.out.splitlines()) == ["1| done", "2| done"]
+    assert [path.read_text() for path in sorted(tmp_path.glob("collected/*/made.txt"))] == ["made"] * 2
+    assert [folder.keeper.exists() for folder in all_folders()] == [False]
+
+
+def test_a_plan_that_is_none_is_one_error(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    assert cli("run", str(tmp_path / "plan.json"), "--", "true").code == 2
+    assert cli("run", str(tmp_path / "none.json"), "--", "true").code == 2

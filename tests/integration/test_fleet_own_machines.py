@@ -76,17 +76,14 @@ def stranger(place: str, asked: dict[str, Any], tmp_path: Path) -> Iterator[Back
     there.close()
 
 
-def where(_: int) -> tuple[str, int]:
-    import os  # noqa: PLC0415 - on the node
-    import socket  # noqa: PLC0415
-
-    time.sleep(0.2)  # so that both nodes get a share
-    return socket.gethostname(), os.getpid()
-
-
 def test_tasks_run_there_and_nothing_stays(place: str, open_fleet: Open, stranger: Backend) -> None:
     with open_fleet(nodes=2, lease_s=20) as fleet:
         names = {node["node"] for node in fleet.status().data["nodes"]}
+
+        def where(_: int) -> tuple[str, int]:  # in here, so that it travels whole
+            time.sleep(0.2)  # so that both nodes get a share
+            return socket.gethostname(), os.getpid()
+
         found = fleet.client.gather(fleet.map(where, range(8)))
         hosts = {host for host, _ in found}
         assert hosts == (names if place == "container" else {socket.gethostname()})

@@ -17,14 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rackrate.errors import UsageError
+from rackrate.errors import FleetError, UsageError
 
 if TYPE_CHECKING:
+    from distributed import Client, Future
+
     from rackrate.fleet.fleet import Fleet
 
 Hear = Callable[[str, str], None]
 """Is told the name of a node and a line that its program wrote."""
 
+_LOOK_S = 2.0
+"""Between two looks whether the node is still there."""
 NO_PROGRAM = 127
 """Exit status of a program that is not there, as shells have it."""
 
@@ -59,6 +63,7 @@ def run(
     Raises:
         UsageError: a pattern leads out of that folder.
         FleetClosed: the fleet has ended.
+        FleetError: a node was lost while its program ran.
     """
     from rackrate.fleet import engine  # noqa: PLC0415 - heavy
 
@@ -75,8 +80,26 @@ def run(
             client.submit(_run_here, tuple(command), name, topic, tuple(collect), workers=[name], pure=False)
             for name in names
         ]
-        ran: list[Ran] = [future.result() for future in futures]
-    return ran
+        return [_awaited(client, name, future) for name, future in zip(names, futures, strict=True)]
+
+
+def _awaited(client: Client, node: str, future: Future[Ran]) -> Ran:
+    """Return what a program came to.
+
+    Raises:
+        FleetError: its node was lost; no other does its work.
+    """
+    from rackrate.fleet import engine  # noqa: PLC0415 - it is loaded
+
+    hint = f"`rackrate fleet logs` with {node.rpartition('-')[2]} shows what it wrote"
+    while True:
+        try:
+            return future.result(timeout=_LOOK_S)
+        except TimeoutError:
+            if node not in engine.names(client):
+                raise FleetError(f"{node} ended while its program ran", hint=hint) from None
+        except Exception as error:  # whatever the engine makes of a fleet that is over
+            raise FleetError(f"{node}: no answer: {type(error).__name__}: {error}", hint=hint) from error
 
 
 def _run_here(command: tuple[str, ...], node: str, topic: str, collect: tuple[str, ...]) -> Ran:
