@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 import rackrate
+from rackrate.errors import BootFailed, UsageError
 from rackrate.fleet import command, opening, tree
 from rackrate.fleet.backends.base import Backend
 from rackrate.fleet.backends.container import ContainerBackend
@@ -125,3 +127,38 @@ def test_no_secret_of_an_order_stands_in_a_process_list(open_fleet: Open) -> Non
         assert not [
             line for line in lines if "RACKRATE_ORDER=" in line or "PRIVATE KEY" in line or key in line
         ]
+
+
+def test_an_image_that_is_not_there_is_one_error(node_image: str) -> None:
+    missing = node_image.rpartition(":")[0] + ":none"
+    with pytest.raises(BootFailed, match="starts no container of") as caught:
+        rackrate.Fleet(backend="container", image=missing)
+    assert missing in caught.value.message
+
+
+def test_an_image_without_what_a_node_needs_says_so_in_its_log(node_image: str, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").write_bytes(Path("/bin/sh").read_bytes())
+    bare = node_image.rpartition(":")[0] + "-bare:1"
+    packed = subprocess.run(["tar", "-C", tmp_path, "-c", "bin"], capture_output=True, check=True).stdout
+    subprocess.run(["podman", "import", "-", bare], input=packed, capture_output=True, check=True)
+    try:
+        with pytest.raises(BootFailed):
+            rackrate.Fleet(backend="container", image=bare, boot_timeout_s=30)
+        (folder,) = all_folders()
+        assert "python3" in opening.log_of(folder, "1")
+    finally:
+        subprocess.run(["podman", "rmi", "--force", bare], capture_output=True, check=True)
+
+
+def test_a_machine_without_an_engine_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="no podman and no docker"):
+        rackrate.Fleet(backend="container", image="me/work:1")
+    assert all_folders() == []
+
+
+def test_a_container_without_an_image_is_one_error() -> None:
+    with pytest.raises(UsageError, match="none is named"):
+        rackrate.Fleet(backend="container")
+    assert all_folders() == []

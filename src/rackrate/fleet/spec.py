@@ -12,6 +12,7 @@ from typing import Any
 from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
 from rackrate.fleet.backends import PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
+from rackrate.fleet.backends.engines import find_engine
 from rackrate.fleet.backends.hosts import read_hosts
 from rackrate.fleet.budget import Budget
 from rackrate.fleet.ledger import MICROUSD, Ledger, Rate
@@ -88,8 +89,12 @@ class Spec:
         _check_at(self.at)
         if self.backend == "ssh":
             read_hosts(self.hosts)
-        if self.backend == "container" and not self.machine.image:
-            raise UsageError("a container is made of an image, and none is named", hint='image="me/work:1"')
+        if self.backend == "container":
+            if not self.machine.image:
+                raise UsageError(
+                    "a container is made of an image, and none is named", hint='image="me/work:1"'
+                )
+            find_engine()
         _check("nodes", self.nodes, 0, _MOST_NODES, whole=True)
         _check("threads", self.threads, 1, 1024, whole=True)
         _check("lease_s", self.lease_s, 1, 600)

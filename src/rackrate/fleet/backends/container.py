@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
-import shutil
 import subprocess
 import threading
 import time
@@ -24,15 +22,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rackrate.errors import FleetError, UsageError
+from rackrate.errors import FleetError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import reach
 from rackrate.fleet.backends.base import BOOT, CONSOLE, NoNode, Order
+from rackrate.fleet.backends.engines import find_engine, quirks
 
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
-ENGINES = ("podman", "docker")
 _FLEET_LABEL = "rackrate.fleet"
 _GPUS_LABEL = "rackrate.gpus"
 _CDI = (Path("/etc/cdi"), Path("/var/run/cdi"))
@@ -44,9 +42,6 @@ _ALIVE = ("created", "running", "paused")
 _CALL_S = 60.0
 """For an answer of the engine to a listing or a removal."""
 _LOOK_S = 0.02
-_LOWER = 16384
-"""A limit of files and processes that is below what podman leaves itself; a node needs far less."""
-_CAP_SYS_RESOURCE = 24  # linux/capability.h
 
 
 def open_backend(spec: Spec) -> ContainerBackend:
@@ -76,7 +71,7 @@ class ContainerBackend:
 
     def __init__(self, folder: Path, *, engine: str = "", cdi: tuple[Path, ...] = _CDI) -> None:
         self._nodes = folder / "nodes"
-        self._engine = _find(engine)
+        self._engine = find_engine(engine)
         self._cdi = cdi
         self._clients: dict[str, subprocess.Popen[bytes]] = {}
         self._gpus_lock = threading.Lock()
@@ -138,7 +133,7 @@ class ContainerBackend:
             flags["--memory"] = flags["--memory-swap"] = str(order.memory_bytes)
         named = [word for key in env for word in ("--env", key)]
         pairs = [word for flag in flags.items() for word in flag]
-        return [self._engine, "run", "--rm", "--sig-proxy=false", *pairs, *named, *_quirks(self._name)]
+        return [self._engine, "run", "--rm", "--sig-proxy=false", *pairs, *named, *quirks(self._name)]
 
     def list(self, fleet: str) -> frozenset[str]:
         """Return the containers with the fleet's label that are made, run or are paused."""
@@ -226,21 +221,6 @@ def _format(template: str) -> tuple[str, str]:
     return "--format", template
 
 
-def _find(engine: str) -> str:
-    """Return the path of an engine.
-
-    Raises:
-        UsageError: there is none.
-    """
-    for name in [engine] if engine else ENGINES:
-        if path := shutil.which(name):
-            return path
-    hint = "install podman or docker, or use another backend"
-    raise UsageError(
-        f"no {engine or ' and no '.join(ENGINES)} on the PATH: nothing runs containers", hint=hint
-    )
-
-
 def _gpus(folders: tuple[Path, ...]) -> set[str]:
     """Return the numbers of the GPUs that are described for containers, by the Container Device Interface."""
     found: set[str] = set()
@@ -250,30 +230,3 @@ def _gpus(folders: tuple[Path, ...]) -> set[str]:
                 text = path.read_text("utf-8")
                 found |= set(_CDI_NAME.findall(text)) if _CDI_KIND in text else set()
     return found
-
-
-def _quirks(engine: str) -> list[str]:
-    """Return flags without which podman starts nothing on some machines.
-
-    Its default runtime, crun, refuses a machine that has both kinds of control groups. Root without the
-    right to raise limits may not set one to its own highest value either, which is what podman asks for.
-    """
-    if engine != "podman":
-        return []
-    flags = []
-    if Path("/sys/fs/cgroup/unified").is_dir() and shutil.which("runc"):
-        flags += ["--runtime", "runc"]
-    if os.geteuid() == 0 and not _may_raise_limits():
-        for name, limit in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
-            most = resource.getrlimit(limit)[1]
-            lower = _LOWER if most == resource.RLIM_INFINITY else min(most - 1, _LOWER)
-            flags += ["--ulimit", f"{name}={lower}:{lower}"]
-    return flags
-
-
-def _may_raise_limits() -> bool:
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text("ascii").splitlines():
-            if line.startswith("CapEff:"):
-                return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
-    return True
