@@ -78,7 +78,7 @@ def open_fleet(
     """
     env = _values(env)
     asked["env"] = tuple(sorted(env))
-    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked)  # so that nothing is made in vain
+    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked).check_place()  # nothing is made in vain
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
     if spec.sync and spec.backend != "local":

@@ -87,14 +87,6 @@ class Spec:
         if self.backend not in PLACES:
             raise UnknownName("backend", self.backend, nearest(self.backend, PLACES) or tuple(PLACES))
         _check_at(self.at)
-        if self.backend == "ssh":
-            read_hosts(self.hosts)
-        if self.backend == "container":
-            if not self.machine.image:
-                raise UsageError(
-                    "a container is made of an image, and none is named", hint='image="me/work:1"'
-                )
-            find_engine()
         _check("nodes", self.nodes, 0, _MOST_NODES, whole=True)
         _check("threads", self.threads, 1, 1024, whole=True)
         _check("lease_s", self.lease_s, 1, 600)
@@ -113,6 +105,19 @@ class Spec:
                 f"a budget of {self.budget_usd:g} USD does not pay for one node",
                 hint=f"one costs {one_usd / MICROUSD:.4f} USD before it can be ended again",
             )
+
+    def check_place(self) -> None:
+        """See to it that the place can be asked for nodes: now, where a spec that is read may be of last year.
+
+        Raises:
+            UsageError, UnknownName, BadQuantity: it cannot, and what is to be said or installed.
+        """
+        if self.backend == "ssh":
+            read_hosts(self.hosts)
+        if self.backend == "container":
+            if not self.machine.image:
+                raise UsageError("a container is made of an image: none is named", hint='image="me/work:1"')
+            find_engine()
 
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
