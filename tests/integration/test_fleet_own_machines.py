@@ -78,8 +78,11 @@ def stranger(place: str, asked: dict[str, Any], tmp_path: Path) -> Iterator[Back
     there.close()
 
 
-def test_tasks_run_there_and_nothing_stays(place: str, open_fleet: Open, stranger: Backend) -> None:
-    with open_fleet(nodes=2, lease_s=20) as fleet:
+def test_tasks_run_there_and_nothing_stays(
+    place: str, open_fleet: Open, stranger: Backend, tmp_path: Path
+) -> None:
+    (tmp_path / "sent.py").write_text("print('sent')")
+    with open_fleet(nodes=2, lease_s=20, sync=[tmp_path / "sent.py"]) as fleet:
         names = {node["node"] for node in fleet.status().data["nodes"]}
 
         def where(_: int) -> tuple[str, int]:  # in here, so that it travels whole
@@ -95,6 +98,8 @@ def test_tasks_run_there_and_nothing_stays(place: str, open_fleet: Open, strange
         code = "import os; print('RACKRATE_ORDER' in os.environ)"
         ran = command.run(fleet, ["python3", "-c", code], lambda _, line: heard.append(line))
         assert ([one.code for one in ran], heard) == ([0, 0], ["False", "False"])
+        command.run(fleet, ["python3", "-m", "sent"], lambda _, line: heard.append(line), on_one=True)
+        assert heard[2:] == ["sent"]
         assert "Registered to" in fleet.logs(min(names))
         fleet_id = fleet.id
     assert stranger.list(fleet_id) == frozenset()

@@ -111,6 +111,7 @@ def _run_here(command: tuple[str, ...], node: str, topic: str, collect: tuple[st
             program = subprocess.Popen(  # noqa: S603 - what the user asked for
                 command,
                 cwd=folder,
+                env=os.environ | _modules(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -124,6 +125,13 @@ def _run_here(command: tuple[str, ...], node: str, topic: str, collect: tuple[st
             for line in program.stdout or ():
                 engine.tell(topic, (node, line.rstrip("\n")))
         return Ran(node, program.returncode, _packed(Path(folder), collect))
+
+
+def _modules() -> dict[str, str]:
+    """Return what lets a Python of the program find the modules that were sent with the fleet."""
+    sent = Path(os.environ["TMPDIR"]).parent / "code"  # as `boot` lays them down
+    paths = [str(sent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {"PYTHONPATH": os.pathsep.join(paths)} if sent.is_dir() else {}
 
 
 def _packed(folder: Path, patterns: Sequence[str]) -> bytes:
