@@ -107,7 +107,7 @@ class Spec:
             )
 
     def check_place(self) -> None:
-        """See to it that the place can be asked for nodes: now, while a spec that is read may be of last year.
+        """See to it that the place can be asked for nodes; a spec that is only read may be of last year.
 
         Raises:
             UsageError, UnknownName, BadQuantity: it cannot, and what is to be said or installed.
