@@ -18,7 +18,7 @@ import sysconfig
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +34,7 @@ _ROOTS = ("cryptography", "distributed", "numpy", "platformdirs", "psutil", "ric
 _LEFT_OUT = frozenset({"site-packages", "test", "tests", "idlelib", "ensurepip", "turtledemo"})
 _COMPILED = "__pycache__"
 _LIBRARY = re.compile(r"(/\S+) \(0x")
+_NAME = re.compile(r"[\w.-]+")
 _PASSWD = b"root:x:0:0:root:/root:/bin/sh\n"
 
 
@@ -108,22 +109,23 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _installed() -> Iterator[tuple[str, Path]]:
     """Yield the files of what a node imports, by their path below site-packages."""
-    from packaging.requirements import Requirement  # noqa: PLC0415 - Dask requires it
-
     wanted, seen = ["rackrate", *_ROOTS], set()
     while wanted:
         name = wanted.pop()
         if name in seen:
             continue
         seen.add(name)
-        found = distribution(name)
+        try:
+            found = distribution(name)
+        except PackageNotFoundError:
+            continue  # wanted on other systems or by other Pythons
         for file in found.files or ():
             path = Path(str(found.locate_file(file)))
             is_code = ".." not in file.parts and not _LEFT_OUT & set(file.parts) and file.suffix != ".pth"
             if is_code and path.is_file():
                 yield str(file), path
-        needs = [Requirement(text) for text in found.requires or ()] if name != "rackrate" else []
-        wanted += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+        needs = [text for text in found.requires or () if "extra ==" not in text]
+        wanted += [_NAME.match(text)[0] for text in needs if name != "rackrate"]  # type: ignore[index]
 
 
 def _libraries(binaries: Iterable[Path]) -> set[Path]:
