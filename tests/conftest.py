@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +60,35 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the shared research data are not beside this clone")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def node_image() -> str:
+    """Return an OCI image of this Python and Rackrate, or skip where nothing runs containers."""
+    if shutil.which("podman") is None:
+        pytest.skip("podman is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("networks of containers need root here")
+    from rackrate.testing import image  # noqa: PLC0415 - it needs the engine's packages
+
+    return image.build()
+
+
+@pytest.fixture(scope="session")
+def containers_at(node_image: str) -> str:
+    """Return an address of this machine that containers reach from networks of their own."""
+    del node_image
+    words = ["podman", "network", "inspect", "podman", "--format", "{{range .Subnets}}{{.Gateway}}{{end}}"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() + ":0"
+
+
+@pytest.fixture
+def ssh_server(tmp_path: Path) -> Iterator[Any]:
+    """Run OpenSSH's server for this user on loopback, or skip where it is not installed."""
+    from rackrate.testing import sshd  # noqa: PLC0415 - it needs the engine's packages
+
+    if sshd.program() is None:
+        pytest.skip("OpenSSH's server is not installed")
+    env = {"PYTHONPATH": ":".join(sys.path), "XDG_DATA_HOME": str(tmp_path / "there")}
+    with sshd.Sshd(tmp_path / "sshd", env) as server:
+        yield server

@@ -12,8 +12,10 @@ import pytest
 from tests.contract.conftest import Gate
 
 from rackrate.fleet import tree
-from rackrate.fleet.backends.base import Backend, Order
+from rackrate.fleet.backends.base import Backend, Machine, Order
+from rackrate.fleet.backends.container import ContainerBackend
 from rackrate.fleet.backends.local import LocalBackend
+from rackrate.fleet.backends.ssh import SshBackend
 from rackrate.testing.machines import MachineBackend
 
 FLEET = "c0117ac7"
@@ -31,13 +33,41 @@ def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
     return time.monotonic() - started
 
 
-PLACES: dict[str, Callable[[Path, str], Backend]] = {"local": LocalBackend, "emulated": MachineBackend}
-"""How a place is opened: a folder of its own, and the fleet."""
-
-
-@pytest.fixture(params=PLACES)
+@pytest.fixture(params=["local", "emulated", "container", "ssh"])
 def place(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def opened(place: str, request: pytest.FixtureRequest) -> Callable[[Path, str], Backend]:
+    """Open a place, with a folder of its own and the fleet."""
+    match place:
+        case "local":
+            return LocalBackend
+        case "emulated":
+            return MachineBackend
+        case "container":
+            return lambda folder, _: ContainerBackend(folder)
+        case _:
+            host = request.getfixturevalue("ssh_server").host(slots=3)
+            return lambda folder, _: SshBackend(folder, (host,))
+
+
+@pytest.fixture
+def at(place: str, request: pytest.FixtureRequest) -> str:
+    """Return where nodes of the place reach this machine; empty for what the place says itself."""
+    return str(request.getfixturevalue("containers_at")) if place == "container" else ""
+
+
+@pytest.fixture
+def boot_s(place: str) -> float:
+    """Return how long a node of the place may boot on a busy machine: its lease begins when it has."""
+    return {"container": 10.0, "ssh": 5.0}.get(place, 0.0)
+
+
+@pytest.fixture
+def machine(place: str, request: pytest.FixtureRequest) -> Machine | None:
+    return Machine(image=request.getfixturevalue("node_image")) if place == "container" else None
 
 
 @pytest.fixture
@@ -47,12 +77,14 @@ def made() -> list[Backend]:
 
 
 @pytest.fixture
-def make(place: str, made: list[Backend], tmp_path: Path, keeper: Any) -> Iterator[Make]:
+def make(
+    opened: Callable[[Path, str], Backend], made: list[Backend], tmp_path: Path, keeper: Any
+) -> Iterator[Make]:
     """Make backends of one kind for one fleet; each is as a process that knows nothing of the others."""
     del keeper  # it must outlive the nodes
 
     def backend() -> Backend:
-        made.append(PLACES[place](tmp_path, FLEET))
+        made.append(opened(tmp_path, FLEET))
         return made[-1]
 
     yield backend
@@ -65,7 +97,9 @@ def make(place: str, made: list[Backend], tmp_path: Path, keeper: Any) -> Iterat
 
 
 @pytest.fixture
-def order(place: str, made: list[Backend], gate: Gate) -> Callable[..., Order]:
+def order(
+    place: str, made: list[Backend], gate: Gate, at: str, machine: Machine | None
+) -> Callable[..., Order]:
     """Order nodes of the place: those that are other machines call at the gate."""
 
     def numbered(number: int, ttl_s: float = 30.0, longest_s: float = 60.0) -> Order:
@@ -73,8 +107,9 @@ def order(place: str, made: list[Backend], gate: Gate) -> Callable[..., Order]:
         here = Order(name, FLEET, "worker", str(gate.folder.keeper), ttl_s=ttl_s, longest_s=longest_s)
         if place == "local":
             return here
-        gate.open(made[0].at)
-        return replace(here, keeper=gate.address, identity=gate.identity(name).to_pem())
+        gate.open(at or made[0].at or "127.0.0.1:0")
+        identity = gate.identity(name).to_pem()
+        return replace(here, keeper=gate.address, identity=identity, machine=machine)
 
     return numbered
 
@@ -139,23 +174,23 @@ def test_a_node_that_hears_nothing_ends_with_its_lease(
     backend.create(order(1, ttl_s=1.5))
     until(lambda: len(keeper.heard) >= 2)
     keeper.is_silent = True
-    assert until(lambda: not backend.list(FLEET)) <= 1.5 + 1.0
+    assert until(lambda: not backend.list(FLEET)) <= 1.5 + 1.0 + backend.settle_s
     assert "its lease has run out" in backend.logs(order(1).name).read_text()
 
 
 def test_a_node_that_never_reaches_anybody_ends_with_its_first_lease(
-    make: Make, order: Callable[..., Order], keeper: Any
+    make: Make, order: Callable[..., Order], keeper: Any, boot_s: float
 ) -> None:
     backend = make()
     keeper.is_silent = True
     backend.create(order(1, ttl_s=1.0))
-    assert until(lambda: not backend.list(FLEET)) <= 1.0 + 1.0
+    assert until(lambda: not backend.list(FLEET)) <= boot_s + 1.0 + 1.0 + backend.settle_s
 
 
 def test_a_node_ends_when_its_longest_life_is_over_whatever_it_is_told(
-    make: Make, order: Callable[..., Order], keeper: Any
+    make: Make, order: Callable[..., Order], keeper: Any, boot_s: float
 ) -> None:
     backend = make()
-    backend.create(order(1, ttl_s=30.0, longest_s=1.0))
-    assert until(lambda: not backend.list(FLEET)) <= 1.0 + 1.0
+    backend.create(order(1, ttl_s=30.0, longest_s=2.0))
+    assert until(lambda: not backend.list(FLEET)) <= boot_s + 2.0 + 1.0 + backend.settle_s
     assert keeper.heard

@@ -8,10 +8,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from rackrate import cli
 from rackrate.errors import RackrateError
+from rackrate.fleet.backends.hosts import read_hosts
 from rackrate.market.quality import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,3 +102,27 @@ def test_every_error_code_is_documented() -> None:
 def test_version_of_package_and_changelog_agree() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_hosts_of_the_how_to_are_read(tmp_path: Path) -> None:
+    text = (ROOT / "docs/how-to/fleet-on-your-own-machines.md").read_text()
+    shown = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert shown
+    (tmp_path / "rack.toml").write_text(shown[1])
+    hosts = read_hosts([str(tmp_path / "rack.toml")])
+    assert [(host.address, host.slots) for host in hosts] == [("me@gpu1", 4), ("me@gpu2:2222", 1)]
+
+
+def test_the_commands_of_that_how_to_have_the_options_that_it_shows() -> None:
+    text = (ROOT / "docs/how-to/fleet-on-your-own-machines.md").read_text()
+    shown = re.findall(r"^    rackrate (fleet run|run) (.*?) -- ", text, re.MULTILINE)
+    assert len(shown) == 2
+    for words, rest in shown:
+        command: click.Command = cli.main
+        for word in words.split():
+            assert isinstance(command, click.Group)
+            found = command.get_command(click.Context(command), word)
+            assert found
+            command = found
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known

@@ -27,6 +27,7 @@ _COMMANDS = {
     "price": ("rackrate.cli.price:price", "What a GPU costs, its spread and its history."),
     "plan": ("rackrate.cli.plan:plan", "Which machines to rent for a workload, and what it costs."),
     "own": ("rackrate.cli.own:own", "Rent or own one? What each costs, and the breakeven."),
+    "run": ("rackrate.cli.run:run", "Bring up a plan's machines, run a program there, end them."),
     "fleet": ("rackrate.cli.fleet:fleet", "Nodes that do work for you and do not outlive you."),
     "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),

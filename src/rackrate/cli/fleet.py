@@ -4,42 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rackrate.cli.fleet_options import asked_for, fleet_options
 from rackrate.cli.output import emit, output_options
 from rackrate.errors import UsageError
 
 if TYPE_CHECKING:
     from rackrate.fleet.folder import Folder
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _CLOSE_S = 30.0
-_OPTIONS = (
-    ("nodes", int, 1, "How many; of a pool, at least."),
-    ("nodes-max", int, None, "Up to which a pool grows with its work.  [default: no pool]"),
-    ("backend", str, "local", "Where they live: local, processes on this machine."),
-    ("threads", int, 1, "Tasks at once, a node."),
-    ("memory-gib", float, None, "At which a node's worker is killed.  [default: no limit]"),
-    ("budget-usd", float, None, "The most that all may cost, to their end.  [default: no limit]"),
-    ("usd-per-node-hour", float, 0.0, "What an hour of a node costs you."),
-    ("max-hours", float, 1.0, "After which all ends in any case."),
-    ("idle-s", float, 600.0, "Seconds without work until all ends; of a pool, a node."),
-    ("lease-s", float, 10.0, "Seconds after which a node ends that hears nothing."),
-    ("boot-timeout-s", float, 60.0, "Seconds in which a node must come up."),
-)
-
-
-def _fleet_options(command: F) -> F:
-    for name, kind, default, says in reversed(_OPTIONS):
-        command = click.option(
-            f"--{name}", type=kind, default=default, show_default=default is not None, help=says
-        )(command)
-    return command
-
 
 _FLEET = click.argument("name", metavar="[FLEET]", required=False)
 """The fleet by the beginning of its id; the one that runs where there is one."""
@@ -57,13 +33,13 @@ def fleet() -> None:
 
 
 @fleet.command()
-@_fleet_options
+@fleet_options
 @output_options
 def up(form: str | None, **asked: Any) -> None:
     """Bring up nodes that live until `down`, idleness or --max-hours; no process of yours keeps them."""
     from rackrate.fleet import opening  # noqa: PLC0415 - start-up
 
-    folder, keeper = opening.open_fleet(is_owned=False, **asked)
+    folder, keeper = opening.open_fleet(is_owned=False, **asked_for(**asked))
     try:
         found = opening.wait_ready(folder, keeper)
     except BaseException:
@@ -74,7 +50,7 @@ def up(form: str | None, **asked: Any) -> None:
 
 
 @fleet.command(context_settings={"ignore_unknown_options": True})
-@_fleet_options
+@fleet_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def run(command: tuple[str, ...], **asked: Any) -> int:
     """Bring up nodes, run a command, end the nodes; exit as the command does.
@@ -86,7 +62,7 @@ def run(command: tuple[str, ...], **asked: Any) -> int:
     """
     from rackrate.fleet import opening  # noqa: PLC0415 - start-up
 
-    folder, keeper = opening.open_fleet(is_owned=True, **asked)
+    folder, keeper = opening.open_fleet(is_owned=True, **asked_for(**asked))
     try:
         opening.wait_ready(folder, keeper)
         env = os.environ | {"RACKRATE_FLEET": folder.fleet}

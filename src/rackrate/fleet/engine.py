@@ -15,7 +15,8 @@ import logging
 import os
 import signal
 import ssl
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,27 @@ def disconnect(client: Client, *, is_over: bool) -> None:
         with suppress(OSError, TimeoutError):
             client.run(events.flush, on_error="ignore")
     client.close(timeout=_PATIENCE_S)
+
+
+def names(client: Client) -> list[str]:
+    """Return the names of the nodes whose workers work, by number."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sorted((worker["name"] for worker in workers), key=lambda name: (len(name), name))
+
+
+def tell(topic: str, message: Any) -> None:
+    """Say something from inside a task to who has subscribed to a topic, in the order that it is said."""
+    get_worker().log_event(topic, message)
+
+
+@contextmanager
+def heard(client: Client, topic: str, hear: Callable[[Any], None]) -> Iterator[None]:
+    """Hear what tasks tell: all that a task has told is heard before its result is there."""
+    client.subscribe_topic(topic, lambda event: hear(event[1]))
+    try:
+        yield
+    finally:
+        client.unsubscribe_topic(topic)
 
 
 def run(order: Order, address: str, say: Say) -> None:

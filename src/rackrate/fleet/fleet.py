@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from rackrate.errors import BadQuantity, FleetClosed, UsageError
 from rackrate.fleet import opening, renting
+from rackrate.fleet.backends.hosts import as_named
 from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.history import Events
 from rackrate.fleet.state import Phase
@@ -54,6 +55,7 @@ class Fleet:
         at: `host:port` at which nodes that are other machines reach this one; a port of 0 is any free one.
         env: variables that tasks see, with their values, or the names of some that are set here.
         sync: packages, modules and folders of modules that nodes are to have as they are here.
+        hosts: machines of your own for the backend `ssh`: each `user@host:port`, or a file of TOML.
 
     Raises:
         BadQuantity: a number that cannot be.
@@ -88,6 +90,7 @@ class Fleet:
         at: str = "",
         env: Mapping[str, str] | Iterable[str] = (),
         sync: Iterable[str | PathLike[str]] = (),
+        hosts: Iterable[str] = (),
     ) -> None:
         self._client: Client | None = None
         self._is_up = False
@@ -113,6 +116,7 @@ class Fleet:
             at=at,
             env=env,
             sync=tuple(str(Path(path).resolve()) for path in sync),
+            hosts=as_named(hosts),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
         if not _is_in_loop():

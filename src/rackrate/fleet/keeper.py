@@ -106,6 +106,7 @@ class Keeper:
         self.address: str | None = None
         self.is_busy = False
         self._head_seen_s = 0.0
+        self._is_listing = False
         self._backend = backend
         self._home = home or backend
         self._gate = GateProcess(folder, spec, backend) if home else None
@@ -142,9 +143,9 @@ class Keeper:
                     self.handle(Closed("its gate died"))
                 self._resize()
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
-                if self.age_s() - listing_at_s >= every_s:
+                if not self._is_listing and self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
-                    await self._list()
+                    self._do(self._list)  # a provider that is slow to answer holds up no lease
                 await asyncio.sleep(TICK_S if self.life.phase is Phase.OPEN else _CLOSING_S)
             await self._call(self._home.destroy, self.head)
             self._journal.write([{"what": "closed", "at_s": self.age_s(), "why": self.life.why}])
@@ -227,12 +228,15 @@ class Keeper:
 
     async def _list(self) -> None:
         asked_at_s = self.age_s()
+        self._is_listing = True
         try:
             names = await self._call(self._backend.list, self.spec.fleet)
             at_home = names if self._gate is None else await self._call(self._home.list, self.spec.fleet)
         except Exception as error:  # noqa: BLE001 - no listing proves nothing
             sys.stderr.write(f"list: {type(error).__name__}: {error}\n")
             return
+        finally:
+            self._is_listing = False
         if self.address and self.head not in at_home and self.life.phase is Phase.OPEN:
             self.handle(Closed("its scheduler is gone"))
         self.handle(Listed(names - {self.head}, asked_at_s))

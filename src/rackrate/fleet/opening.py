@@ -30,6 +30,8 @@ from rackrate.errors import (
 )
 from rackrate.fleet import environment, journal, sync, tls, tree
 from rackrate.fleet.backends import open_backend
+from rackrate.fleet.backends.base import CONSOLE
+from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
 from rackrate.fleet.spec import Spec
@@ -76,7 +78,7 @@ def open_fleet(
     """
     env = _values(env)
     asked["env"] = tuple(sorted(env))
-    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked)  # so that nothing is made in vain
+    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked).check_place()  # nothing is made in vain
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
     if spec.sync and spec.backend != "local":
@@ -214,7 +216,7 @@ def scale(folder: Folder, n: int) -> None:
 
 
 def log_of(folder: Folder, node: str) -> str:
-    """Return what a node wrote.
+    """Return what a node wrote, or what its machine said where it never came to write.
 
     Args:
         folder: of the fleet.
@@ -227,7 +229,8 @@ def log_of(folder: Folder, node: str) -> str:
     hits = [name for name in names if node in (name, name.rpartition("-")[2])]
     if not hits:
         raise UnknownName("node", node, nearest(node, names) or names[:3])
-    return (folder.path / "nodes" / hits[0] / "log").read_text(errors="replace")
+    log, console = (folder.path / "nodes" / hits[0] / name for name in (LOG, CONSOLE))
+    return (log if log.exists() or not console.exists() else console).read_text(errors="replace")
 
 
 def end(folder: Folder, why: str, patience_s: float, keeper: Keeper | None = None) -> None:

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rackrate.errors import BadQuantity, OverBudget, UnknownName, nearest
+from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
 from rackrate.fleet.backends import PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
+from rackrate.fleet.backends.engines import find_engine
+from rackrate.fleet.backends.hosts import read_hosts
 from rackrate.fleet.budget import Budget
 from rackrate.fleet.ledger import MICROUSD, Ledger, Rate
 from rackrate.fleet.pool import Pool
@@ -53,6 +55,7 @@ class Spec:
         path: where modules are looked for.
         at: `host:port` at which machines reach this one; empty for a port of the loopback address.
         machine: what a node's machine is to be, where it is not this one.
+        hosts: machines of one's own, or files that name them.
         env: names of variables that tasks see; their values stand in no file.
         sync: files and folders that every node is to have.
         versions: what the owner runs, by package.
@@ -78,6 +81,7 @@ class Spec:
     path: tuple[str, ...] = ()
     at: str = ""
     machine: Machine = field(default_factory=Machine)
+    hosts: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     sync: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +118,19 @@ class Spec:
         return Pool(
             self.nodes, self.nodes_max, self.threads, math.inf if self.idle_s is None else self.idle_s
         )
+
+    def check_place(self) -> None:
+        """See to it that the place can be asked for nodes; a spec that is only read may be of last year.
+
+        Raises:
+            UsageError, UnknownName, BadQuantity: it cannot, and what is to be said or installed.
+        """
+        if self.backend == "ssh":
+            read_hosts(self.hosts)
+        if self.backend == "container":
+            if not self.machine.image:
+                raise UsageError("a container is made of an image: none is named", hint='image="me/work:1"')
+            find_engine()
 
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
@@ -167,7 +184,7 @@ class Spec:
     def read(cls, path: Path) -> Spec:
         """Return the spec that `write` wrote."""
         data = json.loads(path.read_text("utf-8"))
-        lists = {name: tuple(data[name]) for name in ("path", "env", "sync")}
+        lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts")}
         return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
 
     def write(self, path: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PLACES = {
     "local": "rackrate.fleet.backends.local",
+    "container": "rackrate.fleet.backends.container",
+    "ssh": "rackrate.fleet.backends.ssh",
     "emulated": "rackrate.testing.machines",
 }
 """The module of each place; all but `local` make machines of their own."""

@@ -40,6 +40,9 @@ BOOT = ("python3", "-m", "rackrate.fleet.boot")
 ORDER = "RACKRATE_ORDER"
 """Environment variable in which a machine finds its order."""
 
+CONSOLE = "console"
+"""File in a node's folder with what its machine said outside of the node's log: why it did not boot, say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:

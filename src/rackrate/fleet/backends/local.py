@@ -7,21 +7,17 @@ also when keeper and zygote are dead.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from rackrate.fleet import tree
+from rackrate.fleet.backends import held
 from rackrate.fleet.backends.base import NoNode, Order
 from rackrate.fleet.backends.zygote import ALIVE, LOG
 
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
 _PATIENCE_S = 1.0
-"""For an agent to end its node by itself."""
+"""For the zygote to end when its nodes have."""
 
 
 def open_backend(spec: Spec) -> LocalBackend:
@@ -98,21 +94,11 @@ class LocalBackend:
     def list(self, fleet: str) -> frozenset[str]:
         """Return the nodes whose lock is held; those of the one fleet that the folder is of."""
         del fleet
-        return frozenset(path.parent.name for path in self._nodes.glob(f"*/{ALIVE}") if _is_held(path))
+        return frozenset(path.parent.name for path in self._nodes.glob(f"*/{ALIVE}") if held.is_held(path))
 
     def destroy(self, name: str) -> None:
         """Have the agent end its node, or end it from outside when the agent does not."""
-        alive = self._nodes / name / ALIVE
-        if not _is_held(alive):
-            return
-        with suppress(ProcessLookupError, ValueError):
-            os.kill(int(alive.read_text()), signal.SIGTERM)
-        until = time.monotonic() + _PATIENCE_S
-        while _is_held(alive) and time.monotonic() < until:
-            time.sleep(0.01)
-        if _is_held(alive):
-            with suppress(psutil.NoSuchProcess, ValueError):
-                tree.end_tree(psutil.Process(int(alive.read_text())))
+        held.end(self._nodes / name / ALIVE)
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote."""
@@ -128,21 +114,6 @@ class LocalBackend:
                     pipe.close()
             with suppress(subprocess.TimeoutExpired):
                 self._zygote.wait(_PATIENCE_S)
-
-
-def _is_held(path: Path) -> bool:
-    """Tell whether a process of the node lives."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def _tail(path: Path, n_bytes: int = 400) -> str:
