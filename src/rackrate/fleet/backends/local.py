@@ -46,6 +46,7 @@ class LocalBackend:
     """
 
     settle_s = 0.0
+    list_s = 0.0
     n_calls = 8
     at = ""
 
