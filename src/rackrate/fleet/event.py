@@ -53,11 +53,13 @@ class CreateFailed:
         node: its name.
         why: in the provider's words.
         is_certain: whether the provider said no; else nobody knows whether it makes the node.
+        again_s: seconds after which it may be asked again, where it was only asked too often: no failure.
     """
 
     node: str
     why: str
     is_certain: bool
+    again_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,10 @@ class Lifecycle:
             return
         if isinstance(event, CreateFailed):
             node.is_answered = node.is_answered or event.is_certain
+            if event.again_s is not None:
+                self._next_order_s = max(self._next_order_s, at_s + event.again_s)
+                self._end(node, event.why, at_s)
+                return
         self._end(node, event.why, at_s, is_failure=True)
 
     def _close(self, why: str) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PLACES = {
     "local": "rackrate.fleet.backends.local",
+    "runpod": "rackrate.fleet.backends.runpod",
+    "vast": "rackrate.fleet.backends.vast",
     "emulated": "rackrate.testing.machines",
 }
 """The module of each place; all but `local` make machines of their own."""

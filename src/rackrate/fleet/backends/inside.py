@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 _PATIENCE_S = 10.0
@@ -52,13 +52,17 @@ PROVIDERS = (
 )
 
 
-def farewell(env: MutableMapping[str, str]) -> Callable[[], bool]:
-    """Take the machine's own key out of an environment; return what ends the machine.
+KEYS = tuple(provider.key_variable for provider in PROVIDERS)
+"""Variables that nothing of the user's may see."""
 
-    That tells whether it did; on a machine that has no such key it does nothing.
+
+def farewell(env: Mapping[str, str]) -> Callable[[], bool]:
+    """Return what ends this machine, given its environment, and tells whether it did.
+
+    On a machine that has no such key it does nothing.
     """
     for provider in PROVIDERS:
-        machine, key = env.get(provider.machine_variable), env.pop(provider.key_variable, None)
+        machine, key = env.get(provider.machine_variable), env.get(provider.key_variable)
         if machine and key:
             url = env.get(provider.url_variable, provider.url).rstrip("/") + provider.path.format(machine)
             request = urllib.request.Request(  # noqa: S310 - the provider's URL

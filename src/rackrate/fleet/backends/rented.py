@@ -76,8 +76,10 @@ class RentedBackend:
         self._listed_at_s = float("-inf")
         self._ids: dict[str, set[str]] = {}
 
-    def start(self) -> None:
-        """Nothing has to be started ahead of the first order."""
+    @property
+    def at(self) -> str:
+        """Nothing: only the owner knows by which address a provider's machines reach home."""
+        return ""
 
     def quote(self, machine: Machine) -> Rate:
         """Return what such a machine costs now; key, GPU and stock are looked at, nothing is made.

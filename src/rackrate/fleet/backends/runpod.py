@@ -12,12 +12,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ProviderDown, nearest
 from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
+from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.ledger import MICROUSD, Rate
+
+if TYPE_CHECKING:
+    from rackrate.fleet.spec import Spec
 
 RUNPOD = Provider("RunPod", "https://api.runpod.io", "RACKRATE_RUNPOD_URL", "RUNPOD_API_KEY")
 DISK_USD_PER_GB_MONTH = 0.10
@@ -25,6 +31,11 @@ HOURS_PER_MONTH = 730
 _GB_PER_GIB = 2**30 / 10**9
 _CLOUDS = ("SECURE", "COMMUNITY")
 _ENDED = "TERMINATED"
+
+
+def open_backend(spec: Spec) -> RentedBackend:
+    """Return the backend of a fleet on machines of RunPod."""
+    return RentedBackend(RunPod(), Path(spec.folder))
 
 
 class RunPod:

@@ -13,13 +13,18 @@ import math
 import shlex
 import threading
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import match_gpu, nominal_vram_gib
 from rackrate.errors import AuthRejected, ProviderDown, ProviderError
 from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
+from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.ledger import MICROUSD, Rate
+
+if TYPE_CHECKING:
+    from rackrate.fleet.spec import Spec
 
 VAST = Provider("Vast.ai", "https://console.vast.ai", "RACKRATE_VAST_URL", "VAST_API_KEY")
 _GB_PER_GIB = 2**30 / 10**9
@@ -32,6 +37,11 @@ _TRIES = 5
 _TAKEN = (404, 410)
 _NO_USER = 404
 _PAGE = 25
+
+
+def open_backend(spec: Spec) -> RentedBackend:
+    """Return the backend of a fleet on machines of Vast.ai."""
+    return RentedBackend(Vast(), Path(spec.folder))
 
 
 class Vast:

@@ -22,6 +22,7 @@ from rackrate.testing.clouds.meter import Meter
 Json = dict[str, Any]
 
 _TICK_S = 0.02
+_LOOPBACK = "127.0.0.1"
 
 
 class Ground(Protocol):
@@ -176,6 +177,7 @@ class Cloud:
         ground: where its machines run.
         stock: what it rents.
         faults: what it does wrong.
+        address: of this host as the machines reach it.
 
     Attributes:
         key: of the account.
@@ -185,7 +187,13 @@ class Cloud:
 
     json_type = "application/json"
 
-    def __init__(self, ground: Ground, stock: tuple[Stock, ...], faults: Faults | None = None) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        stock: tuple[Stock, ...],
+        faults: Faults | None = None,
+        address: str = _LOOPBACK,
+    ) -> None:
         self.faults = faults or Faults()
         self.stock = {one.gpu_id: one for one in stock}
         self.key = secrets.token_urlsafe(24)
@@ -194,24 +202,31 @@ class Cloud:
         self._ground = ground
         self._lock = threading.RLock()
         self._is_over = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler, self)
+        self._servers = [_Server((host, 0), _Handler, self) for host in {_LOOPBACK: 0, address: 0}]
         self._threads = [
-            threading.Thread(target=self._server.serve_forever, args=(_TICK_S,), name="cloud"),
-            threading.Thread(target=self._keep, name="cloud-machines"),
+            threading.Thread(target=server.serve_forever, args=(_TICK_S,), name="cloud")
+            for server in self._servers
         ]
+        self._threads.append(threading.Thread(target=self._keep, name="cloud-machines"))
         for thread in self._threads:
             thread.start()
 
     @property
     def url(self) -> str:
-        """Return where it answers."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        """Return where it answers on this machine."""
+        return _url(self._servers[0])
+
+    @property
+    def url_inside(self) -> str:
+        """Return where it answers the machines that it rents out."""
+        return _url(self._servers[-1])
 
     def close(self) -> None:
         """End all: machines, threads, the port."""
         self._is_over.set()
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
         for thread in self._threads:
             thread.join()
         for one in self.machines:
@@ -369,6 +384,11 @@ class Cloud:
                     up.discard(one.id)
                     if one.state == "running":
                         self._exit(one, time.monotonic())
+
+
+def _url(server: _Server) -> str:
+    host, port = server.server_address[:2]
+    return f"http://{host!s}:{port}"
 
 
 class _Server(ThreadingHTTPServer):

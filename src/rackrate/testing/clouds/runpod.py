@@ -62,9 +62,13 @@ class RunPodCloud(Cloud):
     json_type = "application/problem+json"
 
     def __init__(
-        self, ground: Ground, stock: tuple[Stock, ...] = STOCK, faults: Faults | None = None
+        self,
+        ground: Ground,
+        stock: tuple[Stock, ...] = STOCK,
+        faults: Faults | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
-        super().__init__(ground, stock, faults)
+        super().__init__(ground, stock, faults, address)
         self._started_s = time.monotonic()
         self._started_at = datetime.now(UTC)
 
@@ -98,7 +102,7 @@ class RunPodCloud(Cloud):
 
     def inside(self, one: Rented) -> dict[str, str]:
         """Return a pod's id and the key that it may end itself with."""
-        return {"RUNPOD_POD_ID": one.id, "RUNPOD_API_KEY": one.key, "RACKRATE_RUNPOD_URL": self.url}
+        return {"RUNPOD_POD_ID": one.id, "RUNPOD_API_KEY": one.key, "RACKRATE_RUNPOD_URL": self.url_inside}
 
     def meters_at(self, one: Rented, at_s: float) -> None:
         """Bill compute until the pod exits, and its disk until it is terminated."""

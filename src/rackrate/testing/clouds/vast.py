@@ -46,9 +46,13 @@ class VastCloud(Cloud):
     """An emulated Vast.ai."""
 
     def __init__(
-        self, ground: Ground, stock: tuple[Stock, ...] = STOCK, faults: Faults | None = None
+        self,
+        ground: Ground,
+        stock: tuple[Stock, ...] = STOCK,
+        faults: Faults | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
-        super().__init__(ground, stock, faults)
+        super().__init__(ground, stock, faults, address)
         kinds = [one for one in stock for _ in range(one.n_free)]
         self._asks = dict(enumerate(kinds, _FIRST_ASK))
         self._taken: dict[int, Rented] = {}
@@ -81,7 +85,7 @@ class VastCloud(Cloud):
 
     def inside(self, one: Rented) -> dict[str, str]:
         """Return an instance's number and the key that it may end itself with."""
-        return {"CONTAINER_ID": one.id, "CONTAINER_API_KEY": one.key, "RACKRATE_VAST_URL": self.url}
+        return {"CONTAINER_ID": one.id, "CONTAINER_API_KEY": one.key, "RACKRATE_VAST_URL": self.url_inside}
 
     def meters_at(self, one: Rented, at_s: float) -> None:
         """Bill the disk until the instance is destroyed, and the GPU while it runs."""
