@@ -63,6 +63,13 @@ class CreateFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Destroyed:
+    """The provider said that it destroys the node, or does not know it; only a listing proves it."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class Renewed:
     """A node asked for its lease; it is answered with `Grant` or `Refuse`."""
 
@@ -91,7 +98,19 @@ class Listed:
     asked_at_s: float
 
 
-Event = Tick | OwnerSeen | Worked | Scaled | Closed | Created | CreateFailed | Renewed | Ended | Listed
+Event = (
+    Tick
+    | OwnerSeen
+    | Worked
+    | Scaled
+    | Closed
+    | Created
+    | CreateFailed
+    | Destroyed
+    | Renewed
+    | Ended
+    | Listed
+)
 
 
 @dataclass(frozen=True, slots=True)

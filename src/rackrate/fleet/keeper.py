@@ -36,6 +36,7 @@ from rackrate.fleet.event import (
     Created,
     CreateFailed,
     Destroy,
+    Destroyed,
     Ended,
     Event,
     Grant,
@@ -237,6 +238,8 @@ class Keeper:
             await self._call(self._backend.destroy, name)
         except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
             sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
+        else:
+            self.handle(Destroyed(name))
 
     async def _list(self) -> None:
         asked_at_s = self.age_s()

@@ -187,11 +187,7 @@ def recovered(folder: Folder, spec: Spec) -> tuple[Lifecycle, list[journal.Entry
         DataError: the journal is missing or damaged.
     """
     entries = journal.read(folder.journal)
-    changes = [
-        Change(entry["at_s"], entry["node"], NodeState(entry["state"]), entry["why"])
-        for entry in entries
-        if entry["what"] == "node"
-    ]
+    changes = [Change.from_dict(entry) for entry in entries if entry["what"] == "node"]
     return Lifecycle.recovered(spec.fleet, spec.policy(), changes, time.time() - spec.opened_at_s), entries
 
 

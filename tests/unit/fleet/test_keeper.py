@@ -33,6 +33,7 @@ class Place:
     intents_at_create: list[list[str]] = field(default_factory=list)
     n_broken_destroys: int = 0
     settle_s = 0.0
+    list_s = 0.0
     n_calls = 1
     at = ""
 
