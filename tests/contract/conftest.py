@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from rackrate.fleet.identity import Identity
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
-from rackrate.testing.clouds import Cloud, RunPodCloud, VastCloud
+from rackrate.testing.clouds import Cloud, Ground, RunPodCloud, VastCloud
 
 
 class FakeKeeper:
@@ -166,11 +167,25 @@ class Account:
     rental: Callable[[], Any]
 
 
+Open = Callable[..., Account]
+
+
+@pytest.fixture
+def open_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Run clouds on a ground, with key and address of each in the environment."""
+    with ExitStack() as clouds:
+
+        def opened(name: str, ground: Ground, **more: Any) -> Account:
+            kind, provider, rental = CLOUDS[name]
+            cloud = clouds.enter_context(kind(ground, **more))  # type: ignore[call-arg]
+            monkeypatch.setenv(provider.url_variable, cloud.url)
+            monkeypatch.setenv(provider.key_variable, cloud.key)
+            return Account(cloud, provider, rental)
+
+        yield opened
+
+
 @pytest.fixture(params=CLOUDS)
-def account(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """Run one of the clouds, with its key and address in the environment."""
-    kind, provider, rental = CLOUDS[request.param]
-    with kind(Processes()) as cloud:  # type: ignore[call-arg]
-        monkeypatch.setenv(provider.url_variable, cloud.url)
-        monkeypatch.setenv(provider.key_variable, cloud.key)
-        yield Account(cloud, provider, rental)
+def account(request: pytest.FixtureRequest, open_account: Open) -> Account:
+    """Run one of the clouds on plain processes."""
+    return open_account(request.param, Processes())

@@ -15,8 +15,15 @@ from rackrate.fleet import tree
 from rackrate.fleet.backends.base import Backend, Order
 from rackrate.fleet.backends.local import LocalBackend
 from rackrate.testing.machines import MachineBackend
+from rackrate.fleet import tls, tree
+from rackrate.fleet.backends.base import Backend, Machine, Order
+from rackrate.fleet.backends.rented import RentedBackend
+from rackrate.fleet.folder import Folder
+from rackrate.fleet.identity import Identity
+from rackrate.testing.machines import MachineBackend, Machines
 
 FLEET = "c0117ac7"
+L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
 PATIENCE_S = 20.0
 
 Make = Callable[[], Backend]
@@ -33,11 +40,48 @@ def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
 
 PLACES: dict[str, Callable[[Path, str], Backend]] = {"local": LocalBackend, "emulated": MachineBackend}
 """How a place is opened: a folder of its own, and the fleet."""
+CLOUDS = ("runpod", "vast")
 
 
-@pytest.fixture(params=PLACES)
+class CloudBackend(RentedBackend):
+    """Machines of an emulated cloud, whose consoles a test may read."""
+
+    def __init__(self, account: Any, machines: Machines, folder: Path) -> None:
+        rental = account.rental()
+        rental.list_s = 0.0  # every look is a fresh one, so that a test need not wait
+        super().__init__(rental, folder)
+        self._account = account
+        self._machines = machines
+
+    @property
+    def at(self) -> str:
+        return f"{self._machines.address}:0"
+
+    def create(self, order: Order) -> None:
+        """Return when the machine runs, so that a test may take the time from there."""
+        super().create(order)
+        until(lambda: all(one.state != "making" for one in self._account.cloud.machines))
+
+    def logs(self, name: str) -> Path:
+        machine = next(one for one in self._account.cloud.machines if one.name == name)
+        return self._machines.log(machine.id)
+
+
+@pytest.fixture(params=[*PLACES, *CLOUDS])
 def place(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def opener(place: str, open_account: Any, tmp_path: Path) -> Iterator[Callable[[Path, str], Backend]]:
+    """Return what opens the place."""
+    if place in PLACES:
+        yield PLACES[place]
+        return
+    machines = Machines(tmp_path / "ground")
+    account = open_account(place, machines, address=machines.address)
+    yield lambda folder, _: CloudBackend(account, machines, folder)
+    machines.close()
 
 
 @pytest.fixture
@@ -47,12 +91,14 @@ def made() -> list[Backend]:
 
 
 @pytest.fixture
-def make(place: str, made: list[Backend], tmp_path: Path, keeper: Any) -> Iterator[Make]:
+def make(
+    opener: Callable[[Path, str], Backend], made: list[Backend], tmp_path: Path, keeper: Any
+) -> Iterator[Make]:
     """Make backends of one kind for one fleet; each is as a process that knows nothing of the others."""
     del keeper  # it must outlive the nodes
 
     def backend() -> Backend:
-        made.append(PLACES[place](tmp_path, FLEET))
+        made.append(opener(tmp_path, FLEET))
         return made[-1]
 
     yield backend
@@ -75,6 +121,10 @@ def order(place: str, made: list[Backend], gate: Gate) -> Callable[..., Order]:
             return here
         gate.open(made[0].at)
         return replace(here, keeper=gate.address, identity=gate.identity(name).to_pem())
+        address = gate()
+        fleet = Identity.read(Folder(keeper.path.parent).key)
+        identity = tls.node_identity(fleet, name, timedelta(hours=1))
+        return replace(here, keeper=address, identity=identity.to_pem(), machine=L40S)
 
     return numbered
 

@@ -14,12 +14,14 @@ from rackrate import Fleet
 from rackrate.fleet import opening
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
-from rackrate.fleet.backends.runpod import RUNPOD
-from rackrate.fleet.backends.vast import VAST
+from rackrate.fleet.backends.runpod import RUNPOD, RunPod
+from rackrate.fleet.backends.vast import VAST, Vast
+from rackrate.fleet.folder import Folder
 from rackrate.testing.clouds import Cloud, RunPodCloud, VastCloud
 from rackrate.testing.machines import Machines
 
 CLOUDS: dict[str, tuple[Any, Provider]] = {"runpod": (RunPodCloud, RUNPOD), "vast": (VastCloud, VAST)}
+RENTALS: dict[str, Any] = {"runpod": RunPod, "vast": Vast}
 L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
 
 
@@ -70,3 +72,84 @@ def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) 
     assert site.cloud.key not in "".join(
         path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()
     )
+
+
+class Striker:
+    """Kills a keeper at a moment of its talk with a cloud."""
+
+    def __init__(self, method: str, moment: str) -> None:
+        self.keeper: opening.Keeper | None = None
+        self.has_struck = False
+        self._method, self._moment = method, moment
+
+    def __call__(self, moment: str, request: Any) -> None:
+        is_order = request.method in ("POST", "PUT") and "bundles" not in request.path
+        method = "CREATE" if is_order else request.method
+        if (method, moment) == (self._method, self._moment) and self.keeper and not self.has_struck:
+            self.keeper.kill()
+            self.has_struck = True
+
+
+MOMENTS = {
+    "an order is at the provider": ("CREATE", "asked"),
+    "a machine is made": ("CREATE", "done"),
+    "the provider is asked to destroy": ("DELETE", "asked"),
+    "a machine is destroyed": ("DELETE", "done"),
+}
+
+
+def _has_written(folder: Folder, state: str) -> bool:
+    return folder.journal.exists() and f'"{state}"' in folder.journal.read_text()
+
+
+def _reaped(site: Site, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reap a fleet once: then nothing is billed, and the journal knows it."""
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    opening.reap(folder)
+    assert site.cloud.billed() == []
+    found = opening.status(folder)
+    assert (found.phase, found.why) == ("closed", "reaped")
+    assert {node["state"] for node in found.nodes} <= {"gone"}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_keeper_killed_while_it_talks_to_the_provider_loses_nothing(
+    site: Site, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100  # so that no machine ends itself: it is the reaper that must find it
+    site.cloud.watch = striker = Striker(*MOMENTS[moment])
+    folder, striker.keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    if MOMENTS[moment][0] == "DELETE":
+        until(lambda: len(site.cloud.billed()) == 2)
+        folder.ask("close", why="the test says so")
+    until(lambda: striker.has_struck)
+    striker.keeper.wait()
+    _reaped(site, folder, monkeypatch)
+
+
+@pytest.mark.parametrize("state", ["intent", "requested", "ending"])
+def test_a_keeper_killed_after_it_wrote_down_what_it_does_loses_nothing(
+    site: Site, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    if state == "ending":
+        until(lambda: _has_written(folder, "requested"))
+        folder.ask("close", why="the test says so")
+    until(lambda: _has_written(folder, state))
+    keeper.kill()
+    keeper.wait()
+    _reaped(site, folder, monkeypatch)
+
+
+def test_a_provider_that_fails_while_it_is_reaped_is_asked_until_it_does_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    until(lambda: len(site.cloud.billed()) == 2)
+    keeper.kill()
+    keeper.wait()
+    site.cloud.faults.n_delete_500, site.cloud.faults.n_deaf_deletes = 1, 1
+    _reaped(site, folder, monkeypatch)

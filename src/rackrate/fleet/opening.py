@@ -24,6 +24,8 @@ from rackrate.errors import (
     EngineMismatch,
     FleetClosed,
     FleetError,
+    AuthRejected,
+    RackrateError,
     UnknownName,
     UsageError,
     nearest,
@@ -44,6 +46,7 @@ _WAIT_S = 2.0
 _LIST_S = 1.0
 _REAP_S = 120.0
 """For a provider to end nodes that it was asked to destroy."""
+"""For a provider that refuses or is silent while what is left of a fleet is destroyed."""
 
 
 def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
@@ -295,6 +298,21 @@ def _reap_away(spec: Spec) -> int:
                 raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
             empty_since_s = (empty_since_s or time.monotonic()) if not names else None
             time.sleep(_LIST_S if backend.settle_s else 0)
+    fails_since_s: float | None = None
+    names: frozenset[str] | None
+            try:
+                names = backend.list(spec.fleet)
+                gone |= names
+                for name in names:
+                    backend.destroy(name)
+                fails_since_s = None
+            except (OSError, RackrateError) as error:
+                fails_since_s = fails_since_s or time.monotonic()
+                if isinstance(error, AuthRejected) or time.monotonic() - fails_since_s > _REAP_S:
+                    raise
+                names = None  # nobody knows
+            empty_since_s = (empty_since_s or time.monotonic()) if names == frozenset() else None
+            time.sleep(max(backend.list_s, _LIST_S) if backend.settle_s else 0)
     finally:
         backend.close()
     return len(gone)

@@ -183,6 +183,7 @@ class Cloud:
         key: of the account.
         machines: all that were ever rented.
         exchanges: all that was asked and answered.
+        watch: is told of each request, `asked` before anything is done and `done` before it is answered.
     """
 
     json_type = "application/json"
@@ -199,6 +200,7 @@ class Cloud:
         self.key = secrets.token_urlsafe(24)
         self.machines: list[Rented] = []
         self.exchanges: list[Exchange] = []
+        self.watch: Callable[[str, Request], None] = lambda _moment, _request: None
         self._ground = ground
         self._lock = threading.RLock()
         self._is_over = threading.Event()
@@ -290,6 +292,7 @@ class Cloud:
 
     def handle(self, request: Request) -> Reply:
         """Answer a request, and keep both."""
+        self.watch("asked", request)
         with self._lock:
             if self.faults.use("n_too_many"):
                 reply = self.too_many()
@@ -299,6 +302,7 @@ class Cloud:
                 except Refusal as refusal:
                     reply = refusal.reply
             self.exchanges.append(Exchange(request, reply))
+        self.watch("done", request)
         return reply
 
     def rent(
