@@ -77,7 +77,7 @@ def _response(account: Any, one: Any) -> MockResponse:
 
 
 def _lives(_account: Any, backend: RentedBackend) -> None:
-    backend.quote(L40S)
+    backend._rental.quote(L40S)  # type: ignore[attr-defined]
     for number in range(30):  # more than a page
         backend.create(order(number))
     backend.list(FLEET)
@@ -113,7 +113,11 @@ def _too_many(account: Any, backend: RentedBackend) -> None:
 
 def _wrong_key(account: Any, backend: RentedBackend) -> None:
     account.cloud.key = "another"
-    for call in (lambda: backend.list(FLEET), lambda: backend.quote(L40S), lambda: backend.create(order(1))):
+    for call in (
+        lambda: backend.list(FLEET),
+        lambda: backend._rental.quote(L40S),
+        lambda: backend.create(order(1)),
+    ):
         with suppress(ProviderError, NoNode):
             call()
 

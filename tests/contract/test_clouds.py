@@ -207,7 +207,9 @@ def test_an_offer_that_is_gone_is_no_reason_to_give_up(account: Any, make: Any, 
 
 
 def test_what_is_quoted_is_what_is_billed(account: Any, make: Any, order: Any) -> None:
-    rate = make().quote(L40S)
+    rental = account.rental()
+    rate = rental.quote(L40S)
+    rental.close()
     make().create(order(1))
     until(lambda: account.cloud.machines[0].state == "running")
     meter = account.cloud.machines[0].meter
@@ -221,10 +223,12 @@ def test_a_key_that_is_missing_is_said_before_anything(account: Any, monkeypatch
     assert account.cloud.exchanges == []
 
 
-def test_a_wrong_key_is_said_by_a_quote(account: Any, make: Any) -> None:
+def test_a_wrong_key_is_said_by_a_quote(account: Any) -> None:
     account.cloud.key = "another"
+    rental = account.rental()
     with pytest.raises(AuthRejected, match="not taken"):
-        make().quote(L40S)
+        rental.quote(L40S)
+    rental.close()
 
 
 def test_a_silent_provider_leaves_everything_open(

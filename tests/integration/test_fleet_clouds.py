@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from rackrate import Fleet
+from rackrate.errors import AuthRejected, OverBudget
 from rackrate.fleet import opening
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
-from rackrate.fleet.folder import Folder
+from rackrate.fleet.folder import Folder, all_folders
 from rackrate.testing.clouds import Cloud, RunPodCloud, VastCloud
 from rackrate.testing.machines import Machines
 
@@ -153,3 +154,60 @@ def test_a_provider_that_fails_while_it_is_reaped_is_asked_until_it_does_not(
     keeper.wait()
     site.cloud.faults.n_delete_500, site.cloud.faults.n_deaf_deletes = 1, 1
     _reaped(site, folder, monkeypatch)
+
+
+def test_what_a_provider_asks_is_what_the_budget_is_reckoned_with(site: Site) -> None:
+    with pytest.raises(OverBudget, match="does not pay for one node"):
+        opening.open_fleet(is_owned=True, nodes=1, budget_usd=0.001, **site.asked())
+    assert site.cloud.machines == []
+
+
+def test_a_wrong_key_is_said_before_a_fleet_is_made(site: Site) -> None:
+    site.cloud.key = "another"
+    with pytest.raises(AuthRejected):
+        opening.open_fleet(is_owned=True, nodes=1, **site.asked())
+    assert all_folders() == []
+
+
+def test_the_doctor_rents_nothing_unless_it_is_told_to(site: Site, cli: Any) -> None:
+    said = cli("fleet", "doctor", "--provider", site.name, "--json")
+    assert said.code == 0, said.err
+    assert "not done" in said.json["data"][-1]["result"]
+    assert site.cloud.machines == []
+
+
+def test_the_doctor_watches_a_machine_end_itself(
+    site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    drill = ("--live", "--image", "example/worker:1", "--lease-s", "1")
+    said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
+    assert said.code == 0, said.err
+    found = {row["step"]: row["result"] for row in said.json["data"]}
+    assert found["self-destruct"] == "it ended itself"
+    assert said.json["meta"]["notes"] == [
+        "this was an emulator: tested against the specification, not the cloud"
+    ]
+    assert site.cloud.billed() == []
+    assert len(site.cloud.machines) == 1
+
+
+def test_the_doctor_destroys_a_machine_that_does_not_end_itself(
+    site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    site.cloud.faults.n_mute = 1
+    drill = ("--live", "--image", "i", "--lease-s", "1", "--max-usd", "0.0009")
+    said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
+    found = {row["step"]: row["result"] for row in said.json["data"]}
+    assert found["self-destruct"].startswith("FAILED")
+    assert site.cloud.billed() == []
+
+
+def test_a_drill_that_the_money_does_not_pay_for_is_refused(site: Site, cli: Any) -> None:
+    drill = ("--live", "--image", "i", "--max-usd", "0.0001")
+    said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
+    assert said.json["error"]["code"] == "over-budget"
+    assert site.cloud.machines == []

@@ -30,7 +30,7 @@ from rackrate.errors import (
     UsageError,
     nearest,
 )
-from rackrate.fleet import environment, journal, sync, tls, tree
+from rackrate.fleet import environment, journal, quoting, sync, tls, tree
 from rackrate.fleet.backends import open_backend
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
@@ -76,10 +76,14 @@ def open_fleet(
 
     Raises:
         BadQuantity, UnknownName, OverBudget: what was asked for cannot be; nothing was made.
+        NoNode, ProviderError: the provider says no; nothing was made.
     """
     env = _values(env)
     asked["env"] = tuple(sorted(env))
-    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked)  # so that nothing is made in vain
+    nowhere = Folder(home() / "new")
+    spec_of(nowhere, is_owned=is_owned, **asked)  # so that nothing is made in vain
+    asked = quoting.quoted(asked)
+    spec_of(nowhere, is_owned=is_owned, **asked)  # at the price that is asked now
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
     if spec.sync and spec.backend != "local":

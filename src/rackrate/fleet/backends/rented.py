@@ -28,21 +28,30 @@ class Rental(Protocol):
 
     Attributes:
         name: of the provider.
+        url_variable: environment variable that names another address of its API.
         settle_s: by so much its listing may lag.
         list_s: that must lie between two listings, so that the rate limit is left to orders.
         n_calls: calls that it takes at once.
     """
 
     name: str
+    url_variable: str
     settle_s: float
     list_s: float
     n_calls: int
 
-    def quote(self, machine: Machine) -> Rate:
-        """Return what such a machine costs now.
+    def quote(self, machine: Machine, n: int = 1) -> Rate:
+        """Return what the dearest of `n` such machines costs now.
 
         Raises:
-            NoNode: it is not for rent, in the provider's words.
+            NoNode: they are not for rent, in the provider's words.
+        """
+
+    def cheapest(self) -> tuple[Machine, str]:
+        """Return the cheapest machine for rent, without an image, and the provider's name of its GPU.
+
+        Raises:
+            NoNode: there is none.
         """
 
     def make(self, order: Order, machine: Machine) -> str:
@@ -80,15 +89,6 @@ class RentedBackend:
     def at(self) -> str:
         """Nothing: only the owner knows by which address a provider's machines reach home."""
         return ""
-
-    def quote(self, machine: Machine) -> Rate:
-        """Return what such a machine costs now; key, GPU and stock are looked at, nothing is made.
-
-        Raises:
-            NoNode: it is not for rent, in the provider's words.
-            ProviderError: the key is not taken, or the provider is silent.
-        """
-        return self._rental.quote(machine)
 
     def create(self, order: Order) -> None:
         """Rent a machine for a node, unless one of its name is there.

@@ -38,6 +38,15 @@ def open_backend(spec: Spec) -> RentedBackend:
     return RentedBackend(RunPod(), Path(spec.folder))
 
 
+def open_rental() -> RunPod:
+    """Open the API.
+
+    Raises:
+        MissingCredential: the environment has no key.
+    """
+    return RunPod()
+
+
 class RunPod:
     """RunPod's API, as far as nodes need it.
 
@@ -46,6 +55,7 @@ class RunPod:
     """
 
     name = RUNPOD.name
+    url_variable = RUNPOD.url_variable
     settle_s = 30.0
     list_s = 5.0
     n_calls = 4
@@ -54,12 +64,13 @@ class RunPod:
         self._api = Api(RUNPOD)
         self._gpu_ids: dict[str, str] = {}
 
-    def quote(self, machine: Machine) -> Rate:
-        """Return the list price of such a pod, disk included.
+    def quote(self, machine: Machine, n: int = 1) -> Rate:
+        """Return the list price of such a pod, disk included; it does not depend on how many there are.
 
         Raises:
             NoNode: no such pod can be made now.
         """
+        del n
         cloud = _check(machine)
         query = {"include": "AVAILABILITY", "product": "POD", "count": machine.n_gpus or 1, "cloud": cloud}
         gpu = self._gpu(machine, query)

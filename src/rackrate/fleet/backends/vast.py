@@ -44,6 +44,15 @@ def open_backend(spec: Spec) -> RentedBackend:
     return RentedBackend(Vast(), Path(spec.folder))
 
 
+def open_rental() -> Vast:
+    """Open the API.
+
+    Raises:
+        MissingCredential: the environment has no key.
+    """
+    return Vast()
+
+
 class Vast:
     """Vast's API, as far as nodes need it.
 
@@ -52,6 +61,7 @@ class Vast:
     """
 
     name = VAST.name
+    url_variable = VAST.url_variable
     settle_s = 30.0
     list_s = 5.0
     n_calls = 2  # it counts what comes too fast
@@ -61,14 +71,19 @@ class Vast:
         self._lock = threading.Lock()
         self._taken: set[int] = set()
 
-    def quote(self, machine: Machine) -> Rate:
-        """Return the price of the cheapest ask that does, disk included.
+    def quote(self, machine: Machine, n: int = 1) -> Rate:
+        """Return the price of the n-th cheapest ask that does, disk included.
 
         Raises:
-            NoNode: there is none.
+            NoNode: there are fewer.
         """
         _check(machine)
-        return Rate(math.ceil(_price(self._offers(machine)[0], machine) * MICROUSD))
+        offers = self._offers(machine)
+        if len(offers) < n:
+            raise NoNode(f"Vast.ai has {len(offers)} asks for {machine.gpu}, not {n}", hint="ask for fewer")
+        offer = offers[n - 1]
+        waiting = math.ceil(offer["storage_total_cost"] * MICROUSD)
+        return Rate(math.ceil(_price(offer, machine) * MICROUSD), waiting_microusd_per_hour=waiting)
 
     def make(self, order: Order, machine: Machine) -> str:
         """Take the cheapest ask that is still there."""
