@@ -9,22 +9,21 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from datetime import timedelta
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rackrate.fleet import tls
-from rackrate.fleet.folder import Folder
-from rackrate.fleet.identity import Identity
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
+from rackrate.fleet.folder import Folder
+from rackrate.fleet.identity import Identity
 from rackrate.testing.clouds import Cloud, Ground, RunPodCloud, VastCloud
 
 

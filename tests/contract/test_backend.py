@@ -12,14 +12,9 @@ import pytest
 from tests.contract.conftest import Gate
 
 from rackrate.fleet import tree
-from rackrate.fleet.backends.base import Backend, Order
-from rackrate.fleet.backends.local import LocalBackend
-from rackrate.testing.machines import MachineBackend
-from rackrate.fleet import tls, tree
 from rackrate.fleet.backends.base import Backend, Machine, Order
+from rackrate.fleet.backends.local import LocalBackend
 from rackrate.fleet.backends.rented import RentedBackend
-from rackrate.fleet.folder import Folder
-from rackrate.fleet.identity import Identity
 from rackrate.testing.machines import MachineBackend, Machines
 
 FLEET = "c0117ac7"
@@ -120,11 +115,7 @@ def order(place: str, made: list[Backend], gate: Gate) -> Callable[..., Order]:
         if place == "local":
             return here
         gate.open(made[0].at)
-        return replace(here, keeper=gate.address, identity=gate.identity(name).to_pem())
-        address = gate()
-        fleet = Identity.read(Folder(keeper.path.parent).key)
-        identity = tls.node_identity(fleet, name, timedelta(hours=1))
-        return replace(here, keeper=address, identity=identity.to_pem(), machine=L40S)
+        return replace(here, keeper=gate.address, identity=gate.identity(name).to_pem(), machine=L40S)
 
     return numbered
 

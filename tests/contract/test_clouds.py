@@ -200,6 +200,13 @@ def test_a_spot_machine_is_refused_by_runpod_and_bid_for_at_vast(account: Any, m
         assert account.cloud.machines[0].asked["price"] == 0.31
 
 
+def test_the_offer_that_is_named_is_taken_first(account: Any, make: Any, order: Any) -> None:
+    named = {"RunPod": "community", "Vast.ai": "7000005"}[account.provider.name]
+    make().create(order(1, Machine(image="i", gpu="l40s", n_gpus=1, offer=named)))
+    (path,) = asked(account, "PUT") or [account.cloud.machines[0].asked.get("cloud")]
+    assert path in ("COMMUNITY", "/api/v0/asks/7000005")
+
+
 def test_an_offer_that_is_gone_is_no_reason_to_give_up(account: Any, make: Any, order: Any) -> None:
     account.cloud.faults.n_asks_gone = 2
     make().create(order(1))

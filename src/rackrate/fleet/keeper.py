@@ -214,9 +214,6 @@ class Keeper:
             order = self.spec.order(name, "worker", self.age_s())
             if self._gate:
                 order = await self._gate.order(name, self.age_s())
-            await self._call(self._backend.create, order)
-            order = self._gate.order(name, self.age_s()) if self._gate else None
-            order = order or self.spec.order(name, "worker", self.age_s())
             await asyncio.get_running_loop().run_in_executor(self._orders, self._create_now, order)
         except NotNow as error:
             self.handle(CreateFailed(name, error.message, is_certain=True, again_s=error.again_s))

@@ -20,11 +20,11 @@ from typing import Any
 import psutil
 
 from rackrate.errors import (
+    AuthRejected,
     BootFailed,
     EngineMismatch,
     FleetClosed,
     FleetError,
-    AuthRejected,
     RackrateError,
     UnknownName,
     UsageError,
@@ -32,6 +32,7 @@ from rackrate.errors import (
 )
 from rackrate.fleet import environment, journal, quoting, sync, tls, tree
 from rackrate.fleet.backends import open_backend
+from rackrate.fleet.backends.base import Backend
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
 from rackrate.fleet.spec import Spec
@@ -45,8 +46,7 @@ _KEEPER_S = 20.0
 _WAIT_S = 2.0
 _LIST_S = 1.0
 _REAP_S = 120.0
-"""For a provider to end nodes that it was asked to destroy."""
-"""For a provider that refuses or is silent while what is left of a fleet is destroyed."""
+"""For a provider to end nodes that it was asked to destroy, and to answer."""
 
 
 def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
@@ -293,33 +293,30 @@ def _reap_away(spec: Spec) -> int:
     until_s = time.monotonic() + _REAP_S + backend.settle_s
     try:
         while empty_since_s is None or time.monotonic() - empty_since_s < backend.settle_s:
-            names = backend.list(spec.fleet)
-            for name in names:
-                backend.destroy(name)
-            gone |= names
-            if names and time.monotonic() > until_s:
-                listed = ", ".join(sorted(names))
-                raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
-            empty_since_s = (empty_since_s or time.monotonic()) if not names else None
-            time.sleep(_LIST_S if backend.settle_s else 0)
-    fails_since_s: float | None = None
-    names: frozenset[str] | None
             try:
-                names = backend.list(spec.fleet)
-                gone |= names
-                for name in names:
-                    backend.destroy(name)
-                fails_since_s = None
+                names = _destroyed(backend, spec.fleet)
             except (OSError, RackrateError) as error:
-                fails_since_s = fails_since_s or time.monotonic()
-                if isinstance(error, AuthRejected) or time.monotonic() - fails_since_s > _REAP_S:
+                if isinstance(error, AuthRejected) or time.monotonic() > until_s:
                     raise
-                names = None  # nobody knows
-            empty_since_s = (empty_since_s or time.monotonic()) if names == frozenset() else None
+                empty_since_s = None  # nobody knows
+            else:
+                gone |= names
+                if names and time.monotonic() > until_s:
+                    listed = ", ".join(sorted(names))
+                    raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
+                empty_since_s = (empty_since_s or time.monotonic()) if not names else None
             time.sleep(max(backend.list_s, _LIST_S) if backend.settle_s else 0)
     finally:
         backend.close()
     return len(gone)
+
+
+def _destroyed(backend: Backend, fleet: str) -> frozenset[str]:
+    """Have all destroyed that is listed of a fleet; return what it was."""
+    names = backend.list(fleet)
+    for name in names:
+        backend.destroy(name)
+    return names
 
 
 def _close_journal(folder: Folder, life: Lifecycle, at_s: float) -> None:

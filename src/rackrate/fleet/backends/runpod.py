@@ -29,7 +29,8 @@ RUNPOD = Provider("RunPod", "https://api.runpod.io", "RACKRATE_RUNPOD_URL", "RUN
 DISK_USD_PER_GB_MONTH = 0.10
 HOURS_PER_MONTH = 730
 _GB_PER_GIB = 2**30 / 10**9
-_CLOUDS = ("SECURE", "COMMUNITY")
+_SECURE, _COMMUNITY = "SECURE", "COMMUNITY"
+"""Tiers: RunPod's own data centres, unless the offer names the hosts of others."""
 _ENDED = "TERMINATED"
 
 
@@ -150,10 +151,7 @@ def _check(machine: Machine) -> str:
         raise NoNode("RunPod rents no spot pods by its API v2", hint="ask for on_demand")
     if not machine.image or not machine.gpu:
         raise NoNode("a pod needs an image and a GPU", hint="name both: image='...', gpu='l40s'")
-    cloud = machine.offer.upper() or _CLOUDS[0]
-    if cloud not in _CLOUDS:
-        raise NoNode(f"RunPod has no offer {machine.offer!r}", hint=f"it has {' and '.join(_CLOUDS)}")
-    return cloud
+    return _COMMUNITY if _COMMUNITY in machine.offer.upper() else _SECURE
 
 
 def _disk_gb(machine: Machine) -> int:

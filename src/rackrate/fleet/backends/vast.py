@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import threading
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ _TRIES = 5
 _TAKEN = (404, 410)
 _NO_USER = 404
 _PAGE = 25
+_COUNTRY = re.compile(r"\b[A-Z]{2}\b")
+"""In a place as lists write it: `Quebec, CA`."""
 
 
 def open_backend(spec: Spec) -> RentedBackend:
@@ -156,14 +159,12 @@ class Vast:
     def _offers(self, machine: Machine) -> list[Json]:
         """Return the asks that do, the cheapest first."""
         asked: Json = {"num_gpus": {"eq": machine.n_gpus or 1}}
-        if machine.offer:
-            asked["id"] = {"eq": int(machine.offer)}
         nominal_gib = nominal_vram_gib(machine.gpu)
         if nominal_gib:
             mib = nominal_gib * _MIB_PER_GIB
             asked["gpu_ram"] = {"gte": mib * (1 - _MEMORY_TOLERANCE), "lte": mib * (1 + _MEMORY_TOLERANCE)}
         if machine.region:
-            asked["geolocation"] = {"in": [machine.region]}
+            asked["geolocation"] = {"in": _COUNTRY.findall(machine.region) or [machine.region]}
         found = [
             offer
             for offer in self._search(asked, _disk_gb(machine), is_spot=machine.is_spot)
@@ -177,7 +178,7 @@ class Vast:
                 f"Vast.ai has no ask for {machine.n_gpus or 1} x {machine.gpu}{least}",
                 hint="try another GPU, place or price, or later",
             )
-        return cheap
+        return sorted(cheap, key=lambda offer: str(offer["id"]) != machine.offer)  # the named one first
 
     def _search(self, asked: Json, disk_gb: int, *, is_spot: bool = False) -> list[Json]:
         body: Json = {
@@ -218,8 +219,6 @@ def _price(offer: Json, machine: Machine) -> float:
 def _check(machine: Machine) -> None:
     if not machine.image or not machine.gpu:
         raise NoNode("an instance needs an image and a GPU", hint="name both: image='...', gpu='l40s'")
-    if machine.offer and not machine.offer.isdigit():
-        raise NoNode(f"Vast.ai has no offer {machine.offer!r}", hint="its offers are numbers")
 
 
 def _disk_gb(machine: Machine) -> int:
