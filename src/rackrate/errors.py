@@ -15,6 +15,11 @@ why; `hint` says what to do next, so that a face may set it apart.
         ImportRejected     4 / 422   a price list or a model's file that cannot be taken at all
         StoreBroken        4 / 503   a file of the market store cannot be read
         StaleData          4 / 503   older than --max-age
+      ProviderError        5 / 502   a provider's API said no, or nothing
+        MissingCredential  5 / 401   the environment lacks the key of a provider
+        AuthRejected       5 / 401   a provider does not take the key
+        RateLimited        5 / 429   a provider was asked too often; the error says when it may be asked again
+        ProviderDown       5 / 502   no answer, or one that cannot be read: what was asked for may be done
       FleetError           5 / 500   nodes, or the fleet that keeps them, failed
         BootFailed         5 / 500   nodes do not come up; what they wrote last is in the message
           EngineMismatch   5 / 500   a node runs other versions than its owner
@@ -164,6 +169,64 @@ class StaleData(DataError):
     """The newest data are older than the caller allows."""
 
     code = "stale-data"
+
+
+class ProviderError(RackrateError):
+    """A provider's API said no; the message has its words.
+
+    Args:
+        message: who was asked for what, and the answer.
+        status: of the answer; 0 where there was none.
+        words: the provider's own.
+    """
+
+    code = "provider"
+    exit_code = 5
+    http_status = 502
+
+    def __init__(
+        self, message: str, *, status: int = 0, words: str = "", hint: str = "", code: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.status = status
+        self.words = words
+
+
+class MissingCredential(ProviderError):
+    """The environment lacks the key of a provider."""
+
+    code = "missing-credential"
+    http_status = 401
+
+
+class AuthRejected(ProviderError):
+    """A provider does not take the key."""
+
+    code = "auth-rejected"
+    http_status = 401
+
+
+class RateLimited(ProviderError):
+    """A provider was asked too often, and has done nothing.
+
+    Args:
+        message: who was asked for what.
+        again_s: seconds until it may be asked again.
+    """
+
+    code = "rate-limited"
+    http_status = 429
+
+    def __init__(self, message: str, *, again_s: float = 0.0, hint: str = "", code: str = "") -> None:
+        hint = hint or (f"it may be asked again in {again_s:.0f} s" if again_s else "")
+        super().__init__(message, status=429, hint=hint, code=code)
+        self.again_s = again_s
+
+
+class ProviderDown(ProviderError):
+    """No answer, or one that cannot be read: what was asked for may have been done."""
+
+    code = "provider-down"
 
 
 class FleetError(RackrateError):

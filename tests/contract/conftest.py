@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,12 @@ from typing import Any
 import pytest
 
 from rackrate.fleet import tls
+from rackrate.fleet.backends.api import Provider
+from rackrate.fleet.backends.runpod import RUNPOD, RunPod
+from rackrate.fleet.backends.vast import VAST, Vast
 from rackrate.fleet.folder import Folder
 from rackrate.fleet.identity import Identity
+from rackrate.testing.clouds import Cloud, Ground, RunPodCloud, VastCloud
 
 
 class FakeKeeper:
@@ -103,3 +110,81 @@ def keeper() -> Iterator[FakeKeeper]:
         keeper = FakeKeeper(Path(folder) / "keeper")
         yield keeper
         keeper.close()
+
+
+AS_BOOT = """
+import os
+from rackrate.fleet import tree
+from rackrate.fleet.backends.agent import Agent
+from rackrate.fleet.backends.base import Order
+from rackrate.fleet.backends.inside import farewell
+
+tree.die_with_parent()
+end_machine = farewell(os.environ)
+Agent(Order.from_env(os.environ), lambda *of: None).run()
+end_machine()
+"""
+
+
+class Processes:
+    """Machines that are plain processes: an agent each, which ends its machine when it is over."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, env: Mapping[str, str]) -> None:
+        self._running[name] = subprocess.Popen(
+            [sys.executable, "-c", AS_BOOT], env=os.environ | dict(env), stderr=subprocess.DEVNULL
+        )
+
+    def names(self) -> frozenset[str]:
+        return frozenset(name for name, one in self._running.items() if one.poll() is None)
+
+    def stop(self, name: str) -> None:
+        one = self._running.get(name)
+        if one:
+            one.kill()
+            one.wait()
+
+
+Kind = tuple[type[Cloud], Provider, Callable[[], Any]]
+CLOUDS: dict[str, Kind] = {"runpod": (RunPodCloud, RUNPOD, RunPod), "vast": (VastCloud, VAST, Vast)}
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of an emulated cloud, and the ways to ask it.
+
+    Attributes:
+        cloud: what is asked.
+        provider: how it is asked.
+        rental: opens the API as the fleet does.
+    """
+
+    cloud: Cloud
+    provider: Provider
+    rental: Callable[[], Any]
+
+
+Open = Callable[..., Account]
+
+
+@pytest.fixture
+def open_account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Run clouds on a ground, with key and address of each in the environment."""
+    with ExitStack() as clouds:
+
+        def opened(name: str, ground: Ground, **more: Any) -> Account:
+            kind, provider, rental = CLOUDS[name]
+            cloud = clouds.enter_context(kind(ground, **more))  # type: ignore[call-arg]
+            monkeypatch.setenv(provider.url_variable, cloud.url)
+            monkeypatch.setenv(provider.key_variable, cloud.key)
+            return Account(cloud, provider, rental)
+
+        yield opened
+
+
+@pytest.fixture(params=CLOUDS)
+def account(request: pytest.FixtureRequest, open_account: Open) -> Account:
+    """Run one of the clouds on plain processes."""
+    return open_account(request.param, Processes())

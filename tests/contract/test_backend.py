@@ -15,10 +15,12 @@ from rackrate.fleet import tree
 from rackrate.fleet.backends.base import Backend, Machine, Order
 from rackrate.fleet.backends.container import ContainerBackend
 from rackrate.fleet.backends.local import LocalBackend
+from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.backends.ssh import SshBackend
-from rackrate.testing.machines import MachineBackend
+from rackrate.testing.machines import MachineBackend, Machines
 
 FLEET = "c0117ac7"
+L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
 PATIENCE_S = 20.0
 
 Make = Callable[[], Backend]
@@ -33,24 +35,59 @@ def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
     return time.monotonic() - started
 
 
-@pytest.fixture(params=["local", "emulated", "container", "ssh"])
+PLACES = ("local", "emulated", "container", "ssh")
+CLOUDS = ("runpod", "vast")
+
+
+class CloudBackend(RentedBackend):
+    """Machines of an emulated cloud, whose consoles a test may read."""
+
+    def __init__(self, account: Any, machines: Machines, folder: Path) -> None:
+        rental = account.rental()
+        rental.list_s = 0.0  # every look is a fresh one, so that a test need not wait
+        super().__init__(rental, folder)
+        self._account = account
+        self._machines = machines
+
+    @property
+    def at(self) -> str:
+        return f"{self._machines.address}:0"
+
+    def create(self, order: Order) -> None:
+        """Return when the machine runs, so that a test may take the time from there."""
+        super().create(order)
+        until(lambda: all(one.state != "making" for one in self._account.cloud.machines))
+
+    def logs(self, name: str) -> Path:
+        machine = next(one for one in self._account.cloud.machines if one.name == name)
+        return self._machines.log(machine.id)
+
+
+@pytest.fixture(params=[*PLACES, *CLOUDS])
 def place(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def opened(place: str, request: pytest.FixtureRequest) -> Callable[[Path, str], Backend]:
+def opened(
+    place: str, request: pytest.FixtureRequest, open_account: Any, tmp_path: Path
+) -> Iterator[Callable[[Path, str], Backend]]:
     """Open a place, with a folder of its own and the fleet."""
     match place:
         case "local":
-            return LocalBackend
+            yield LocalBackend
         case "emulated":
-            return MachineBackend
+            yield MachineBackend
         case "container":
-            return lambda folder, _: ContainerBackend(folder)
-        case _:
+            yield lambda folder, _: ContainerBackend(folder)
+        case "ssh":
             host = request.getfixturevalue("ssh_server").host(slots=3)
-            return lambda folder, _: SshBackend(folder, (host,))
+            yield lambda folder, _: SshBackend(folder, (host,))
+        case cloud:
+            machines = Machines(tmp_path / "ground")
+            account = open_account(cloud, machines, address=machines.address)
+            yield lambda folder, _: CloudBackend(account, machines, folder)
+            machines.close()
 
 
 @pytest.fixture
@@ -67,7 +104,10 @@ def boot_s(place: str) -> float:
 
 @pytest.fixture
 def machine(place: str, request: pytest.FixtureRequest) -> Machine | None:
-    return Machine(image=request.getfixturevalue("node_image")) if place == "container" else None
+    """Return what a node's machine is to be, where it is one."""
+    if place == "container":
+        return Machine(image=request.getfixturevalue("node_image"))
+    return L40S if place in CLOUDS else None
 
 
 @pytest.fixture

@@ -159,6 +159,29 @@ def reap(form: str | None) -> None:
     emit(reap_all(), form)
 
 
+@fleet.command()
+@click.option("--provider", required=True, metavar="NAME", help="runpod or vast.")
+@click.option("--live", is_flag=True, help="Rent the cheapest machine and watch it end itself.")
+@click.option("--max-usd", type=float, default=0.05, show_default=True, help="The most that it may cost.")
+@click.option("--image", default="", help="That the machine boots; it needs rackrate in it.")
+@click.option(
+    "--lease-s", type=float, default=10.0, show_default=True, help="After which it must end itself."
+)
+@output_options
+def doctor(provider: str, live: bool, max_usd: float, image: str, lease_s: float, form: str | None) -> None:
+    """Does a provider do what a fleet relies on? Key, price, and with --live one machine that ends itself.
+
+    \b
+    rackrate fleet doctor --provider runpod
+    rackrate fleet doctor --provider runpod --live --max-usd 0.05 --image ghcr.io/me/worker:1
+    """
+    from rackrate.fleet.doctor import examine  # noqa: PLC0415 - start-up
+
+    if live and not image:
+        raise UsageError("a drill needs an image", hint="--image names one with rackrate in it")
+    emit(examine(provider, image=image, max_usd=max_usd, lease_s=lease_s, is_live=live), form)
+
+
 def _folder(name: str | None) -> Folder:
     from rackrate.fleet.folder import find_folder, running_folder  # noqa: PLC0415 - start-up
 

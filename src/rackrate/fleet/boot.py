@@ -1,14 +1,16 @@
 """What does a machine run as its first process? This: `python3 -m rackrate.fleet.boot`.
 
-It finds its order in its environment. It takes it out of its environment before anything of the user's
-runs, and starts anew where the kernel still shows what the environment was; compares what is installed here
-with what the owner runs; opens the door to the rest of the fleet; and is the node's agent until the node is
-over. What the node writes goes home with the lease, and its end is repeated on the machine's own output,
-where a provider shows it. When this process ends, so does the machine.
+It finds its order in its environment. It takes it, and the machine's own key, out of its environment before
+anything of the user's runs, and starts anew where the kernel still shows what the environment was; compares
+what is installed here with what the owner runs; opens the door to the rest of the fleet; and is the node's
+agent until the node is over. What the node writes goes home with the lease, and its end is repeated on the
+machine's own output, where a provider shows it. Then the machine ends itself, where its provider gave it a
+key for that (`inside`). When this process ends, so does the machine.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from typing import NoReturn
 
 from rackrate.errors import FleetError
 from rackrate.fleet import door, environment, sync, tree
+from rackrate.fleet.backends import inside
 from rackrate.fleet.backends.agent import Agent, Say
 from rackrate.fleet.backends.base import BOOT, ORDER, Order
 from rackrate.fleet.identity import Identity
@@ -29,11 +32,15 @@ _LAST_WORDS_BYTES = 4000
 
 def main() -> None:
     """Be the first process of a machine, from its order to its end."""
-    order = Order.from_env(os.environ) if ORDER in os.environ else _handed_over()
-    os.environ.pop(ORDER, None)
+    taken = {name: os.environ.pop(name) for name in (ORDER, *inside.KEYS) if name in os.environ}
     if _is_shown():
-        _start_anew(order)
-    live(order)
+        _start_anew(taken)
+    taken = taken or _handed_over()
+    end_machine = inside.farewell({**os.environ, **taken})
+    try:
+        live(Order.from_env(taken))
+    finally:
+        end_machine()
 
 
 def _is_shown() -> bool:
@@ -43,21 +50,22 @@ def _is_shown() -> bool:
     return False
 
 
-def _start_anew(order: Order) -> NoReturn:
-    """Become the same program without the order in its environment; it comes through a pipe."""
+def _start_anew(taken: dict[str, str]) -> NoReturn:
+    """Become the same program without order and keys in its environment; they come through a pipe."""
     read, write = os.pipe()
     if os.fork() == 0:  # a pipe holds less than an order may have
-        with os.fdopen(write, "w", encoding="ascii") as out:
-            out.write(order.to_env()[ORDER])
+        with os.fdopen(write, "w", encoding="utf-8") as out:
+            json.dump(taken, out)
         os._exit(0)
     os.close(write)
     os.set_inheritable(read, True)  # noqa: FBT003 - so it is called
     os.execv(sys.executable, [sys.executable, *BOOT[1:], str(read)])  # noqa: S606 - ourselves
 
 
-def _handed_over() -> Order:
-    with os.fdopen(int(sys.argv[1]), encoding="ascii") as handed:
-        return Order.from_env({ORDER: handed.read()})
+def _handed_over() -> dict[str, str]:
+    with os.fdopen(int(sys.argv[1]), encoding="utf-8") as handed:
+        taken: dict[str, str] = json.load(handed)
+    return taken
 
 
 def live(order: Order) -> None:

@@ -59,11 +59,20 @@ class CreateFailed:
         node: its name.
         why: in the provider's words.
         is_certain: whether the provider said no; else nobody knows whether it makes the node.
+        again_s: seconds after which it may be asked again, where it was only asked too often: no failure.
     """
 
     node: str
     why: str
     is_certain: bool
+    again_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destroyed:
+    """The provider said that it destroys the node, or does not know it; only a listing proves it."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,19 @@ class Listed:
     asked_at_s: float
 
 
-Event = Tick | OwnerSeen | Worked | Scaled | Closed | Created | CreateFailed | Renewed | Ended | Listed
+Event = (
+    Tick
+    | OwnerSeen
+    | Worked
+    | Scaled
+    | Closed
+    | Created
+    | CreateFailed
+    | Destroyed
+    | Renewed
+    | Ended
+    | Listed
+)
 
 
 @dataclass(frozen=True, slots=True)

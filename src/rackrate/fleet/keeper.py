@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ import psutil
 
 from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet.backends import local, open_backend
-from rackrate.fleet.backends.base import Backend, NoNode
+from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.button import Button
 from rackrate.fleet.event import (
@@ -36,6 +37,7 @@ from rackrate.fleet.event import (
     Created,
     CreateFailed,
     Destroy,
+    Destroyed,
     Ended,
     Event,
     Grant,
@@ -52,9 +54,10 @@ from rackrate.fleet.gatehouse import GateProcess
 from rackrate.fleet.history import History
 from rackrate.fleet.journal import Journal
 from rackrate.fleet.lines import LONGEST, Message, encode
+from rackrate.fleet.node import NodeState
 from rackrate.fleet.pool import Demand
 from rackrate.fleet.spec import TICK_S, Spec
-from rackrate.fleet.state import Lifecycle, Phase
+from rackrate.fleet.state import Lifecycle, Phase, Policy
 from rackrate.fleet.status import MISMATCH, status_of
 
 _LIST_S = 1.0
@@ -80,6 +83,11 @@ def owner_state(spec: Spec) -> Literal["seen", "frozen", "ended"]:
     return "frozen" if status == psutil.STATUS_STOPPED else "seen"
 
 
+def _paced(policy: Policy, backend: Backend) -> Policy:
+    """Return a policy that takes the backend's time."""
+    return replace(policy, settle_s=backend.settle_s, retry_s=max(policy.retry_s, backend.list_s))
+
+
 class Keeper:
     """The keeper of one fleet.
 
@@ -101,7 +109,7 @@ class Keeper:
     ) -> None:
         self.folder = folder
         self.spec = spec
-        self.life = Lifecycle(spec.fleet, spec.policy())
+        self.life = Lifecycle(spec.fleet, _paced(spec.policy(), backend))
         self.head = f"rr-{spec.fleet}-head"
         self.address: str | None = None
         self.is_busy = False
@@ -118,6 +126,7 @@ class Keeper:
         self._demand = Demand()
         self._button = Button(lambda: self.handle(Closed("its stop button was pressed")))
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
+        self._orders = ThreadPoolExecutor(backend.n_calls, "orders")  # what ends nodes never waits for these
         self._changed = asyncio.Event()
         self._n_changes = 0
         self._n_worked = 0
@@ -143,6 +152,7 @@ class Keeper:
                     self.handle(Closed("its gate died"))
                 self._resize()
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
+                every_s = max(every_s, self._backend.list_s)
                 if not self._is_listing and self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
                     self._do(self._list)  # a provider that is slow to answer holds up no lease
@@ -154,6 +164,7 @@ class Keeper:
         finally:
             server.close()
             self._button.close()
+            self._orders.shutdown()
             self._calls.shutdown()
             if self._gate:
                 await self._gate.close()
@@ -212,7 +223,9 @@ class Keeper:
             order = self.spec.order(name, "worker", self.age_s())
             if self._gate:
                 order = await self._gate.order(name, self.age_s())
-            await self._call(self._backend.create, order)
+            await asyncio.get_running_loop().run_in_executor(self._orders, self._create_now, order)
+        except NotNow as error:
+            self.handle(CreateFailed(name, error.message, is_certain=True, again_s=error.again_s))
         except NoNode as error:
             self.handle(CreateFailed(name, error.message, is_certain=True))
         except Exception as error:  # noqa: BLE001 - nobody knows whether there is a node
@@ -220,11 +233,19 @@ class Keeper:
         else:
             self.handle(Created(name))
 
+    def _create_now(self, order: Order) -> None:
+        """Order a node, unless it was given up while the order waited for its turn."""
+        if self.life.nodes[order.name].state is not NodeState.INTENT:
+            raise NoNode(f"{order.name} was given up before it was ordered")
+        self._backend.create(order)
+
     async def _destroy(self, name: str) -> None:
         try:
             await self._call(self._backend.destroy, name)
         except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
             sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
+        else:
+            self.handle(Destroyed(name))
 
     async def _list(self) -> None:
         asked_at_s = self.age_s()

@@ -1,8 +1,9 @@
 """What have the nodes cost, and what would they have cost at a later instant?
 
 Money is whole micro-USD: sums of a bill must not depend on their order. A node is billed from the
-instant its creation was asked for until it is known to be gone; both err on the dear side, because a
-provider starts and stops its clock somewhere in between.
+instant its creation was asked for until the provider said that it destroys it, once a listing has borne
+that out; both err on the dear side. Where a provider bills less until a machine runs, that holds until the
+node called home; of one that never did nobody knows, and it counts as running.
 
     billed seconds = max(seconds, least), rounded up to whole steps
     cost = billed seconds x rate / 3600, rounded up to a micro-USD
@@ -28,16 +29,25 @@ class Rate:
         microusd_per_hour: price.
         least_s: seconds that are billed in any case.
         step_s: seconds that are billed as a whole.
+        waiting_microusd_per_hour: price until the machine runs, its disk's for one; None for the same.
     """
 
     microusd_per_hour: int = 0
     least_s: int = 0
     step_s: int = 1
+    waiting_microusd_per_hour: int | None = None
 
     def __post_init__(self) -> None:
-        if self.microusd_per_hour < 0 or self.least_s < 0 or self.step_s < 1:
+        waiting = self.waiting_microusd_per_hour or 0
+        if min(self.microusd_per_hour, waiting, self.least_s) < 0 or self.step_s < 1:
             hint = "price and minimum are 0 or more, a billing step is 1 s or more"
             raise BadQuantity(f"{self} is no way to bill", hint=hint)
+
+    @property
+    def waiting(self) -> Rate:
+        """Return how a machine is billed that does not run yet."""
+        price = self.waiting_microusd_per_hour
+        return self if price is None else Rate(price, step_s=self.step_s)
 
     def microusd(self, seconds: float) -> int:
         """Return what so many seconds cost.
@@ -58,13 +68,15 @@ class Line:
         node: its name.
         rate: how it is billed.
         from_s: instant of the order.
-        to_s: instant it was known to be gone; None while it runs.
+        to_s: instant it was gone; None while it runs.
+        runs_from_s: instant from which it is known to have run; None where it is not.
     """
 
     node: str
     rate: Rate
     from_s: float
     to_s: float | None = None
+    runs_from_s: float | None = None
 
     def seconds(self, at_s: float) -> float:
         """Return the seconds to pay for, as of an instant."""
@@ -72,7 +84,14 @@ class Line:
 
     def microusd(self, at_s: float) -> int:
         """Return what it costs, as of an instant; of one that runs, what it will have cost by then."""
-        return self.rate.microusd(self.seconds(at_s))
+        seconds = self.seconds(at_s)
+        if self.to_s is not None and not seconds:
+            return 0  # it never was
+        waited_s = 0.0
+        if self.rate.waiting_microusd_per_hour is not None and self.runs_from_s is not None:
+            waited_s = min(max(self.runs_from_s - self.from_s, 0.0), seconds)
+        waited = self.rate.waiting.microusd(waited_s) if waited_s else 0
+        return waited + self.rate.microusd(seconds - waited_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ ending once more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -61,12 +62,14 @@ class Change:
         node: its name.
         state: that it came into.
         why: in words.
+        until_s: instant to which the node is billed, where that is not this one.
     """
 
     at_s: float
     node: str
     state: NodeState
     why: str
+    until_s: float | None = None
 
     def __str__(self) -> str:
         """Write it for people: `12.3 s ending: boot timeout`."""
@@ -74,13 +77,20 @@ class Change:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a journal's entry."""
-        return {
+        entry = {
             "what": "node",
             "at_s": round(self.at_s, 3),
             "node": self.node,
             "state": str(self.state),
             "why": self.why,
         }
+        return entry if self.until_s is None else {**entry, "until_s": round(self.until_s, 3)}
+
+    @classmethod
+    def from_dict(cls, entry: Mapping[str, Any]) -> Change:
+        """Return the change that `to_dict` wrote."""
+        state = NodeState(entry["state"])
+        return cls(entry["at_s"], entry["node"], state, entry["why"], entry.get("until_s"))
 
 
 @dataclass
@@ -94,7 +104,9 @@ class Node:
         story: every change, oldest first.
         lease: as last granted; None before it called home.
         is_answered: whether the provider said yes or no to the order.
+        is_refused: whether the provider said no to the order, and nothing was seen of the node since.
         destroy_asked_at_s: when it was last asked to be destroyed.
+        destroyed_at_s: when the provider said that it destroys it; None where a later listing belies that.
         missing_since_s: first of the listings in a row that lack it.
     """
 
@@ -104,7 +116,9 @@ class Node:
     story: list[Change] = field(default_factory=list)
     lease: Lease | None = None
     is_answered: bool = False
+    is_refused: bool = False
     destroy_asked_at_s: float | None = None
+    destroyed_at_s: float | None = None
     missing_since_s: float | None = None
 
     @property
@@ -119,14 +133,26 @@ class Node:
 
     def line(self) -> Line:
         """Return its line of the bill."""
-        gone_at_s = self.since_s if self.state is NodeState.GONE else None
-        return Line(self.name, self.rate, self.ordered_at_s, gone_at_s)
+        last = self.story[-1]
+        until_s = last.at_s if last.until_s is None else last.until_s
+        gone_at_s = until_s if self.state is NodeState.GONE else None
+        runs_from_s = next((one.at_s for one in self.story if one.state is NodeState.BOOTED), None)
+        return Line(self.name, self.rate, self.ordered_at_s, gone_at_s, runs_from_s)
+
+    def is_over(self, at_s: float, why: str) -> Change:
+        """Go to gone, billed to the instant at which the provider said so, or not at all where it never was.
+
+        Raises:
+            InvalidTransition: it was not ending.
+        """
+        until_s = self.ordered_at_s if self.is_refused else self.destroyed_at_s
+        return self.move(NodeState.GONE, at_s, why, until_s)
 
     def begin(self, at_s: float, why: str) -> Change:
         """Write the first line of its story."""
         return self._write(at_s, why)
 
-    def move(self, state: NodeState, at_s: float, why: str) -> Change:
+    def move(self, state: NodeState, at_s: float, why: str, until_s: float | None = None) -> Change:
         """Go into a state.
 
         Raises:
@@ -137,9 +163,9 @@ class Node:
                 f"{self.name} cannot go from {self.state} to {state} ({why})", story=[*map(str, self.story)]
             )
         self.state = state
-        return self._write(at_s, why)
+        return self._write(at_s, why, until_s)
 
-    def _write(self, at_s: float, why: str) -> Change:
-        change = Change(at_s, self.name, self.state, why)
+    def _write(self, at_s: float, why: str, until_s: float | None = None) -> Change:
+        change = Change(at_s, self.name, self.state, why, until_s)
         self.story.append(change)
         return change

@@ -20,17 +20,19 @@ from typing import Any
 import psutil
 
 from rackrate.errors import (
+    AuthRejected,
     BootFailed,
     EngineMismatch,
     FleetClosed,
     FleetError,
+    RackrateError,
     UnknownName,
     UsageError,
     nearest,
 )
-from rackrate.fleet import environment, journal, sync, tls, tree
+from rackrate.fleet import environment, journal, quoting, sync, tls, tree
 from rackrate.fleet.backends import open_backend
-from rackrate.fleet.backends.base import CONSOLE
+from rackrate.fleet.backends.base import CONSOLE, Backend
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
@@ -45,7 +47,7 @@ _KEEPER_S = 20.0
 _WAIT_S = 2.0
 _LIST_S = 1.0
 _REAP_S = 120.0
-"""For a provider to end nodes that it was asked to destroy."""
+"""For a provider to end nodes that it was asked to destroy, and to answer."""
 
 
 def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
@@ -75,10 +77,14 @@ def open_fleet(
 
     Raises:
         BadQuantity, UnknownName, OverBudget: what was asked for cannot be; nothing was made.
+        NoNode, ProviderError: the provider says no; nothing was made.
     """
     env = _values(env)
     asked["env"] = tuple(sorted(env))
-    spec_of(Folder(home() / "new"), is_owned=is_owned, **asked).check_place()  # nothing is made in vain
+    nowhere = Folder(home() / "new")
+    spec_of(nowhere, is_owned=is_owned, **asked).check_place()  # so that nothing is made in vain
+    asked = quoting.quoted(asked)
+    spec_of(nowhere, is_owned=is_owned, **asked)  # at the price that is asked now
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
     if spec.sync and spec.backend != "local":
@@ -189,11 +195,7 @@ def recovered(folder: Folder, spec: Spec) -> tuple[Lifecycle, list[journal.Entry
         DataError: the journal is missing or damaged.
     """
     entries = journal.read(folder.journal)
-    changes = [
-        Change(entry["at_s"], entry["node"], NodeState(entry["state"]), entry["why"])
-        for entry in entries
-        if entry["what"] == "node"
-    ]
+    changes = [Change.from_dict(entry) for entry in entries if entry["what"] == "node"]
     return Lifecycle.recovered(spec.fleet, spec.policy(), changes, time.time() - spec.opened_at_s), entries
 
 
@@ -293,18 +295,30 @@ def _reap_away(spec: Spec) -> int:
     until_s = time.monotonic() + _REAP_S + backend.settle_s
     try:
         while empty_since_s is None or time.monotonic() - empty_since_s < backend.settle_s:
-            names = backend.list(spec.fleet)
-            for name in names:
-                backend.destroy(name)
-            gone |= names
-            if names and time.monotonic() > until_s:
-                listed = ", ".join(sorted(names))
-                raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
-            empty_since_s = (empty_since_s or time.monotonic()) if not names else None
-            time.sleep(_LIST_S if backend.settle_s else 0)
+            try:
+                names = _destroyed(backend, spec.fleet)
+            except (OSError, RackrateError) as error:
+                if isinstance(error, AuthRejected) or time.monotonic() > until_s:
+                    raise
+                empty_since_s = None  # nobody knows
+            else:
+                gone |= names
+                if names and time.monotonic() > until_s:
+                    listed = ", ".join(sorted(names))
+                    raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
+                empty_since_s = (empty_since_s or time.monotonic()) if not names else None
+            time.sleep(max(backend.list_s, _LIST_S) if backend.settle_s else 0)
     finally:
         backend.close()
     return len(gone)
+
+
+def _destroyed(backend: Backend, fleet: str) -> frozenset[str]:
+    """Have all destroyed that is listed of a fleet; return what it was."""
+    names = backend.list(fleet)
+    for name in names:
+        backend.destroy(name)
+    return names
 
 
 def _close_journal(folder: Folder, life: Lifecycle, at_s: float) -> None:

@@ -43,6 +43,7 @@ class Spec:
         threads: tasks at once, a node.
         memory_gib: at which a node's worker is killed; None for no limit.
         usd_per_node_hour: what an hour of a node costs; 0 on a machine of one's own.
+        waiting_usd_per_node_hour: what it costs until its machine runs; None for the same.
         budget_usd: the most that all may cost; None for no limit.
         max_hours: after which it ends in any case.
         idle_s: without work until it ends, of a pool until a node does; None for never.
@@ -69,6 +70,7 @@ class Spec:
     threads: int = 1
     memory_gib: float | None = None
     usd_per_node_hour: float = 0.0
+    waiting_usd_per_node_hour: float | None = None
     budget_usd: float | None = None
     max_hours: float = 12.0
     idle_s: float | None = 600.0
@@ -135,12 +137,16 @@ class Spec:
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
         limit = None if self.budget_usd is None else math.floor(self.budget_usd * MICROUSD)
+        waiting = self.waiting_usd_per_node_hour
         return Policy(
             ttl_s=self.lease_s,
             boot_timeout_s=self.boot_timeout_s,
             idle_s=None if self.nodes_max else self.idle_s,  # of a pool the nodes go, one by one
             longest_s=self.max_hours * _SECONDS_PER_HOUR,
-            rate=Rate(math.ceil(self.usd_per_node_hour * MICROUSD)),
+            rate=Rate(
+                _microusd(self.usd_per_node_hour),
+                waiting_microusd_per_hour=None if waiting is None else _microusd(waiting),
+            ),
             budget=Budget(limit, self.lease_s + DESTROY_S + TICK_S),
         )
 
@@ -198,6 +204,10 @@ class Spec:
             BadQuantity: no number of nodes.
         """
         return replace(self, nodes=nodes, nodes_max=None)
+
+
+def _microusd(usd: float) -> int:
+    return math.ceil(round(usd * MICROUSD, 3))
 
 
 def _check_at(at: str) -> None:

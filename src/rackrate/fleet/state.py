@@ -27,6 +27,7 @@ from rackrate.fleet.event import (
     Created,
     CreateFailed,
     Destroy,
+    Destroyed,
     Ended,
     Event,
     Grant,
@@ -165,11 +166,16 @@ class Lifecycle:
                 self._listed(names, asked_at_s, at_s)
             case Renewed(name, is_ready):
                 self._renewed(name, at_s, is_ready=is_ready)
-            case Created() | CreateFailed() | Ended():
+            case Created() | CreateFailed() | Destroyed() | Ended():
                 self._heard_of(self.nodes.get(event.node), event, at_s)
 
-    def _heard_of(self, node: Node | None, event: Created | CreateFailed | Ended, at_s: float) -> None:
+    def _heard_of(
+        self, node: Node | None, event: Created | CreateFailed | Destroyed | Ended, at_s: float
+    ) -> None:
         if node is None:
+            return
+        if isinstance(event, Destroyed):
+            node.destroyed_at_s = at_s if node.destroyed_at_s is None else node.destroyed_at_s
             return
         if isinstance(event, Created):
             node.is_answered = True
@@ -177,7 +183,12 @@ class Lifecycle:
                 self._move(node, NodeState.REQUESTED, at_s, "the provider makes it")
             return
         if isinstance(event, CreateFailed):
+            node.is_refused = event.is_certain and not node.is_answered
             node.is_answered = node.is_answered or event.is_certain
+            if event.again_s is not None:
+                self._next_order_s = max(self._next_order_s, at_s + event.again_s)
+                self._end(node, event.why, at_s)
+                return
         self._end(node, event.why, at_s, is_failure=True)
 
     def _close(self, why: str) -> None:
@@ -196,7 +207,7 @@ class Lifecycle:
         if ttl_s <= 0:
             self._actions.append(Refuse(name, "the owner is silent"))
             return
-        node.is_answered = True
+        node.is_answered, node.is_refused = True, False
         node.lease = Lease.asked_at(at_s, ttl_s)
         if node.state in (NodeState.INTENT, NodeState.REQUESTED):
             self._move(node, NodeState.BOOTED, at_s, "it called home")
@@ -225,6 +236,9 @@ class Lifecycle:
             if node.name in names:
                 node.missing_since_s = None
                 node.is_answered = True
+                node.is_refused = False
+                if node.destroyed_at_s is not None and asked_at_s > node.destroyed_at_s:
+                    node.destroyed_at_s = None
                 if node.state is NodeState.GONE:
                     self._move(node, NodeState.ENDING, at_s, "listed again")
             else:
@@ -243,7 +257,7 @@ class Lifecycle:
         if node.state is NodeState.ENDING:
             destroyed_s = node.destroy_asked_at_s
             if destroyed_s is not None and destroyed_s <= asked_at_s and self._is_settled(node, asked_at_s):
-                self._move(node, NodeState.GONE, at_s, "no longer listed")
+                self._changes.append(node.is_over(at_s, "no longer listed"))
         elif node.state in ALIVE and node.is_answered:
             self._end(node, "no longer listed", at_s, is_failure=True)
 

@@ -1,1 +1,1 @@
-"""What tests of fleets stand on, ours and those of whoever writes a backend: machines that are not rented."""
+"""What tests of fleets stand on, ours and those of whoever writes a backend: machines and clouds."""

@@ -205,6 +205,7 @@ class MachineBackend:
     """
 
     settle_s = 0.0
+    list_s = 0.0
     n_calls = 4
 
     def __init__(self, folder: Path, fleet: str) -> None:

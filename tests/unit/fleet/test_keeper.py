@@ -33,6 +33,7 @@ class Place:
     intents_at_create: list[list[str]] = field(default_factory=list)
     n_broken_destroys: int = 0
     settle_s = 0.0
+    list_s = 0.0
     n_calls = 1
     at = ""
 
@@ -121,7 +122,8 @@ def keep() -> Iterator[Keep]:
     yield start
     for thread, kept in running:
         if thread.is_alive():
-            kept.line.ask("close", 5, why="the test is over")
+            with suppress(OSError):  # it may be over by now
+                kept.line.ask("close", 5, why="the test is over")
         kept.line.close()
         thread.join(10)
         assert not thread.is_alive()

@@ -87,3 +87,22 @@ def test_whoever_asks_the_budget_each_tick_never_pays_more(
             lines.append(Line(str(at), rate, at))
         at += tick_s
     assert sum(line.rate.microusd(at + latency_s - line.from_s) for line in lines) <= limit
+
+
+def test_until_it_is_known_to_run_a_machine_is_billed_for_its_disk_alone() -> None:
+    rate = Rate(3_600_000, waiting_microusd_per_hour=360_000)
+    assert Line("n", rate, 0, 100, runs_from_s=40).microusd(500) == 40 * 100 + 60 * 1000
+
+
+def test_a_machine_of_which_nobody_knows_whether_it_ran_counts_as_running() -> None:
+    rate = Rate(3_600_000, waiting_microusd_per_hour=360_000)
+    assert Line("n", rate, 0, 100).microusd(500) == 100 * 1000
+
+
+def test_a_machine_that_never_was_costs_nothing_whatever_the_least_is() -> None:
+    assert Line("n", Rate(3_600_000, least_s=60), 5, 5).microusd(500) == 0
+
+
+def test_a_price_below_nothing_is_none() -> None:
+    with pytest.raises(BadQuantity):
+        Rate(1, waiting_microusd_per_hour=-1)

@@ -15,6 +15,7 @@ from rackrate.fleet.event import (
     Created,
     CreateFailed,
     Destroy,
+    Destroyed,
     Ended,
     Event,
     Grant,
@@ -27,7 +28,7 @@ from rackrate.fleet.event import (
     Worked,
 )
 from rackrate.fleet.ledger import Rate
-from rackrate.fleet.node import Node, NodeState
+from rackrate.fleet.node import Change, Node, NodeState
 from rackrate.fleet.state import Lifecycle, Phase, Policy
 
 ONE, TWO, THREE = (f"rr-x-{n}" for n in (1, 2, 3))
@@ -308,3 +309,73 @@ def test_a_step_that_does_not_follow_is_an_error_that_tells_the_story() -> None:
     with pytest.raises(InvalidTransition, match="cannot go from ending to ready") as caught:
         node.move(NodeState.READY, 3, "its worker works")
     assert caught.value.story == ("0.0 s intent: 1 nodes are wanted", "2.0 s ending: no capacity")
+
+
+def test_what_was_asked_too_early_is_asked_again_then_and_is_no_failure() -> None:
+    scene = Scene(Policy(most_failures=1, retry_s=1))
+    assert scene.at(0, Scaled(1)) == [Create(ONE)]
+    assert scene.at(0, CreateFailed(ONE, "429", is_certain=True, again_s=7)) == [Destroy(ONE)]
+    assert scene.life.phase is Phase.OPEN
+    scene.listed(1)
+    assert scene.at(6.9) == []
+    assert scene.at(7) == [Create(TWO)]
+
+
+HOUR = Rate(3_600_000)
+"""A thousand micro-dollars a second, so that bills are read as seconds."""
+
+
+def billed_s(scene: Scene, name: str, at_s: float = 1000.0) -> float:
+    return scene.life.nodes[name].line().microusd(at_s) / 1000
+
+
+def test_a_node_is_billed_until_the_provider_says_that_it_destroys_it() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.up(1)
+    scene.at(10, Closed("enough"))
+    scene.at(11, Destroyed(ONE))
+    scene.listed(12)
+    scene.listed(45)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 11)
+
+
+def test_a_provider_that_lies_about_it_is_believed_only_the_last_time() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.up(1)
+    scene.at(10, Closed("enough"))
+    scene.at(11, Destroyed(ONE))
+    scene.listed(20, ONE)
+    scene.at(21, Destroyed(ONE))
+    scene.listed(22)
+    scene.listed(60)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 21)
+
+
+def test_a_node_that_was_refused_and_never_seen_costs_nothing() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.at(0, Scaled(1), CreateFailed(ONE, "no capacity", is_certain=True), Scaled(0))
+    scene.listed(1)
+    scene.listed(40)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 0)
+
+
+def test_a_node_that_was_refused_but_is_listed_is_billed() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.at(0, Scaled(1), CreateFailed(ONE, "no capacity", is_certain=True), Scaled(0))
+    scene.listed(1, ONE)
+    scene.at(2, Destroyed(ONE))
+    scene.listed(3)
+    scene.listed(40)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 2)
+
+
+def test_what_a_node_costs_survives_the_journal() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.up(1)
+    scene.at(10, Closed("enough"))
+    scene.at(11, Destroyed(ONE))
+    scene.listed(12)
+    scene.listed(45)
+    story = [Change.from_dict(change.to_dict()) for change in scene.life.nodes[ONE].story]
+    again = Lifecycle.recovered("x", Policy(rate=HOUR), story, 100)
+    assert again.nodes[ONE].line().microusd(1000) == 11_000

@@ -17,6 +17,8 @@ PLACES = {
     "local": "rackrate.fleet.backends.local",
     "container": "rackrate.fleet.backends.container",
     "ssh": "rackrate.fleet.backends.ssh",
+    "runpod": "rackrate.fleet.backends.runpod",
+    "vast": "rackrate.fleet.backends.vast",
     "emulated": "rackrate.testing.machines",
 }
 """The module of each place; all but `local` make machines of their own."""

@@ -1,10 +1,11 @@
 """What must a place offer so that nodes can live there? Three calls, and a promise about each.
 
 - `create(order)` asks for one node under the order's name and returns when the provider has said yes.
-  Asked twice for one name it makes one node. `NoNode` means that there is none and will be none; every
-  other exception means that nobody knows, and the node may exist.
+  Asked twice for one name it makes one node. `NoNode` means that there is none and will be none (`NotNow`:
+  under another name, later); every other exception means that nobody knows, and the node may exist.
 - `list(fleet)` returns the names of all nodes of a fleet, also of one whose keeper is dead, asked from a
-  process that never created anything. It may lag by `settle_s`, never longer.
+  process that never created anything. It may lag by `settle_s`, never longer, and is asked at most every
+  `list_s`.
 - `destroy(name)` asks for a node to be destroyed, with all that runs in it and all that is billed. It may
   be asked again and again, and of a node that is not there.
 
@@ -34,6 +35,21 @@ class NoNode(FleetError):
     code = "no-node"
 
 
+class NotNow(NoNode):
+    """The provider was asked too often, and made nothing: it may be asked again.
+
+    Args:
+        message: in the provider's words.
+        again_s: seconds until then.
+    """
+
+    code = "not-now"
+
+    def __init__(self, message: str, *, again_s: float) -> None:
+        super().__init__(message, hint=f"it may be asked again in {again_s:.0f} s")
+        self.again_s = again_s
+
+
 BOOT = ("python3", "-m", "rackrate.fleet.boot")
 """What a machine is to run as its first process; its order is in its environment (`Order.to_env`)."""
 
@@ -56,6 +72,7 @@ class Machine:
         region: in the provider's words; empty for any.
         offer: the provider's id of the offer; empty for any.
         is_spot: whether the provider may take it back.
+        most_usd_per_hour: the most that it may cost, for budgets are reckoned with it; 0 for no limit.
     """
 
     image: str = ""
@@ -65,6 +82,7 @@ class Machine:
     region: str = ""
     offer: str = ""
     is_spot: bool = False
+    most_usd_per_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +155,12 @@ class Backend(Protocol):
 
     Attributes:
         settle_s: by so much a listing may lag behind, seconds.
+        list_s: seconds between two listings, or two calls to destroy a node, at least.
         n_calls: calls that it takes at once.
     """
 
     settle_s: float
+    list_s: float
     n_calls: int
 
     @property

@@ -66,6 +66,7 @@ class ContainerBackend:
     """
 
     at = ""
+    list_s = 0.0
     settle_s = 1.0  # the engine hears of a container's end from a process that it started beside it
     n_calls = 4
 

@@ -42,6 +42,7 @@ class LocalBackend:
     """
 
     settle_s = 0.0
+    list_s = 0.0
     n_calls = 8
     at = ""
 

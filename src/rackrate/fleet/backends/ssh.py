@@ -66,6 +66,7 @@ class SshBackend:
     """
 
     at = ""
+    list_s = 0.0
     settle_s = 0.0
     n_calls = 8
 

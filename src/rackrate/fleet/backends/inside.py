@@ -1,0 +1,89 @@
+"""How does a rented machine end its own bill, from inside?
+
+When a node is over, its processes are gone but its machine is not: a provider bills a machine that does
+nothing. RunPod and Vast give each machine a key that may end this machine and nothing else. `boot` takes
+it out of the environment before anything of the user's runs, and uses it when the node is over. Only the
+standard library: this runs in any image.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+_PATIENCE_S = 10.0
+_WAITS_S = (0.2, 1.0, 3.0, 10.0, 30.0)
+"""Between tries; after the last the machine's program ends, and what then happens is the provider's."""
+_DONE = (404, 410)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """How machines of a provider end themselves.
+
+    Attributes:
+        machine_variable: has the machine's id.
+        key_variable: has the key for this machine alone.
+        url_variable: has another URL of the API, in tests.
+        url: of the API.
+        path: of the machine, for DELETE.
+    """
+
+    machine_variable: str
+    key_variable: str
+    url_variable: str
+    url: str
+    path: str
+
+
+PROVIDERS = (
+    Inside("RUNPOD_POD_ID", "RUNPOD_API_KEY", "RACKRATE_RUNPOD_URL", "https://api.runpod.io", "/v2/pods/{}"),
+    Inside(
+        "CONTAINER_ID",
+        "CONTAINER_API_KEY",
+        "RACKRATE_VAST_URL",
+        "https://console.vast.ai",
+        "/api/v0/instances/{}",
+    ),
+)
+
+
+KEYS = tuple(provider.key_variable for provider in PROVIDERS)
+"""Variables that nothing of the user's may see."""
+
+
+def farewell(env: Mapping[str, str]) -> Callable[[], bool]:
+    """Return what ends this machine, given its environment, and tells whether it did.
+
+    On a machine that has no such key it does nothing.
+    """
+    for provider in PROVIDERS:
+        machine, key = env.get(provider.machine_variable), env.get(provider.key_variable)
+        if machine and key:
+            url = env.get(provider.url_variable, provider.url).rstrip("/") + provider.path.format(machine)
+            request = urllib.request.Request(  # noqa: S310 - the provider's URL
+                url, method="DELETE", headers={"Authorization": f"Bearer {key}"}
+            )
+            return lambda: _ended(request)
+    return lambda: False
+
+
+def _ended(request: urllib.request.Request) -> bool:
+    """Ask for the end of this machine until the answer is yes, or patience is over."""
+    for wait_s in _WAITS_S:
+        try:
+            with urllib.request.urlopen(request, timeout=_PATIENCE_S):  # noqa: S310 - as above
+                return True
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code in _DONE:
+                return True
+            sys.stderr.write(f"this machine does not end itself: {error.code}\n")
+        except OSError as error:
+            sys.stderr.write(f"this machine does not end itself: {type(error).__name__}\n")
+        time.sleep(wait_s)
+    return False

@@ -1,0 +1,172 @@
+"""Every request that we send and every answer of the emulators, held against what the providers publish.
+
+The documents are read where they stand beside this clone, and are no part of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from openapi_core import Config, OpenAPI
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.testing import MockRequest, MockResponse
+
+from rackrate.errors import ProviderError
+from rackrate.fleet.backends.base import Machine, NoNode, Order
+from rackrate.fleet.backends.rented import RentedBackend
+
+FILES = {"RunPod": "runpod_v2.json", "Vast.ai": "vast.yaml"}
+FLEET = "d0c5"
+L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
+UNDOCUMENTED = {("Vast.ai", 500), ("Vast.ai", 401)}
+"""Answers that the document lacks and the provider gives: Vast names no 500, and 401 not everywhere."""
+
+
+@cache
+def document(path: Path) -> OpenAPI:
+    text = path.read_text("utf-8")
+    found = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=yaml.CSafeLoader)
+    problems = {"application/problem+json": json.loads}
+    return OpenAPI.from_dict(found, config=Config(extra_media_type_deserializers=problems))
+
+
+@pytest.fixture
+def published(account: Any, shared: Path) -> OpenAPI:
+    return document(shared / "data" / "openapi" / FILES[account.provider.name])
+
+
+@pytest.fixture
+def backend(account: Any, tmp_path: Path) -> Iterator[RentedBackend]:
+    rental = account.rental()
+    rental.list_s = 0.0
+    one = RentedBackend(rental, tmp_path)
+    yield one
+    one.close()
+
+
+def order(number: int, machine: Machine = L40S) -> Order:
+    name = f"rr-{FLEET}-{number}"
+    return Order(name, FLEET, "worker", "127.0.0.1:1", ttl_s=1, longest_s=2, machine=machine)
+
+
+def _request(account: Any, one: Any) -> MockRequest:
+    request = one.request
+    return MockRequest(
+        account.provider.url,
+        request.method.lower(),
+        request.path,
+        args=request.query,
+        headers={"Authorization": "Bearer x"},
+        data=None if request.body is None else json.dumps(request.body).encode(),
+        content_type="application/json",
+    )
+
+
+def _response(account: Any, one: Any) -> MockResponse:
+    reply = one.reply
+    kind = account.cloud.json_type if reply.status >= 400 else "application/json"
+    data = b"" if reply.body is None else json.dumps(reply.body).encode()
+    return MockResponse(data, reply.status, dict(reply.headers), kind)
+
+
+def _lives(_account: Any, backend: RentedBackend) -> None:
+    backend._rental.quote(L40S)  # type: ignore[attr-defined]
+    for number in range(30):  # more than a page
+        backend.create(order(number))
+    backend.list(FLEET)
+    backend.destroy(order(1).name)
+    backend.list(FLEET)
+
+
+def _faults(account: Any, backend: RentedBackend) -> None:
+    faults = account.cloud.faults
+    for number, spoil in enumerate(("n_create_500_but_makes", "n_create_500", "n_no_capacity"), 20):
+        setattr(faults, spoil, 1)
+        with suppress(ProviderError, NoNode):
+            backend.create(order(number))
+    faults.n_asks_gone = 1
+    backend.create(order(7))
+    faults.n_error = 1
+    backend.create(order(8))
+    backend.list(FLEET)
+    faults.is_broke = True
+    with suppress(NoNode):
+        backend.create(order(9))
+    (machine_id,) = backend._find(order(7).name)
+    backend.destroy(order(7).name)
+    with suppress(ProviderError):
+        backend._rental.end(machine_id)  # type: ignore[attr-defined]
+
+
+def _too_many(account: Any, backend: RentedBackend) -> None:
+    account.cloud.faults.n_too_many = 1
+    with suppress(ProviderError):
+        backend.list(FLEET)
+
+
+def _wrong_key(account: Any, backend: RentedBackend) -> None:
+    account.cloud.key = "another"
+    for call in (
+        lambda: backend.list(FLEET),
+        lambda: backend._rental.quote(L40S),
+        lambda: backend.create(order(1)),
+    ):
+        with suppress(ProviderError, NoNode):
+            call()
+
+
+STORIES: dict[str, Callable[[Any, RentedBackend], None]] = {
+    "lives": _lives,
+    "faults": _faults,
+    "too many": _too_many,
+    "wrong key": _wrong_key,
+}
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_all_that_is_asked_and_answered_is_as_published(
+    account: Any, published: OpenAPI, backend: RentedBackend, story: str
+) -> None:
+    account.cloud.faults.n_mute = 100
+    STORIES[story](account, backend)
+    assert account.cloud.exchanges
+    for one in account.cloud.exchanges:
+        published.validate_request(_request(account, one))
+        if (account.provider.name, one.reply.status) not in UNDOCUMENTED:
+            published.validate_response(_request(account, one), _response(account, one))
+
+
+def test_what_the_document_does_not_have_is_found(account: Any, published: OpenAPI) -> None:
+    """Else the test above might pass whatever is sent."""
+    path = {"RunPod": "/v2/pods", "Vast.ai": "/api/v0/asks/7"}[account.provider.name]
+    method = {"RunPod": "post", "Vast.ai": "put"}[account.provider.name]
+    body = json.dumps({"image": 7, "interruptible": True}).encode()
+    bad = MockRequest(
+        account.provider.url,
+        method,
+        path,
+        headers={"Authorization": "Bearer x"},
+        data=body,
+        content_type="application/json",
+    )
+    with pytest.raises(OpenAPIError):
+        published.validate_request(bad)
+
+
+def test_the_emulated_runpod_refuses_a_field_that_is_not_published(account: Any) -> None:
+    if account.provider.name != "RunPod":
+        pytest.skip("Vast's document allows any field")
+    api = account.rental()._api
+    body = {"name": "n", "image": "i", "gpu": {"id": "NVIDIA L40S"}, "interruptible": True}
+    with pytest.raises(ProviderError, match="interruptible") as raised:
+        api.ask("POST", "/v2/pods", body=body)
+    api.close()
+    assert raised.value.status == 422
+    assert account.cloud.machines == []

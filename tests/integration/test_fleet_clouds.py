@@ -1,0 +1,213 @@
+"""Whole fleets on emulated clouds: real machines, a real keeper, and a bill that must end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rackrate import Fleet
+from rackrate.errors import AuthRejected, OverBudget
+from rackrate.fleet import opening
+from rackrate.fleet.backends.api import Provider
+from rackrate.fleet.backends.base import Machine
+from rackrate.fleet.backends.runpod import RUNPOD, RunPod
+from rackrate.fleet.backends.vast import VAST, Vast
+from rackrate.fleet.folder import Folder, all_folders
+from rackrate.testing.clouds import Cloud, RunPodCloud, VastCloud
+from rackrate.testing.machines import Machines
+
+CLOUDS: dict[str, tuple[Any, Provider]] = {"runpod": (RunPodCloud, RUNPOD), "vast": (VastCloud, VAST)}
+RENTALS: dict[str, Any] = {"runpod": RunPod, "vast": Vast}
+L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
+
+
+def until(is_so: Callable[[], bool], patience_s: float = 60.0) -> None:
+    """Wait until it is so."""
+    started_s = time.monotonic()
+    while not is_so():
+        assert time.monotonic() - started_s < patience_s, "it never was so"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cloud, and how a fleet is opened in it."""
+
+    name: str
+    cloud: Cloud
+    address: str
+
+    def asked(self, **more: Any) -> dict[str, Any]:
+        asked = {"backend": self.name, "at": f"{self.address}:0", "machine": L40S, "lease_s": 3.0}
+        return asked | {"max_hours": 0.1} | more
+
+
+@pytest.fixture(params=CLOUDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Run a cloud whose machines are machines of their own where this host can make them."""
+    machines = Machines(tmp_path / "ground")
+    kind, provider = CLOUDS[request.param]
+    with kind(machines, address=machines.address) as cloud:
+        monkeypatch.setenv(provider.url_variable, cloud.url)
+        monkeypatch.setenv(provider.key_variable, cloud.key)
+        yield Site(request.param, cloud, machines.address)
+    machines.close()
+
+
+def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) -> None:
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    try:
+        opening.wait_ready(folder, keeper)
+        fleet = Fleet.attach(folder.fleet)
+        assert [future.result() for future in fleet.map(lambda n: n * n, range(4))] == [0, 1, 4, 9]
+        assert len(site.cloud.billed()) == 2
+        fleet.client.close()
+    finally:
+        opening.end(folder, "the test is over", 90, keeper)
+    assert site.cloud.billed() == []
+    assert site.cloud.key not in "".join(
+        path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()
+    )
+
+
+class Striker:
+    """Kills a keeper at a moment of its talk with a cloud."""
+
+    def __init__(self, method: str, moment: str) -> None:
+        self.keeper: opening.Keeper | None = None
+        self.has_struck = False
+        self._method, self._moment = method, moment
+
+    def __call__(self, moment: str, request: Any) -> None:
+        is_order = request.method in ("POST", "PUT") and "bundles" not in request.path
+        method = "CREATE" if is_order else request.method
+        if (method, moment) == (self._method, self._moment) and self.keeper and not self.has_struck:
+            self.keeper.kill()
+            self.has_struck = True
+
+
+MOMENTS = {
+    "an order is at the provider": ("CREATE", "asked"),
+    "a machine is made": ("CREATE", "done"),
+    "the provider is asked to destroy": ("DELETE", "asked"),
+    "a machine is destroyed": ("DELETE", "done"),
+}
+
+
+def _has_written(folder: Folder, state: str) -> bool:
+    return folder.journal.exists() and f'"{state}"' in folder.journal.read_text()
+
+
+def _reaped(site: Site, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reap a fleet once: then nothing is billed, and the journal knows it."""
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    opening.reap(folder)
+    assert site.cloud.billed() == []
+    found = opening.status(folder)
+    assert (found.phase, found.why) == ("closed", "reaped")
+    assert {node["state"] for node in found.nodes} <= {"gone"}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_keeper_killed_while_it_talks_to_the_provider_loses_nothing(
+    site: Site, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100  # so that no machine ends itself: it is the reaper that must find it
+    site.cloud.watch = striker = Striker(*MOMENTS[moment])
+    folder, striker.keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    if MOMENTS[moment][0] == "DELETE":
+        until(lambda: len(site.cloud.billed()) == 2)
+        folder.ask("close", why="the test says so")
+    until(lambda: striker.has_struck)
+    striker.keeper.wait()
+    _reaped(site, folder, monkeypatch)
+
+
+@pytest.mark.parametrize("state", ["intent", "requested", "ending"])
+def test_a_keeper_killed_after_it_wrote_down_what_it_does_loses_nothing(
+    site: Site, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    if state == "ending":
+        until(lambda: _has_written(folder, "requested"))
+        folder.ask("close", why="the test says so")
+    until(lambda: _has_written(folder, state))
+    keeper.kill()
+    keeper.wait()
+    _reaped(site, folder, monkeypatch)
+
+
+def test_a_provider_that_fails_while_it_is_reaped_is_asked_until_it_does_not(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    until(lambda: len(site.cloud.billed()) == 2)
+    keeper.kill()
+    keeper.wait()
+    site.cloud.faults.n_delete_500, site.cloud.faults.n_deaf_deletes = 1, 1
+    _reaped(site, folder, monkeypatch)
+
+
+def test_what_a_provider_asks_is_what_the_budget_is_reckoned_with(site: Site) -> None:
+    with pytest.raises(OverBudget, match="does not pay for one node"):
+        opening.open_fleet(is_owned=True, nodes=1, budget_usd=0.001, **site.asked())
+    assert site.cloud.machines == []
+
+
+def test_a_wrong_key_is_said_before_a_fleet_is_made(site: Site) -> None:
+    site.cloud.key = "another"
+    with pytest.raises(AuthRejected):
+        opening.open_fleet(is_owned=True, nodes=1, **site.asked())
+    assert all_folders() == []
+
+
+def test_the_doctor_rents_nothing_unless_it_is_told_to(site: Site, cli: Any) -> None:
+    said = cli("fleet", "doctor", "--provider", site.name, "--json")
+    assert said.code == 0, said.err
+    assert "not done" in said.json["data"][-1]["result"]
+    assert site.cloud.machines == []
+
+
+def test_the_doctor_watches_a_machine_end_itself(
+    site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    drill = ("--live", "--image", "example/worker:1", "--lease-s", "1")
+    said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
+    assert said.code == 0, said.err
+    found = {row["step"]: row["result"] for row in said.json["data"]}
+    assert found["self-destruct"] == "it ended itself"
+    assert said.json["meta"]["notes"] == [
+        "this was an emulator: tested against the specification, not the cloud"
+    ]
+    assert site.cloud.billed() == []
+    assert len(site.cloud.machines) == 1
+
+
+def test_the_doctor_destroys_a_machine_that_does_not_end_itself(
+    site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    site.cloud.faults.n_mute = 1
+    drill = ("--live", "--image", "i", "--lease-s", "1", "--max-usd", "0.0009")
+    said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
+    found = {row["step"]: row["result"] for row in said.json["data"]}
+    assert found["self-destruct"].startswith("FAILED")
+    assert site.cloud.billed() == []
+
+
+def test_a_drill_that_the_money_does_not_pay_for_is_refused(site: Site, cli: Any) -> None:
+    drill = ("--live", "--image", "i", "--max-usd", "0.0001")
+    said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
+    assert said.json["error"]["code"] == "over-budget"
+    assert site.cloud.machines == []
