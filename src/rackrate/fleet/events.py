@@ -5,6 +5,10 @@ times a second and forgets points when the keeper has said that they are in the 
 its points: what comes twice is dropped by its number, what is not acknowledged is sent again. The file,
 one JSON object a line, is the whole history; whoever watches reads it from any place at any speed, so a
 slow watcher holds up nobody.
+
+Inside a task of a sweep whose trials are judged, a value of the metric does not wait for its batch: its
+answer brings the verdict, and `report` raises `Pruned` when the trial is to stop. A keeper that does not
+answer within a second holds up nobody: the verdict comes with a later report.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -28,11 +33,46 @@ _BATCH = 1000
 _MOST = 20_000
 """Points that wait; beyond, every other of the older half is dropped: a curve gets coarser, not shorter."""
 _PATIENCE_S = 5.0
+_VERDICT_S = 1.0
+_KNOWN = frozenset({"at", "node", "task", "sweep", "trial", "attempt"})
+"""What an event has without being told."""
 
 Event = dict[str, Any]
 
 task_name: Callable[[], str] = str
 """Names the task of the calling thread; the engine sets it."""
+
+
+class Pruned(Exception):
+    """Raised by `report` inside a task of a sweep: this trial is not worth going on with.
+
+    Let it pass: the sweep catches it. Whoever catches it gets it again at the next report.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The attempt of a trial that the calling thread runs.
+
+    Attributes:
+        sweep: name of the sweep.
+        trial: its number.
+        attempt: number of the attempt.
+        metric: whose values are judged; empty where none are.
+    """
+
+    sweep: str
+    trial: int
+    attempt: int
+    metric: str
+
+
+class _Here(threading.local):
+    attempt: Attempt | None = None
+
+
+here = _Here()
+"""What the calling thread runs; `trial` sets it."""
 
 
 class Reporter:
@@ -41,6 +81,9 @@ class Reporter:
     Args:
         path: the keeper's socket.
         node: name of the node.
+
+    Attributes:
+        stopped: attempts of this process that must stop.
     """
 
     def __init__(self, path: Path, node: str) -> None:
@@ -50,6 +93,7 @@ class Reporter:
         self._line = Line(path)
         self._points: list[Event] = []
         self._n_sent = 0
+        self.stopped: set[tuple[str, int, int]] = set()
         self._lock = threading.Lock()
         self._sending = threading.Lock()
         threading.Thread(target=self._run, name="rackrate-report", daemon=True).start()
@@ -57,22 +101,43 @@ class Reporter:
     def add(self, step: int, values: dict[str, float]) -> None:
         """Add a point; never waits for the keeper."""
         point = {"at": time.time(), "node": self._node, "task": task_name(), "step": step, **values}
+        if attempt := here.attempt:
+            point |= {"sweep": attempt.sweep, "trial": attempt.trial, "attempt": attempt.attempt}
         with self._lock:
             self._points.append(point)
             if len(self._points) > _MOST:
                 del self._points[_BATCH : _MOST // 2 : 2]  # the first batch may be on its way
 
-    def flush(self) -> None:
+    def flush(self, patience_s: float = _PATIENCE_S) -> None:
         """Send what is there, as far as the keeper answers."""
-        with self._sending, suppress(OSError, FleetError):
-            while self._points:
-                with self._lock:
-                    batch = self._points[:_BATCH]
-                message = {"source": self._source, "first": self._n_sent, "points": batch}
-                self._line.ask("events", _PATIENCE_S, **message)
-                with self._lock:
-                    del self._points[: len(batch)]
-                    self._n_sent += len(batch)
+        if self._sending.acquire(timeout=patience_s):
+            try:
+                with suppress(OSError, FleetError):
+                    self._send(patience_s)
+            finally:
+                self._sending.release()
+
+    def _send(self, patience_s: float) -> None:
+        while self._points:
+            with self._lock:
+                batch = self._points[:_BATCH]
+            message = {"source": self._source, "first": self._n_sent, "points": batch}
+            answer = self._line.ask("events", patience_s, **message)
+            with self._lock:
+                del self._points[: len(batch)]
+                self._n_sent += len(batch)
+                self.stopped |= {(sweep, trial, attempt) for sweep, trial, attempt in answer["stop"]}
+
+    def look(self, attempt: Attempt, values: dict[str, float]) -> None:
+        """Ask for the verdict on values where there is one; raise when the attempt is to stop.
+
+        Raises:
+            Pruned: it is.
+        """
+        if attempt.metric in values:
+            self.flush(_VERDICT_S)
+        if (attempt.sweep, attempt.trial, attempt.attempt) in self.stopped:
+            raise Pruned(f"trial {attempt.trial} of the sweep {attempt.sweep} is to stop")
 
     def _run(self) -> None:
         while True:
@@ -94,17 +159,20 @@ def report(step: int, **values: float) -> None:
     Raises:
         BadQuantity: a value is no number.
         UsageError: no value at all, or a name that an event has already.
+        Pruned: inside of a sweep, when this trial is to stop.
 
     Example:
         >>> report(step=10, loss=0.3)
     """
-    if not values or not {"at", "node", "task"}.isdisjoint(values):
-        hint = "report(step=10, loss=0.3); at, node and task are known without saying"
+    if not values or not _KNOWN.isdisjoint(values):
+        hint = f"report(step=10, loss=0.3); {', '.join(sorted(_KNOWN))} are known without saying"
         raise UsageError(f"nothing to report in {values}", hint=hint)
     numbers = {name: _number(name, value) for name, value in values.items()}
     reporter = _here()
     if reporter:
         reporter.add(step, numbers)
+        if here.attempt:
+            reporter.look(here.attempt, numbers)
 
 
 def _number(name: str, value: Any) -> float:
@@ -139,14 +207,14 @@ class History:
         self._file = path.open("ab")
         self._n_seen: dict[str, int] = {}
 
-    def take(self, source: str, first: int, points: list[Event]) -> int:
-        """Write the points that are new; return how many of the source there are now."""
+    def take(self, source: str, first: int, points: list[Event]) -> tuple[int, list[Event]]:
+        """Write the points that are new; return how many of the source there are now, and the new ones."""
         n_seen = self._n_seen.get(source, 0)
         new = points[max(n_seen - first, 0) :]
         self._file.write(b"".join(map(_line_of, new)))
         self._file.flush()
         self._n_seen[source] = max(n_seen, first + len(points))
-        return self._n_seen[source]
+        return self._n_seen[source], new
 
     def close(self) -> None:
         """Close the file."""

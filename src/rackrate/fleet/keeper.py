@@ -51,6 +51,7 @@ from rackrate.fleet.lines import LONGEST, Message, encode
 from rackrate.fleet.spec import TICK_S, Spec
 from rackrate.fleet.state import Lifecycle, Phase
 from rackrate.fleet.status import status_of
+from rackrate.fleet.sweeping import Sweeps
 
 _LIST_S = 1.0
 """Between two listings; while the fleet closes it is `_CLOSING_S`."""
@@ -87,6 +88,7 @@ class Keeper:
         self._started_s = time.monotonic()
         self._journal = Journal(folder.journal)
         self._history = History(folder.events)
+        self._sweeps = Sweeps(spec.usd_per_node_hour / spec.threads)
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
         self._changed = asyncio.Event()
         self._n_changes = 0
@@ -121,6 +123,7 @@ class Keeper:
             self._calls.shutdown()
             self._backend.close()
             self._history.close()
+            self._sweeps.close()
             self._journal.close()
             self.folder.sweep()
 
@@ -230,7 +233,8 @@ class Keeper:
             case "renew":
                 return self._renew(question)
             case "events":
-                return {"n": self._history.take(question["source"], question["first"], question["points"])}
+                n, new = self._history.take(question["source"], question["first"], question["points"])
+                return {"n": n, "stop": self._sweeps.take(new)}
             case "status":
                 return await self._status(**question)
             case "ended":
@@ -239,6 +243,8 @@ class Keeper:
                 self.handle(Scaled(question["n"]))
             case "close":
                 self.handle(Closed(question["why"]))
+            case _ if do.startswith("sweep-"):
+                return self._sweeps.answer(do, **question)
             case _:
                 raise InternalError(f"the keeper knows no {do!r}")
         return {}
