@@ -45,6 +45,7 @@ class Fleet:
         idle_s: seconds without work until it ends; None for never.
         lease_s: seconds after which a node ends that hears nothing from you.
         boot_timeout_s: seconds in which a node must come up.
+        preload: modules that nodes of this machine share: imported once, before the nodes are forked.
 
     Raises:
         BadQuantity: a number that cannot be.
@@ -72,6 +73,7 @@ class Fleet:
         idle_s: float | None = 600.0,
         lease_s: float = 10.0,
         boot_timeout_s: float = 60.0,
+        preload: Sequence[str] = (),
     ) -> None:
         self._client: Client | None = None
         self.folder, keeper = opening.open_fleet(
@@ -86,6 +88,7 @@ class Fleet:
             idle_s=idle_s,
             lease_s=lease_s,
             boot_timeout_s=boot_timeout_s,
+            preload=tuple(preload),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, keeper, os.getpid())
         try:

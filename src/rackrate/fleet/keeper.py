@@ -294,7 +294,7 @@ class Keeper:
 
 def open_backend(spec: Spec) -> LocalBackend:
     """Return the backend that a spec names."""
-    return LocalBackend(Path(spec.folder), spec.fleet)
+    return LocalBackend(Path(spec.folder), spec.fleet, preload=spec.preload, path=spec.path)
 
 
 def main(path: Path) -> None:

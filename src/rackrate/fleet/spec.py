@@ -47,6 +47,7 @@ class Spec:
         opened_at_s: Unix time.
         cwd: working folder of the tasks.
         path: where modules are looked for.
+        preload: modules that nodes of this machine share, imported once.
     """
 
     fleet: str
@@ -66,6 +67,7 @@ class Spec:
     opened_at_s: float = 0.0
     cwd: str = "."
     path: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
@@ -126,7 +128,7 @@ class Spec:
     def read(cls, path: Path) -> Spec:
         """Return the spec that `write` wrote."""
         data = json.loads(path.read_text("utf-8"))
-        return cls(**{**data, "path": tuple(data["path"])})
+        return cls(**{**data, "path": tuple(data["path"]), "preload": tuple(data["preload"])})
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
