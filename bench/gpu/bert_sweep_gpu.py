@@ -1,4 +1,4 @@
-"""The demo's task at real BERT sizes on one GPU: curves of variants, and what sharing a card and compiling do.
+"""The demo's task at real BERT sizes on one GPU: curves, and what sharing the card and compiling do.
 
     PYTHONPATH=src python bench/gpu/bert_sweep_gpu.py --out bench/gpu/results/bert_sweep
 
@@ -71,14 +71,28 @@ def trained(name: str, variant: Variant, device: str, out: Any) -> dict[str, Any
     training = Training(variant, corpus, device)
 
     def report(step: int, held_out: float, loss: float) -> None:
-        out.put({"variant": name, "step": step, "held_out": held_out, "loss": loss, "s": time.monotonic() - began_s})
+        out.put(
+            {
+                "variant": name,
+                "step": step,
+                "held_out": held_out,
+                "loss": loss,
+                "s": time.monotonic() - began_s,
+            }
+        )
 
     value = training.run(report, lambda _: None)
     _sync(device)
     seconds = time.monotonic() - began_s
     n_tokens = variant.steps * variant.batch * variant.seq
-    return {"run": "sweep", "held_out": value, "n_params": training.n_params, "seconds": seconds,
-            "tokens_per_s": n_tokens / seconds, "peak_gib": _peak_gib(device)}
+    return {
+        "run": "sweep",
+        "held_out": value,
+        "n_params": training.n_params,
+        "seconds": seconds,
+        "tokens_per_s": n_tokens / seconds,
+        "peak_gib": _peak_gib(device),
+    }
 
 
 def alone(name: str, variant: Variant, device: str, *, is_compiled: bool, n_steps: int) -> dict[str, Any]:
@@ -97,13 +111,24 @@ def alone(name: str, variant: Variant, device: str, *, is_compiled: bool, n_step
     _sync(device)
     seconds = time.monotonic() - began_s
     n_tokens = n_steps * variant.batch * variant.seq
-    return {"run": "alone compiled" if is_compiled else "alone eager", "variant": name,
-            "n_params": training.n_params, "first_step_s": first_s, "seconds": seconds,
-            "step_ms": seconds / n_steps * 1000, "tokens_per_s": n_tokens / seconds, "peak_gib": _peak_gib(device)}
+    return {
+        "run": "alone compiled" if is_compiled else "alone eager",
+        "variant": name,
+        "n_params": training.n_params,
+        "first_step_s": first_s,
+        "seconds": seconds,
+        "step_ms": seconds / n_steps * 1000,
+        "tokens_per_s": n_tokens / seconds,
+        "peak_gib": _peak_gib(device),
+    }
 
 
 def _corpus(device: str) -> Any:
-    return prepared(n_texts=_N_TEXTS, n_words=_N_WORDS) if device == "cuda" else prepared(n_texts=60, n_words=200)
+    return (
+        prepared(n_texts=_N_TEXTS, n_words=_N_WORDS)
+        if device == "cuda"
+        else prepared(n_texts=60, n_words=200)
+    )
 
 
 def _work(device: str, jobs: Any, out: Any) -> None:
@@ -114,7 +139,11 @@ def _work(device: str, jobs: Any, out: Any) -> None:
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         try:
-            found = trained(name, variant, device, out) if kind == "train" else alone(name, variant, device, **extra)
+            found = (
+                trained(name, variant, device, out)
+                if kind == "train"
+                else alone(name, variant, device, **extra)
+            )
         except Exception as error:  # noqa: BLE001 - one that fails must not take the others with it
             found = {"run": kind, "error": f"{type(error).__name__}: {error}"[:300]}
         out.put({"variant": name, **asdict(variant), **found, "is_end": True})
@@ -149,7 +178,9 @@ def write(path: Path, rows: list[dict[str, Any]], about: dict[str, Any]) -> None
         out = csv.DictWriter(file, [*names, *about], extrasaction="ignore")
         out.writeheader()
         for row in rows:
-            rounded = {name: round(v, 5) if isinstance(v, float) and abs(v) >= 1e-3 else v for name, v in row.items()}  # noqa: PLR2004
+            rounded = {
+                name: round(v, 5) if isinstance(v, float) and abs(v) >= 1e-3 else v for name, v in row.items()
+            }
             out.writerow({**rounded, **about})
 
 
@@ -169,31 +200,53 @@ def main() -> int:
     until_s = time.monotonic() + asked.limit_s
     corpus = _corpus(device)
     name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
-    about = {"gpu": name, "torch": torch.__version__, "tokenizer": corpus.tokenizer, "n_words": corpus.n_words,
-             "workers": asked.workers, "precision": "bf16" if device == "cuda" else "fp32"}
+    about = {
+        "gpu": name,
+        "torch": torch.__version__,
+        "tokenizer": corpus.tokenizer,
+        "n_words": corpus.n_words,
+        "workers": asked.workers,
+        "precision": "bf16" if device == "cuda" else "fp32",
+    }
     asked.out.mkdir(parents=True, exist_ok=True)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     stem = asked.out / f"{slug}-{datetime.now(UTC):%Y-%m-%d}"
 
-    found = variants(asked.steps) if device == "cuda" else {"tiny/a": _TINY, "tiny/b": replace(_TINY, lr=1e-2)}
-    first = {one.partition("/")[0]: (one, variant) for one, variant in reversed(found.items()) if "seq512" not in one}
+    found = (
+        variants(asked.steps) if device == "cuda" else {"tiny/a": _TINY, "tiny/b": replace(_TINY, lr=1e-2)}
+    )
+    first = {
+        one.partition("/")[0]: (one, variant)
+        for one, variant in reversed(found.items())
+        if "seq512" not in one
+    }
     n_steps = 100 if device == "cuda" else 3
     compiled = (False, True) if device == "cuda" else (False,)
-    jobs = [("alone", one, variant, {"is_compiled": how, "n_steps": n_steps}) for one, variant in first.values() for how in compiled]
+    jobs = [
+        ("alone", one, variant, {"is_compiled": how, "n_steps": n_steps})
+        for one, variant in first.values()
+        for how in compiled
+    ]
     began_s = time.monotonic()
     timings = gather(jobs, 1, device, until_s)
     print(f"{len(timings)} runs alone: {time.monotonic() - began_s:.0f} s", flush=True)
     write(stem.with_name(stem.name + "-timings.csv"), timings, about)
 
     began_s = time.monotonic()
-    rows = gather([("train", one, variant, {}) for one, variant in found.items()], asked.workers, device, until_s)
+    rows = gather(
+        [("train", one, variant, {}) for one, variant in found.items()], asked.workers, device, until_s
+    )
     wall_s = time.monotonic() - began_s
     ends = [row for row in rows if "is_end" in row]
     reports = [row for row in rows if "is_end" not in row]
-    write(stem.with_name(stem.name + "-timings.csv"), timings + ends, about | {"sweep_wall_s": round(wall_s, 1)})
+    write(
+        stem.with_name(stem.name + "-timings.csv"), timings + ends, about | {"sweep_wall_s": round(wall_s, 1)}
+    )
     write(stem.with_name(stem.name + "-curves.csv"), reports, about)
     failed = [row for row in timings + ends if "error" in row]
-    print(f"{len(ends)} of {len(found)} variants by {asked.workers} workers: {wall_s:.0f} s; {len(failed)} failed")
+    print(
+        f"{len(ends)} of {len(found)} variants by {asked.workers} workers: {wall_s:.0f} s; {len(failed)} failed"
+    )
     for row in failed:
         print(f"  {row['variant']}: {row['error']}", file=sys.stderr)
     return 0 if len(ends) == len(found) and not any(row["run"] == "train" for row in failed) else 1

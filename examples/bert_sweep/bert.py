@@ -1,7 +1,7 @@
 """BERT of any size in plain PyTorch, and its training on masked words.
 
-The training tells its caller what it reaches and where it stands, and asks nothing of where it runs: on a node
-of a fleet, or on a machine that has PyTorch and nothing else.
+The training tells its caller what it reaches and where it stands, and asks nothing of where it runs: on a
+node of a fleet, or on a machine that has PyTorch and nothing else.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Training:
         return pair[0].to(self._device), pair[1].to(self._device)
 
     def _batch(self) -> tuple[Tensor, Tensor]:
-        """Return the batch of this step; it depends on seed and step alone, so that a resumed run is the same."""
+        """Return the batch of this step; seed and step alone decide it, so a resumed run is the same."""
         draw = torch.Generator().manual_seed(self.variant.seed * 1_000_003 + self._step)
         n = len(self._corpus.train) - self.variant.seq
         starts = torch.randint(n, (self.variant.batch,), generator=draw)
@@ -204,9 +204,7 @@ class Training:
     def _loss(self, model: Any, seen: Tensor, said: Tensor) -> Tensor:
         with self._precision():
             scores = model(seen)
-        return functional.cross_entropy(
-            scores.float().flatten(0, 1), said.flatten(), ignore_index=_IGNORED
-        )
+        return functional.cross_entropy(scores.float().flatten(0, 1), said.flatten(), ignore_index=_IGNORED)
 
     def step(self) -> float:
         """Take one step and return its loss."""

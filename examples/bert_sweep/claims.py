@@ -28,17 +28,44 @@ _FIELDS = (
         "H01M",
         ("battery module", "electrochemical cell", "fuel cell stack"),
         ("storing electric energy", "powering a vehicle", "buffering a grid"),
-        ("housing", "anode", "cathode", "separator", "electrolyte", "terminal", "vent", "busbar", "cooling plate"),
+        (
+            "housing",
+            "anode",
+            "cathode",
+            "separator",
+            "electrolyte",
+            "terminal",
+            "vent",
+            "busbar",
+            "cooling plate",
+        ),
         ("lithium iron phosphate", "graphite", "aluminium", "polypropylene"),
-        (("voltage", "volts", 2, 400), ("capacity", "ampere hours", 1, 200), ("thickness", "micrometres", 5, 90)),
+        (
+            ("voltage", "volts", 2, 400),
+            ("capacity", "ampere hours", 1, 200),
+            ("thickness", "micrometres", 5, 90),
+        ),
     ),
     _Field(
         "F16H",
         ("gear train", "planetary transmission", "harmonic drive"),
         ("transmitting torque", "reducing a speed of rotation", "driving a robot joint"),
-        ("sun gear", "ring gear", "carrier", "shaft", "bearing", "clutch", "output flange", "lubricant channel"),
+        (
+            "sun gear",
+            "ring gear",
+            "carrier",
+            "shaft",
+            "bearing",
+            "clutch",
+            "output flange",
+            "lubricant channel",
+        ),
         ("hardened steel", "bronze", "sintered iron", "ceramic"),
-        (("torque", "newton metres", 5, 900), ("ratio", "turns", 3, 160), ("diameter", "millimetres", 8, 300)),
+        (
+            ("torque", "newton metres", 5, 900),
+            ("ratio", "turns", 3, 160),
+            ("diameter", "millimetres", 8, 300),
+        ),
     ),
     _Field(
         "A61B",
@@ -46,13 +73,26 @@ _FIELDS = (
         ("cutting tissue", "viewing a body cavity", "measuring a pulse"),
         ("handle", "probe", "sensor", "lens", "light guide", "catheter", "electrode", "display"),
         ("titanium", "silicone", "medical grade polymer", "glass fibre"),
-        (("frequency", "hertz", 1, 500), ("length", "millimetres", 20, 1500), ("pressure", "kilopascals", 1, 60)),
+        (
+            ("frequency", "hertz", 1, 500),
+            ("length", "millimetres", 20, 1500),
+            ("pressure", "kilopascals", 1, 60),
+        ),
     ),
     _Field(
         "G06N",
         ("computing system", "accelerator", "inference device"),
         ("training a neural network", "classifying documents", "predicting a demand"),
-        ("processor", "memory", "interconnect", "scheduler", "register file", "decoder", "cache", "interface"),
+        (
+            "processor",
+            "memory",
+            "interconnect",
+            "scheduler",
+            "register file",
+            "decoder",
+            "cache",
+            "interface",
+        ),
         ("silicon", "gallium nitride", "copper", "a low loss dielectric"),
         (("bandwidth", "gigabytes per second", 10, 900), ("latency", "nanoseconds", 1, 800)),
     ),
@@ -70,7 +110,11 @@ _FIELDS = (
         ("allocating a radio resource", "handing over a connection", "saving power"),
         ("antenna", "transmitter", "receiver", "controller", "amplifier", "filter", "buffer", "oscillator"),
         ("copper", "a ceramic substrate", "gallium arsenide", "ferrite"),
-        (("bandwidth", "megahertz", 5, 400), ("power", "milliwatts", 10, 900), ("interval", "milliseconds", 1, 160)),
+        (
+            ("bandwidth", "megahertz", 5, 400),
+            ("power", "milliwatts", 10, 900),
+            ("interval", "milliseconds", 1, 160),
+        ),
     ),
 )
 _RELATIONS = ("coupled to", "arranged above", "enclosed by", "in fluid communication with", "mounted on")
@@ -89,8 +133,7 @@ def _patent(draw: random.Random) -> str:
     step = draw.choice((2, 10))
     refs = {part: 100 + step * place for place, part in enumerate(parts)}
     claims = [_independent(draw, field, thing, refs)]
-    for number in range(2, draw.randint(5, 9)):
-        claims.append(_dependent(draw, field, thing, refs, number))
+    claims += [_dependent(draw, field, thing, refs, number) for number in range(2, draw.randint(5, 9))]
     return f"{field.code} {draw.randint(1, 60)}/{draw.randint(1, 40):02d}. " + " ".join(claims)
 
 
@@ -116,15 +159,15 @@ def _independent(draw: random.Random, field: _Field, thing: str, refs: dict[str,
 def _dependent(draw: random.Random, field: _Field, thing: str, refs: dict[str, int], number: int) -> str:
     head = f"{number}. The {thing} of claim {draw.randint(1, number - 1)}, wherein"
     one, other = draw.sample(list(refs), 2)
-    kind = draw.randrange(4)
-    if kind == 0:
+    kind = draw.choice(("material", "measure", "action", "portion"))
+    if kind == "material":
         return f"{head} {_named(one, refs)} is made of {draw.choice(field.materials)}."
-    if kind == 1:
+    if kind == "measure":
         measure, unit, least, most = draw.choice(field.measures)
         low = draw.randint(least, most - 1)
         high = draw.randint(low + 1, most)
         return f"{head} {_named(one, refs)} has a {measure} of {low} to {high} {unit}."
-    if kind == 2:
+    if kind == "action":
         return f"{head} {_named(one, refs)} {draw.choice(_ACTIONS)} {_named(other, refs)}."
     sub = f"{draw.choice(('first', 'second', 'inner', 'outer'))} {one} portion"
     number_of_sub = refs[one] + 1

@@ -87,9 +87,7 @@ def _wordpiece(found: list[str], n_words: int) -> tuple[list[list[int]], int]:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # noqa: S106 - no password
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=n_words, special_tokens=list(SPECIAL), show_progress=False
-    )
+    trainer = trainers.WordPieceTrainer(vocab_size=n_words, special_tokens=list(SPECIAL), show_progress=False)
     tokenizer.train_from_iterator(found, trainer)
     return [one.ids for one in tokenizer.encode_batch(found)], tokenizer.get_vocab_size()
 

@@ -47,4 +47,6 @@ def train(params: dict[str, Any]) -> None:
         is_compiled=params.get("is_compiled", False),
         saved=fleet.checkpoint(),
     )
-    training.run(lambda step, held_out, loss: fleet.report(step, loss=held_out, train_loss=loss), fleet.checkpoint)
+    training.run(
+        lambda step, held_out, loss: fleet.report(step, loss=held_out, train_loss=loss), fleet.checkpoint
+    )

@@ -21,7 +21,7 @@ RULES: st.SearchStrategy[Rule] = st.one_of(
 
 @st.composite
 def reports(draw: st.DrawFn) -> list[tuple[int, int, float]]:
-    """Draw what trials report, mixed in any order, each with steps that go up, some with jumps and repeats."""
+    """Draw what trials report, mixed in any order; steps go up, with jumps and repeats."""
     n = draw(st.integers(1, 12))
     at = dict.fromkeys(range(n), 0)
     found = []
@@ -117,7 +117,9 @@ def test_the_median_rule_never_stops_the_best_so_far(seen: list[tuple[int, int, 
     for trial, step, value in seen:
         is_best = not math.isnan(value) and value < best
         is_stopped = judge.see(trial, step, value)
-        if is_best and not any(other == trial and at >= step for other, at, _ in seen[: seen.index((trial, step, value))]):
+        if is_best and not any(
+            other == trial and at >= step for other, at, _ in seen[: seen.index((trial, step, value))]
+        ):
             assert not is_stopped
         best = min(best, math.inf if math.isnan(value) else value)
 

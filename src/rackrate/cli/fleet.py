@@ -32,7 +32,8 @@ _OPTIONS = (
 )
 
 
-def _fleet_options(command: F) -> F:
+def fleet_options(command: F) -> F:
+    """Add what a fleet may be asked for to a command."""
     for name, kind, default, says in reversed(_OPTIONS):
         command = click.option(
             f"--{name}", type=kind, default=default, show_default=default is not None, help=says
@@ -56,7 +57,7 @@ def fleet() -> None:
 
 
 @fleet.command()
-@_fleet_options
+@fleet_options
 @output_options
 def up(form: str | None, **asked: Any) -> None:
     """Bring up nodes that live until `down`, idleness or --max-hours; no process of yours keeps them."""
@@ -73,7 +74,7 @@ def up(form: str | None, **asked: Any) -> None:
 
 
 @fleet.command(context_settings={"ignore_unknown_options": True})
-@_fleet_options
+@fleet_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def run(command: tuple[str, ...], **asked: Any) -> int:
     """Bring up nodes, run a command, end the nodes; exit as the command does.

@@ -117,6 +117,11 @@ class Reporter:
             finally:
                 self._sending.release()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether all that was added has arrived."""
+        return not self._points
+
     def _send(self, patience_s: float) -> None:
         while self._points:
             with self._lock:
@@ -183,10 +188,12 @@ def _number(name: str, value: Any) -> float:
         raise BadQuantity(f"{name} {value!r} is not a number", hint=hint) from error
 
 
-def flush() -> None:
-    """Send what this process has reported and not yet sent."""
-    if _reporter:
-        _reporter.flush()
+def flush() -> bool:
+    """Send what this process has reported and not yet sent; tell whether all of it has arrived."""
+    if _reporter is None:
+        return True
+    _reporter.flush()
+    return _reporter.is_empty
 
 
 def _here() -> Reporter | None:

@@ -120,6 +120,14 @@ class Results:
         value = float("inf") if trial.value is None else self.goal.signed(trial.value)
         return -(trial.state is TrialState.DONE) * len(order), far, value, trial.number
 
+    def line(self) -> str:
+        """Return how it stands, in a line."""
+        best = min(
+            (self.goal.signed(trial.value) for trial in self.trials if trial.value is not None), default=None
+        )
+        found = "" if best is None else f"; best {self.goal.metric} so far {self.goal.signed(best):.4g}"
+        return ", ".join(self._says()) + found
+
     def _says(self) -> list[str]:
         counted = ", ".join(f"{self.n(state)} {state}" for state in TrialState if self.n(state))
         seconds = sum(trial.seconds for trial in self.trials)

@@ -6,9 +6,9 @@ turns the sign), and one that is no number counts as the worst of all.
 
 *ASHA* (asynchronous successive halving): rungs stand at the steps `first`, `first` x eta, `first` x eta^2...
 The first value that a trial reports at or past a rung is its value there. Of the n values of a rung the
-best n // eta may go on. A trial is judged at every value by the highest rung that it has reached and that holds
-at least eta values: so at any moment no more than 1/eta of a rung's trials go on by it, and the best of
-a rung is never stopped by it. The published rule judges once, at the rung, by what is there by then;
+best n // eta may go on. A trial is judged at every value by the highest rung that it has reached and that
+holds at least eta values: so at any moment no more than 1/eta of a rung's trials go on by it, and the best
+of a rung is never stopped by it. The published rule judges once, at the rung, by what is there by then;
 this one judges again when more is known, which stops early arrivals that were lucky.
 
 Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2.
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right, insort
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import Any, Protocol
 
@@ -83,20 +83,31 @@ class Median:
 
 
 Rule = Asha | Median
-_RULES: dict[str, type[Asha] | type[Median]] = {"asha": Asha, "median": Median}
+_RULES: dict[str, type[Asha | Median]] = {"asha": Asha, "median": Median}
 
 
 def rule_of(prune: Rule | str | None) -> Rule | None:
-    """Return a rule by its name, or as it is.
+    """Return a rule by its name and settings, or as it is.
 
     Raises:
         UnknownName: no such rule.
+        BadQuantity: settings that cannot be.
+
+    Example:
+        >>> rule_of("asha:first=20,eta=3")
+        Asha(first=20, eta=3)
     """
     if prune is None or isinstance(prune, Asha | Median):
         return prune
-    if prune not in _RULES:
-        raise UnknownName("rule", str(prune), nearest(str(prune), _RULES) or list(_RULES))
-    return _RULES[prune]()
+    name, _, settings = str(prune).partition(":")
+    if name not in _RULES:
+        raise UnknownName("rule", name, nearest(name, _RULES) or list(_RULES))
+    try:
+        pairs = [pair.split("=") for pair in settings.split(",") if pair]
+        return _RULES[name](**{key.strip(): int(value) for key, value in pairs})
+    except (TypeError, ValueError) as error:
+        known = ", ".join(f"{one.name}=N" for one in fields(_RULES[name]))
+        raise BadQuantity(f"{settings!r} are no settings of {name}", hint=f"it has {known}") from error
 
 
 def to_dict(rule: Rule | None) -> dict[str, Any] | None:

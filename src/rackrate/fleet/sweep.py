@@ -97,7 +97,8 @@ class Sweep:
         Raises:
             NoAnswer: none has a value.
         """
-        trials = self.wait()._trials()
+        self.wait()
+        trials = self._trials()
         found = trials.best()
         if found is None:
             reasons = [trial.why for trial in trials.all if trial.why]
@@ -129,7 +130,7 @@ class Sweep:
 class _Driver:
     """Hands out the attempts of one sweep until all its trials are over."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what a sweep is
+    def __init__(
         self, fleet: Fleet, function: bytes, name: str, goal: Goal, source: Source, trials: Trials
     ) -> None:
         self._fleet = fleet
@@ -171,7 +172,7 @@ class _Driver:
             return None
         number = self._n_asked
         self._n_asked += 1
-        _checked(self._fleet.folder.ask("sweep-ask", name=self._name, trial=number, params=params))
+        _checked(self._fleet.folder.ask("sweep-ask", name=self._name, number=number, params=params))
         self._params[number] = params
         return number
 

@@ -17,6 +17,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,10 @@ class OpenSweep:
         comparable = math.nan if value is None else goal.signed(value)
         return self._judge is not None and self._judge.see(trial, step, comparable)
 
-    def ask(self, number: int, params: dict[str, Any]) -> None:
+    def ask(self, number: int, params: dict[str, Any]) -> Message:
         """Write that a trial is wanted."""
         self._write({"what": "asked", "trial": number, "params": params})
+        return {}
 
     def begin(self, number: int, node: str, usd_per_hour: float) -> Message:
         """Answer an attempt that wants to start: its number, or the state in which the trial is over."""
@@ -183,29 +185,20 @@ class Sweeps:
                 goal = Goal.from_dict(question["goal"])
                 self._open[name] = OpenSweep(sweep_folder(name), goal, self._clock)
             return {}
+        if do == "sweep-close":
+            self._open.pop(name).close()
+            return {}
         sweep = self._open[name]
-        match do:
-            case "sweep-ask":
-                sweep.ask(question["trial"], question["params"])
-                return {}
-            case "sweep-begin":
-                return sweep.begin(question["trial"], question["node"], self._usd_per_hour)
-            case "sweep-end":
-                return sweep.end(question["trial"], question["attempt"], question["state"], question["why"])
-            case "sweep-save":
-                return sweep.save(
-                    question["trial"],
-                    question["attempt"],
-                    question["part"],
-                    is_first=question["is_first"],
-                    is_last=question["is_last"],
-                )
-            case "sweep-load":
-                return sweep.load(question["trial"], question["at_byte"])
-            case "sweep-close":
-                self._open.pop(name).close()
-                return {}
-        raise InternalError(f"the keeper knows no {do!r}")
+        answers: dict[str, Callable[..., Message]] = {
+            "sweep-ask": sweep.ask,
+            "sweep-begin": partial(sweep.begin, usd_per_hour=self._usd_per_hour),
+            "sweep-end": sweep.end,
+            "sweep-save": sweep.save,
+            "sweep-load": sweep.load,
+        }
+        if do not in answers:
+            raise InternalError(f"the keeper knows no {do!r}")
+        return answers[do](**question)
 
     def take(self, points: list[dict[str, Any]]) -> list[list[Any]]:
         """Take events; return (sweep, trial, attempt) of those of their tasks that must stop."""

@@ -40,6 +40,12 @@ class _Saved(threading.local):
 _saved = _Saved()
 
 
+def _send_points() -> None:
+    """Send what was reported before what follows from it: else a checkpoint could be ahead of its curve."""
+    if not events.flush():
+        raise ConnectionError("the keeper does not answer")
+
+
 def _ask(do: str, sweep: str, **question: Any) -> Message:
     with Line(Path(os.environ["RACKRATE_KEEPER"])) as line:
         return line.ask(do, _PATIENCE_S, name=sweep, **question)
@@ -47,7 +53,7 @@ def _ask(do: str, sweep: str, **question: Any) -> Message:
 
 def run_trial(function: bytes, sweep: str, number: int, params: dict[str, Any]) -> str:
     """Run one attempt of a trial on this node; return the state in which that leaves it."""
-    begun = _ask("sweep-begin", sweep, trial=number, node=os.environ["RACKRATE_NODE"])
+    begun = _ask("sweep-begin", sweep, number=number, node=os.environ["RACKRATE_NODE"])
     if "state" in begun:
         return str(begun["state"])
     attempt = Attempt(sweep, number, begun["attempt"], begun["judged"])
@@ -61,8 +67,8 @@ def run_trial(function: bytes, sweep: str, number: int, params: dict[str, Any]) 
         state, why = "failed", f"{type(error).__name__}: {error}"[:500]
     finally:
         events.here.attempt = None
-    events.flush()
-    ended = _ask("sweep-end", sweep, trial=number, attempt=attempt.attempt, state=state, why=why)
+    _send_points()
+    ended = _ask("sweep-end", sweep, number=number, attempt=attempt.attempt, state=state, why=why)
     return str(ended["state"])
 
 
@@ -96,6 +102,7 @@ def checkpoint(data: bytes | None = None) -> bytes | None:
         return None
     if data is None:
         return None if _saved.n_bytes is None else _load(attempt, _saved.n_bytes)
+    _send_points()
     _save(attempt, bytes(data))
     _saved.n_bytes = len(data)
     return None
@@ -107,7 +114,7 @@ def _save(attempt: Attempt, data: bytes) -> None:
         _ask(
             "sweep-save",
             attempt.sweep,
-            trial=attempt.trial,
+            number=attempt.trial,
             attempt=attempt.attempt,
             part=base64.b64encode(data[start : start + PART_BYTES]).decode(),
             is_first=start == 0,
@@ -118,6 +125,6 @@ def _save(attempt: Attempt, data: bytes) -> None:
 def _load(attempt: Attempt, n_bytes: int) -> bytes:
     found = b""
     while len(found) < n_bytes:
-        answer = _ask("sweep-load", attempt.sweep, trial=attempt.trial, at_byte=len(found))
+        answer = _ask("sweep-load", attempt.sweep, number=attempt.trial, at_byte=len(found))
         found += base64.b64decode(answer["part"])
     return found

@@ -30,7 +30,7 @@ class Keeper:
             self.history.take(message["source"], message["first"], message["points"])
         if fate != "taken":
             raise ConnectionError(fate)
-        return {}
+        return {"stop": []}
 
 
 @pytest.fixture

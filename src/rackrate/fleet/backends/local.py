@@ -67,7 +67,13 @@ class LocalBackend:
                 env["PYTHONPATH"] = os.pathsep.join(filter(None, self._path))
             with (self._nodes / "zygote.log").open("ab") as log:
                 self._zygote = subprocess.Popen(  # noqa: S603 - ourselves
-                    [sys.executable, "-m", "rackrate.fleet.backends.zygote", str(self._nodes), *self._preload],
+                    [
+                        sys.executable,
+                        "-m",
+                        "rackrate.fleet.backends.zygote",
+                        str(self._nodes),
+                        *self._preload,
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

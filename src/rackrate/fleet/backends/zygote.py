@@ -33,7 +33,7 @@ SCRATCH = "scratch"
 
 
 def main(folder: Path, preload: Sequence[str]) -> None:
-    """Fork nodes with folders in `folder`, that share some modules, until the input ends and they are gone."""
+    """Fork nodes, with folders in `folder` and shared modules, until the input ends and they are gone."""
     from rackrate.fleet import engine  # noqa: PLC0415 - this is the load that is shared
 
     _preload(preload)
