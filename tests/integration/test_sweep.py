@@ -111,8 +111,8 @@ def test_results_are_a_table_for_arrow_and_for_people(fleet: rackrate.Fleet) -> 
     assert table.column("floor").to_pylist() == [1.5, 2.0]
     assert table.column("kind").to_pylist() == ["a", None]
     assert table.column("deep").to_pylist() == [None, '{"x": [1]}']
-    assert table.column("steps").to_pylist() == [[1, 2, 3]] * 2
-    assert table.column("values").to_pylist()[0] == pytest.approx([2.5, 2.0, 1.5 + 1 / 3])
+    assert table.column("curve_steps").to_pylist() == [[1, 2, 3]] * 2
+    assert table.column("curve_values").to_pylist()[0] == pytest.approx([2.5, 2.0, 1.5 + 1 / 3])
     assert set(table.column("state").to_pylist()) == {"done"}
     rows = sweep.table()
     found = duckdb.from_arrow(rows).order("value").limit(1).project("trial").fetchall()

@@ -34,6 +34,9 @@ _EVERY_S = 0.5
 @click.option(
     "--preload", multiple=True, metavar="MODULE", help="Import once, for all nodes of this machine."
 )
+@click.option(
+    "--svg", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the curves as SVG."
+)
 @fleet_options
 @output_options
 def sweep(
@@ -45,6 +48,7 @@ def sweep(
     tries: int,
     seed: int,
     name: str,
+    svg: Path | None,
     form: str | None,
     **asked: Any,
 ) -> None:
@@ -78,7 +82,11 @@ def sweep(
             )
             _watch(running)
             running.best()
-            emit(running.table(), form)
+            found = running.table()
+    emit(found, form)
+    if svg:
+        svg.write_text(found.to_svg(), encoding="utf-8")
+        click.echo(f"wrote {svg}", err=True)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ COLUMNS = {
     "trial": "BIGINT",
     "state": "VARCHAR",
     "value": "DOUBLE",
-    "steps": "BIGINT[]",
-    "values": "DOUBLE[]",
+    "curve_steps": "BIGINT[]",
+    "curve_values": "DOUBLE[]",
     "attempts": "BIGINT",
     "node": "VARCHAR",
     "seconds": "DOUBLE",
@@ -68,6 +68,41 @@ class Results:
         """Return (step, value) of each trial, by its number; a value that is no number is None."""
         return {trial.number: sorted(trial.curve.items()) for trial in self.trials}
 
+    @property
+    def best(self) -> Trial | None:
+        """The best of the trials that are done; None where none has a value."""
+        found = [one for one in self.trials if one.state is TrialState.DONE and one.value is not None]
+        return min(found, key=self._rank, default=None)
+
+    def points(self) -> list[dict[str, Any]]:
+        """Return a row a reported value, for charts: trial, step, value, and what became of the trial."""
+        best = self.best
+        return [
+            {"trial": trial.number, "step": step, "value": value, "fate": _fate(trial, best)}
+            for trial in self.trials
+            for step, value in sorted(trial.curve.items())
+        ]
+
+    def plot(self) -> Any:
+        """Return the curves as an Altair chart.
+
+        Raises:
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate.chart import curves  # noqa: PLC0415 - a heavy extra
+
+        return curves(self.line(), self.goal.metric, self.points())
+
+    def to_svg(self) -> str:
+        """Return the curves as SVG text.
+
+        Raises:
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate.chart import curves_svg  # noqa: PLC0415 - a heavy extra
+
+        return curves_svg(self.line(), self.goal.metric, self.points())
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
         return {"sweep": self.name, "goal": self.goal.to_dict(), "data": self.rows}
@@ -114,18 +149,16 @@ class Results:
         )
         return [Text(f"sweep {self.name}", tuple(self._says())), Table("trials", columns, rows, (_NOTE,))]
 
-    def _rank(self, trial: Trial) -> tuple[int, int, float, int]:
-        order = list(TrialState)
-        far = 0 if trial.state is TrialState.DONE else -max(trial.curve, default=0)
+    def _rank(self, trial: Trial) -> tuple[bool, int, float, int]:
+        is_done = trial.state is TrialState.DONE
+        far = 0 if is_done else -max(trial.curve, default=0)
         value = float("inf") if trial.value is None else self.goal.signed(trial.value)
-        return -(trial.state is TrialState.DONE) * len(order), far, value, trial.number
+        return not is_done, far, value, trial.number
 
     def line(self) -> str:
         """Return how it stands, in a line."""
-        best = min(
-            (self.goal.signed(trial.value) for trial in self.trials if trial.value is not None), default=None
-        )
-        found = "" if best is None else f"; best {self.goal.metric} so far {self.goal.signed(best):.4g}"
+        best = self.best
+        found = "" if best is None else f"; best {self.goal.metric} {best.value:.4f}"
         return ", ".join(self._says()) + found
 
     def _says(self) -> list[str]:
@@ -140,14 +173,20 @@ class Results:
         return to_html(self.blocks())
 
 
+def _fate(trial: Trial, best: Trial | None) -> str:
+    if best is not None and trial.number == best.number:
+        return "best"
+    return "done" if trial.state is TrialState.DONE else "other"
+
+
 def _row(trial: Trial) -> dict[str, Any]:
     curve = sorted(trial.curve.items())
     return {
         "trial": trial.number,
         "state": str(trial.state),
         "value": trial.value,
-        "steps": [step for step, _ in curve],
-        "values": [value for _, value in curve],
+        "curve_steps": [step for step, _ in curve],
+        "curve_values": [value for _, value in curve],
         "attempts": trial.attempt,
         "node": trial.node,
         "seconds": trial.seconds,

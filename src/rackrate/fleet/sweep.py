@@ -97,14 +97,21 @@ class Sweep:
         Raises:
             NoAnswer: none has a value.
         """
-        self.wait()
-        trials = self._trials()
-        found = trials.best()
+        table = self.wait().table()
+        found = table.best
         if found is None:
-            reasons = [trial.why for trial in trials.all if trial.why]
+            reasons = [trial.why for trial in table.trials if trial.why]
             hint = f"the last says: {reasons[-1]}" if reasons else ""
             raise NoAnswer(f"no trial of the sweep {self.name} has a {self.goal.metric}", hint=hint)
         return found
+
+    def plot(self) -> Any:
+        """Return the curves so far as an Altair chart.
+
+        Raises:
+            UsageError: the chart packages are not installed.
+        """
+        return self.table().plot()
 
     def checkpoint(self, trial: int) -> bytes | None:
         """Return what a trial kept last; None when it kept nothing, was stopped or failed."""
@@ -216,11 +223,12 @@ def pickled(function: Function) -> bytes:
         UsageError: it cannot travel.
     """
     try:
-        return cloudpickle.dumps(function)
+        data: bytes = cloudpickle.dumps(function)
     except Exception as error:
         hint = "open files, locks and connections cannot travel: make them inside of the function"
         name = getattr(function, "__qualname__", repr(function))
         raise UsageError(f"{name} cannot be pickled: {error}", hint=hint, code="not-picklable") from error
+    return data
 
 
 def start(  # noqa: PLR0913 - all but three are keywords

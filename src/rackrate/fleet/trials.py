@@ -178,13 +178,3 @@ class Trials:
             trial.tries = 0
             if trial.state is TrialState.RUNNING:
                 trial.state, trial.why = TrialState.WAITING, "its fleet ended"
-
-    def best(self) -> Trial | None:
-        """Return the best of those that are done; None where none has a value."""
-        goal = self.goal
-        found = [
-            (goal.signed(trial.value), trial.number)
-            for trial in self._trials.values()
-            if goal and trial.state is TrialState.DONE and trial.value is not None
-        ]
-        return self._trials[min(found)[1]] if found else None
