@@ -178,10 +178,8 @@ def write(path: Path, rows: list[dict[str, Any]], about: dict[str, Any]) -> None
         out = csv.DictWriter(file, [*names, *about], extrasaction="ignore")
         out.writeheader()
         for row in rows:
-            rounded = {
-                name: round(v, 5) if isinstance(v, float) and abs(v) >= 1e-3 else v for name, v in row.items()
-            }
-            out.writerow({**rounded, **about})
+            short = {name: f"{v:.6g}" if isinstance(v, float) else v for name, v in row.items()}
+            out.writerow({**short, **about})
 
 
 def main() -> int:
@@ -245,7 +243,8 @@ def main() -> int:
     write(stem.with_name(stem.name + "-curves.csv"), reports, about)
     failed = [row for row in timings + ends if "error" in row]
     print(
-        f"{len(ends)} of {len(found)} variants by {asked.workers} workers: {wall_s:.0f} s; {len(failed)} failed"
+        f"{len(ends)} of {len(found)} variants by {asked.workers} workers: {wall_s:.0f} s; "
+        f"{len(failed)} failed"
     )
     for row in failed:
         print(f"  {row['variant']}: {row['error']}", file=sys.stderr)

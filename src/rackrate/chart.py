@@ -247,7 +247,7 @@ def frontier_svg(answer: PlanAnswer) -> str:
 
 
 def curves(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> Any:
-    """Return the trials of a sweep as an Altair chart: a line each, grey where it was stopped, the best orange.
+    """Return the trials of a sweep as an Altair chart: a line each, grey if stopped, the best orange.
 
     Args:
         finding: in words.

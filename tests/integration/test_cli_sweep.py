@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -12,6 +14,7 @@ from rackrate.fleet import opening
 from rackrate.fleet.folder import all_folders
 from rackrate.fleet.sweeping import sweep_folder
 
+ROOT = Path(__file__).resolve().parents[2]
 FILE = """
 from beside import N_STEPS
 from rackrate.fleet import Range
@@ -58,6 +61,32 @@ def test_a_file_is_swept_and_nothing_is_left_but_the_results(cli: Any, file: Pat
     table = cli(*words, "--name", "once", "--csv").out.splitlines()
     assert table[0].startswith("trial,state,value,step,floor,attempts,node")
     assert table[1].startswith("3,done,0.125,8,0.0,1,")
+
+
+def test_the_commands_of_the_how_to_do_what_it_says(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "docs/how-to/sweep.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(# train.py\n.*?)```", text, re.DOTALL)
+    commands = re.findall(r"^    rackrate (sweep train.py .*)$", text, re.MULTILINE)
+    assert code
+    assert len(commands) == 2
+    monkeypatch.chdir(tmp_path)
+    Path("train.py").write_text(code[1], encoding="utf-8")
+    whole, pruned = (cli(*shlex.split(command), "--json").json["data"] for command in commands)
+    assert [row["state"] for row in whole] == ["done"] * 12
+    assert {row["state"] for row in pruned} == {"done", "pruned"}
+    best = [
+        min((row for row in rows if row["state"] == "done"), key=value_of)["width"]
+        for rows in (whole, pruned)
+    ]
+    assert best == [128, 128]
+    assert Path("curves.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert [len(row["curve_steps"]) for row in whole] == [40] * 12
+
+
+def value_of(row: dict[str, Any]) -> float:
+    return float(row["value"])
 
 
 def test_a_space_is_sampled(cli: Any, file: Path) -> None:

@@ -185,7 +185,7 @@ class _Driver:
 
     def _submit(self, number: int, nodes: list[str]) -> None:
         where = {"workers": nodes, "allow_other_workers": True} if nodes else {}
-        future = self._fleet.submit(
+        future: Any = self._fleet.submit(
             run_trial, self._function, self._name, number, self._params[number], **where
         )
         self._running[future] = number
