@@ -25,6 +25,7 @@ from rackrate.fleet.results import COLUMNS, Results
 from rackrate.fleet.rules import Rule, rule_of
 from rackrate.fleet.spec import Spec
 from rackrate.fleet.state import Phase
+from rackrate.fleet.status import Status
 from rackrate.fleet.study import Listed, Sampled, Source, Space
 from rackrate.fleet.sweeping import checkpoint_path, sweep_folder
 from rackrate.fleet.trial import run_trial
@@ -148,6 +149,7 @@ class _Driver:
         self._n_asked = len(trials)
         self._waiting = deque((trial.number, "") for trial in trials.all if trial.state not in OVER)
         self._params = {trial.number: trial.params for trial in trials.all}
+        self._n_begun = {trial.number: trial.attempt for trial in trials.all}
         self._running: dict[Any, int] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = Spec.read(fleet.folder.spec).threads
@@ -160,12 +162,16 @@ class _Driver:
             with suppress(queue.Empty):
                 self._take(self._ended.get(timeout=_LOOK_S))
 
-    def _fill(self) -> None:
-        """Submit attempts while there are places, and parameters to try."""
+    def _status(self) -> Status:
         status = self._fleet.status()
         if status.phase != Phase.OPEN:
             hint = f'sweep(..., name="{self._name}") on another fleet goes on'
             raise FleetClosed(f"the fleet of the sweep {self._name} has ended: {status.why}", hint=hint)
+        return status
+
+    def _fill(self) -> None:
+        """Submit attempts while there are places, and parameters to try."""
+        status = self._status()
         ready = [node["node"] for node in status.nodes if node["state"] == "ready"]
         while len(self._running) < status.wanted * self._threads:
             number, last = self._waiting.popleft() if self._waiting else (self._ask(), "")
@@ -193,11 +199,15 @@ class _Driver:
 
     def _take(self, future: Any) -> None:
         number = self._running.pop(future)
+        trial = self._look(number)
         try:
             state = TrialState(future.result())
-        except BaseException:  # noqa: BLE001 - the engine lost it: the attempt counts, the keeper knows how many
+        except BaseException as error:  # whatever the engine raises, it has lost the attempt
+            self._status()
+            if trial.attempt == self._n_begun.get(number, 0):  # it would not begin the next time either
+                raise FleetError(f"trial {number} cannot begin: {type(error).__name__}: {error}") from error
             state = TrialState.WAITING
-        trial = self._look(number)
+        self._n_begun[number] = trial.attempt
         if state not in OVER:
             self._waiting.append((number, trial.node))
         else:
