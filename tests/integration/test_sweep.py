@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import rackrate
-from rackrate.errors import BadQuantity, FleetClosed, FleetError, NoAnswer, UnknownName, UsageError
+from rackrate.errors import BadQuantity, FleetClosed, NoAnswer, UnknownName, UsageError
 from rackrate.fleet import Asha, Range, checkpoint, journal, opening, tree
 from rackrate.fleet.events import follow
 from rackrate.fleet.folder import all_folders
@@ -171,19 +171,6 @@ def test_a_function_that_never_reports_the_metric_is_told_before_all_is_spent(fl
         sweep.wait()
     assert caught.value.code == "no-metric"
     assert len(sweep.table().trials) < 40
-
-
-def test_what_no_node_can_begin_ends_the_sweep_instead_of_being_tried_for_ever(
-    fleet: rackrate.Fleet,
-) -> None:
-    def break_node() -> None:
-        import os  # noqa: PLC0415 - on the node
-
-        os.environ["RACKRATE_KEEPER"] = "/nowhere/at/all"
-
-    fleet.client.run(break_node)
-    with pytest.raises(FleetError, match="trial 0 cannot begin: FileNotFoundError"):
-        fleet.sweep(training(2), [{"floor": 1.0}], metric="loss").wait()
 
 
 def test_a_space_is_sampled_and_goes_on_where_it_was(fleet: rackrate.Fleet) -> None:
