@@ -288,6 +288,47 @@ def reported_svg(rows: Sequence[Mapping[str, Any]], what: str) -> str:
     return _svg(reported(rows, what))
 
 
+def curves(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> Any:
+    """Return the trials of a sweep as an Altair chart: a line each, grey if stopped, the best orange.
+
+    Args:
+        finding: in words.
+        metric: what was reported.
+        rows: a point each: trial, step, value, fate (`best`, `done` or `other`).
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    alt = _altair()
+    fates = {"other": _GREY, "done": _BLUE, "best": _ORANGE}
+    title = alt.Title(
+        finding, subtitle="orange: the best; blue: the others that are done; grey: stopped", anchor="start"
+    )
+    lines = alt.Chart(alt.Data(values=list(rows)), title=title, description=finding).encode(
+        x=alt.X("step:Q", title="step"),
+        y=alt.Y("value:Q", title=metric, scale=alt.Scale(zero=False)),
+        detail="trial:N",
+        color=alt.Color(
+            "fate:N", legend=None, scale=alt.Scale(domain=list(fates), range=list(fates.values()))
+        ),
+        tooltip=["trial:N", "step:Q", "value:Q"],
+    )
+    layers = [
+        lines.mark_line(strokeWidth=width, opacity=opacity).transform_filter(f"datum.fate == '{fate}'")
+        for fate, width, opacity in (("other", 1, 0.55), ("done", 1.5, 0.9), ("best", 2.5, 1.0))
+    ]
+    return alt.layer(*layers).properties(width=640, height=320)
+
+
+def curves_svg(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> str:
+    """Return the trials of a sweep as SVG text.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    return _svg(curves(finding, metric, rows))
+
+
 def _svg(chart: Any) -> str:
     import json  # noqa: PLC0415 - start-up
 

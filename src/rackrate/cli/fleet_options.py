@@ -54,6 +54,14 @@ def fleet_options(command: F) -> F:
     return command
 
 
+def of_owner(
+    *, nodes: int | None, nodes_max: int | None, backend: str | None, **options: Any
+) -> dict[str, Any]:
+    """Return what the options ask of `rackrate.Fleet`."""
+    size = nodes if nodes_max is None else (nodes or 0, nodes_max)
+    return options | {"nodes": size, "backend": backend or ""}
+
+
 def asked_for(*, image: str, hosts: tuple[str, ...], sync: tuple[str, ...], **options: Any) -> dict[str, Any]:
     """Return what the options ask of `opening.open_fleet`; what is not said is left to its defaults."""
     from rackrate.fleet.backends.base import Machine  # noqa: PLC0415 - start-up

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from os import PathLike
@@ -23,6 +23,10 @@ from rackrate.fleet.status import Cost, Status
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+    from rackrate.fleet.rules import Rule
+    from rackrate.fleet.study import Space
+    from rackrate.fleet.sweep import Function, Sweep
 
 _CLOSE_S = 15.0
 
@@ -56,6 +60,7 @@ class Fleet:
         env: variables that tasks see, with their values, or the names of some that are set here.
         sync: packages, modules and folders of modules that nodes are to have as they are here.
         hosts: machines of your own for the backend `ssh`: each `user@host:port`, or a file of TOML.
+        preload: modules that nodes of this machine share: imported once, before the nodes are forked.
 
     Raises:
         BadQuantity: a number that cannot be.
@@ -91,6 +96,7 @@ class Fleet:
         env: Mapping[str, str] | Iterable[str] = (),
         sync: Iterable[str | PathLike[str]] = (),
         hosts: Iterable[str] = (),
+        preload: Sequence[str] = (),
     ) -> None:
         self._client: Client | None = None
         self._is_up = False
@@ -117,6 +123,7 @@ class Fleet:
             env=env,
             sync=tuple(str(Path(path).resolve()) for path in sync),
             hosts=as_named(hosts),
+            preload=tuple(preload),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
         if not _is_in_loop():
@@ -204,6 +211,57 @@ class Fleet:
                 function, *map(list, iterables), **{"pure": False, **kwargs}
             )
             return futures
+
+    def sweep(  # noqa: PLR0913 - all but two are keywords
+        self,
+        function: Function,
+        space: Space | Sequence[Mapping[str, Any]],
+        *,
+        metric: str,
+        minimise: bool = True,
+        prune: Rule | str | None = None,
+        sampler: Any = None,
+        trials: int | None = None,
+        tries: int = 3,
+        seed: int = 0,
+        name: str = "",
+    ) -> Sweep:
+        """Run a function with many parameters; return at once with what shows how it goes.
+
+        Inside of the function `rackrate.fleet.report` sends the metric and `rackrate.fleet.checkpoint` keeps
+        what another attempt goes on from. Return values are not kept: what is to stay is in a checkpoint.
+
+        Args:
+            function: called with a mapping of parameters.
+            space: a list of mappings, or a mapping from names to a list of choices or a `Range`.
+            metric: that the function reports; the last value counts.
+            minimise: whether less is better.
+            prune: stops trials early: `asha`, `median`, or one of `Asha` and `Median` with its settings.
+            sampler: of Optuna, for a space; None for TPE.
+            trials: how many; None for the whole list, or 64 of a space.
+            tries: attempts that a trial has before it has failed.
+            seed: of the default sampler.
+            name: under which it goes on if it is begun again, also after this process has died.
+
+        Raises:
+            FleetClosed: the fleet has ended.
+            UsageError: the function cannot travel; or under this name another sweep was begun.
+        """
+        from rackrate.fleet import sweep  # noqa: PLC0415 - who only submits does not need it
+
+        return sweep.start(
+            self,
+            function,
+            space,
+            metric=metric,
+            minimise=minimise,
+            prune=prune,
+            sampler=sampler,
+            trials=trials,
+            tries=tries,
+            seed=seed,
+            name=name,
+        )
 
     async def gather(self, futures: Iterable[Future[Any]]) -> list[Any]:
         """Return the results of futures, while the event loop goes on.

@@ -38,7 +38,10 @@ from rackrate.fleet.splice import Ends, keep_alive, splice
 HOME = "127.0.0.1"
 """Where scheduler, client and the addresses that stand for workers are."""
 _ALL = "0.0.0.0"  # noqa: S104 - it stays behind mutual TLS
-_OF_A_NODE = frozenset({"renew", "ended", "mismatched", "events", "environment"})
+_OF_A_NODE = frozenset(
+    {"renew", "ended", "mismatched", "events", "environment"}
+    | {"sweep-begin", "sweep-end", "sweep-save", "sweep-load"}
+)
 """What a node may ask the keeper, about itself."""
 _FIRST_LINE_S = 10.0
 _TAKE_S = 30.0

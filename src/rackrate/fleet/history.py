@@ -20,8 +20,8 @@ from typing import Any, Self
 
 Event = dict[str, Any]
 
-OWN = frozenset({"source", "seq", "at", "node", "task"})
-"""What every event has beside its step and its values."""
+OWN = frozenset({"source", "seq", "at", "node", "task", "sweep", "trial", "attempt"})
+"""What an event has beside its step and its values, without being told."""
 
 _CHUNK = 1 << 18
 """Bytes read at a look: some thousand events, so that no look takes long."""
@@ -34,8 +34,8 @@ class History:
         self._n_seen = _taken_up(path)
         self._file = path.open("ab")
 
-    def take(self, source: str, first: int, points: list[Event]) -> int:
-        """Write the points that are new; return how many of the source there are now.
+    def take(self, source: str, first: int, points: list[Event]) -> tuple[int, list[Event]]:
+        """Write the points that are new; return how many of the source there are now, and the new ones.
 
         Args:
             source: the process that they come from.
@@ -49,7 +49,7 @@ class History:
         self._file.write(b"".join(lines))
         self._file.flush()
         self._n_seen[source] = max(n_seen, first + len(points))
-        return self._n_seen[source]
+        return self._n_seen[source], new
 
     def close(self) -> None:
         """Close the file."""

@@ -74,12 +74,13 @@ class Journal:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         _sync_folder(path.parent)
 
-    def write(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Append entries; when this returns, they are on the disk."""
+    def write(self, entries: Iterable[Mapping[str, Any]], *, is_synced: bool = True) -> None:
+        """Append entries; when this returns, they are on the disk, or with the system if that is enough."""
         data = memoryview(b"".join(map(encode, entries)))
         while data:
             data = data[os.write(self._file, data) :]
-        os.fsync(self._file)
+        if is_synced:
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Close the file."""

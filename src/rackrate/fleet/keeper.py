@@ -59,6 +59,7 @@ from rackrate.fleet.pool import Demand
 from rackrate.fleet.spec import TICK_S, Spec
 from rackrate.fleet.state import Lifecycle, Phase, Policy
 from rackrate.fleet.status import MISMATCH, status_of
+from rackrate.fleet.sweeping import Sweeps
 
 _LIST_S = 1.0
 """Between two listings; while the fleet closes it is `_CLOSING_S`."""
@@ -125,6 +126,7 @@ class Keeper:
         self._pool = spec.pool()
         self._demand = Demand()
         self._button = Button(lambda: self.handle(Closed("its stop button was pressed")))
+        self._sweeps = Sweeps(spec.usd_per_node_hour / spec.threads)
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
         self._orders = ThreadPoolExecutor(backend.n_calls, "orders")  # what ends nodes never waits for these
         self._changed = asyncio.Event()
@@ -171,6 +173,7 @@ class Keeper:
             for backend in {id(one): one for one in (self._backend, self._home)}.values():
                 backend.close()
             self._history.close()
+            self._sweeps.close()
             self._journal.close()
             self.folder.sweep()
 
@@ -302,27 +305,37 @@ class Keeper:
             return {"error": InternalError(f"not understood: {type(error).__name__}: {error}").to_problem()}
 
     async def _answer(self, do: str, question: Message) -> Message:
+        """Answer who owns the fleet or looks at it; all else comes from a node."""
         match do:
-            case "renew":
-                return self._renew(question)
-            case "events":
-                return {"n": self._history.take(question["source"], question["first"], question["points"])}
-            case "button":
-                return dict(await self._button.told())
             case "status":
                 return await self._status(**question)
-            case "ended":
-                self._keep_log(question)
-                self._ended(question["node"], question["why"])
-            case "mismatched":
-                self.handle(Closed(f"{MISMATCH}: {question['why']}"))
-            case "environment":
-                return {"values": self._env}
+            case "button":
+                return dict(await self._button.told())
             case "scale":
                 self._pool = None  # whoever says how many wants so many
                 self.handle(Scaled(question["n"]))
             case "close":
                 self.handle(Closed(question["why"]))
+            case _ if do.startswith("sweep-"):
+                return self._sweeps.answer(do, **question)
+            case _:
+                return self._answer_node(do, question)
+        return {}
+
+    def _answer_node(self, do: str, question: Message) -> Message:
+        match do:
+            case "renew":
+                return self._renew(question)
+            case "events":
+                n, new = self._history.take(question["source"], question["first"], question["points"])
+                return {"n": n, "stop": self._sweeps.take(new)}
+            case "environment":
+                return {"values": self._env}
+            case "ended":
+                self._keep_log(question)
+                self._ended(question["node"], question["why"])
+            case "mismatched":
+                self.handle(Closed(f"{MISMATCH}: {question['why']}"))
             case _:
                 raise InternalError(f"the keeper knows no {do!r}")
         return {}

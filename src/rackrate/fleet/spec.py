@@ -60,6 +60,7 @@ class Spec:
         env: names of variables that tasks see; their values stand in no file.
         sync: files and folders that every node is to have.
         versions: what the owner runs, by package.
+        preload: modules that nodes of this machine share, imported once.
     """
 
     fleet: str
@@ -87,6 +88,7 @@ class Spec:
     env: tuple[str, ...] = ()
     sync: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    preload: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.backend not in PLACES:
@@ -190,7 +192,7 @@ class Spec:
     def read(cls, path: Path) -> Spec:
         """Return the spec that `write` wrote."""
         data = json.loads(path.read_text("utf-8"))
-        lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts")}
+        lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts", "preload")}
         return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
 
     def write(self, path: Path) -> None:

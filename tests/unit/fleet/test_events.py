@@ -33,7 +33,7 @@ class Keeper:
             self.restart(is_torn=fate == "torn")
         if fate != "taken":
             raise ConnectionError(fate)
-        return {}
+        return {"stop": []}
 
     def restart(self, *, is_torn: bool) -> None:
         """Die, in the middle of a line perhaps, and be followed by another."""

@@ -205,8 +205,8 @@ def test_a_head_that_dies_ends_the_fleet(keep: Keep) -> None:
 def test_events_are_acknowledged_and_written_once(keep: Keep) -> None:
     kept = keep(nodes=0)
     points = [{"step": step, "loss": 0.5} for step in range(3)]
-    assert kept.line.ask("events", 5, source="a", first=0, points=points) == {"n": 3}
-    assert kept.line.ask("events", 5, source="a", first=2, points=points[2:]) == {"n": 3}
+    assert kept.line.ask("events", 5, source="a", first=0, points=points) == {"n": 3, "stop": []}
+    assert kept.line.ask("events", 5, source="a", first=2, points=points[2:]) == {"n": 3, "stop": []}
     assert kept.place.folder.events.read_text().count("\n") == 3
 
 

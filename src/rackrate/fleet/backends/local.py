@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,13 +25,15 @@ from rackrate.fleet.backends.zygote import ALIVE, LOG
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Unless the user says otherwise: nodes share the cores, and a pool of threads does not survive a fork."""
 _PATIENCE_S = 1.0
 """For the zygote to end when its nodes have."""
 
 
 def open_backend(spec: Spec) -> LocalBackend:
     """Return the backend of a fleet on this machine, which is also where every fleet has its head."""
-    return LocalBackend(Path(spec.folder), spec.fleet)
+    return LocalBackend(Path(spec.folder), spec.fleet, preload=spec.preload, path=spec.path)
 
 
 class LocalBackend:
@@ -39,6 +42,8 @@ class LocalBackend:
     Args:
         folder: of the fleet; each node has one below `nodes/`.
         fleet: the fleet's id: every process bears it as a mark.
+        preload: modules that the nodes share, imported once.
+        path: where these are looked for.
     """
 
     settle_s = 0.0
@@ -46,7 +51,11 @@ class LocalBackend:
     n_calls = 8
     at = ""
 
-    def __init__(self, folder: Path, fleet: str) -> None:
+    def __init__(
+        self, folder: Path, fleet: str, *, preload: Sequence[str] = (), path: Sequence[str] = ()
+    ) -> None:
+        self._preload = tuple(preload)
+        self._path = tuple(path)
         self._nodes = folder / "nodes"
         self._fleet = fleet
         self._lock = threading.Lock()
@@ -60,10 +69,18 @@ class LocalBackend:
     def _start(self) -> subprocess.Popen[bytes]:
         if self._zygote is None:
             self._nodes.mkdir(parents=True, exist_ok=True)
-            env = os.environ | {tree.MARK: self._fleet}
+            env = _ONE_THREAD | os.environ | {tree.MARK: self._fleet}
+            if self._preload:
+                env["PYTHONPATH"] = os.pathsep.join(filter(None, self._path))
             with (self._nodes / "zygote.log").open("ab") as log:
                 self._zygote = subprocess.Popen(  # noqa: S603 - ourselves
-                    [sys.executable, "-m", "rackrate.fleet.backends.zygote", str(self._nodes)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "rackrate.fleet.backends.zygote",
+                        str(self._nodes),
+                        *self._preload,
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

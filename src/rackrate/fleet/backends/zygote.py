@@ -15,9 +15,13 @@ import os
 import select
 import signal
 import sys
+import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
+from rackrate.errors import UsageError
 from rackrate.fleet import tree
 from rackrate.fleet.backends.agent import Agent, Engine
 from rackrate.fleet.backends.base import Order
@@ -28,10 +32,11 @@ LOG = "log"
 SCRATCH = "scratch"
 
 
-def main(folder: Path) -> None:
-    """Fork nodes with folders in `folder` until the input ends and they are gone."""
+def main(folder: Path, preload: Sequence[str]) -> None:
+    """Fork nodes, with folders in `folder` and shared modules, until the input ends and they are gone."""
     from rackrate.fleet import engine  # noqa: PLC0415 - this is the load that is shared
 
+    _preload(preload)
     tree.adopt_orphans()
     gc.collect()
     gc.freeze()
@@ -55,6 +60,23 @@ def main(folder: Path) -> None:
                     agents[_fork(folder / order.name, order, engine.run)] = order.name
                 os.write(1, order.name.encode() + b"\n")
         _bury(agents)
+
+
+def _preload(modules: Sequence[str]) -> None:
+    """Import what the nodes are to share.
+
+    Raises:
+        UsageError: there is no such module, or it starts threads: these would be missing in every node.
+    """
+    for module in modules:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise UsageError(f"{module} cannot be preloaded: {error}") from error
+        names = [thread.name for thread in threading.enumerate()]
+        if len(names) > 1:
+            hint = "import it inside of the function"
+            raise UsageError(f"{module} cannot be preloaded: it starts {names[1:]}", hint=hint)
 
 
 def _bury(agents: dict[int, str]) -> None:
@@ -103,4 +125,4 @@ def _be_agent(folder: Path, order: Order, engine: Engine) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

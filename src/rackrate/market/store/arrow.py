@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -10,8 +10,14 @@ import duckdb
 from rackrate.market.offer import COLUMNS
 
 
-def stream(rows: Sequence[tuple[Any, ...]]) -> Any:
-    """Return rows, in the columns of an offer, as an Arrow stream (PyCapsule interface)."""
-    values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in COLUMNS]
-    columns = ", ".join(f"unnest(?::{sql}[]) AS {name}" for name, sql in COLUMNS.items())
-    return duckdb.connect().sql(f"SELECT {columns}", params=values).__arrow_c_stream__()
+def stream(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, str] = COLUMNS) -> Any:
+    """Return rows as an Arrow stream (PyCapsule interface).
+
+    Args:
+        rows: the values of each, in the order of the columns.
+        columns: name and SQL type of each; those of an offer.
+    """
+    values = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
+    names = (name.replace('"', '""') for name in columns)
+    parts = (f'unnest(?::{sql}[]) AS "{name}"' for name, sql in zip(names, columns.values(), strict=True))
+    return duckdb.connect().sql(f"SELECT {', '.join(parts)}", params=values).__arrow_c_stream__()
