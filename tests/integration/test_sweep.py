@@ -19,8 +19,8 @@ import pytest
 import rackrate
 from rackrate.errors import BadQuantity, FleetClosed, NoAnswer, UnknownName, UsageError
 from rackrate.fleet import Asha, Range, checkpoint, journal, opening, tree
-from rackrate.fleet.events import follow
 from rackrate.fleet.folder import all_folders
+from rackrate.fleet.history import Events
 from rackrate.fleet.sweeping import sweep_folder
 from rackrate.fleet.trials import Trials, TrialState
 
@@ -47,7 +47,7 @@ def until(is_so: Callable[[], Any], patience_s: float = 30.0) -> None:
 
 def so_far(fleet: rackrate.Fleet) -> list[dict[str, Any]]:
     """Return what was reported until now."""
-    return list(follow(fleet.folder.events, lambda: True))
+    return list(Events(fleet.folder.events, lambda: True))
 
 
 def entries(name: str) -> list[dict[str, Any]]:

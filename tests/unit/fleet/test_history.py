@@ -28,9 +28,9 @@ def test_what_json_lacks_is_null(tmp_path: Path) -> None:
 
 def test_points_are_numbered_by_source_and_what_comes_twice_is_dropped(tmp_path: Path) -> None:
     history = History(tmp_path / "events")
-    assert history.take("a", 0, [{"step": 1}, {"step": 2}]) == 2
-    assert history.take("b", 0, [{"step": 1}]) == 1
-    assert history.take("a", 1, [{"step": 2}, {"step": 3}]) == 3
+    assert history.take("a", 0, [{"step": 1}, {"step": 2}]) == (2, [{"step": 1}, {"step": 2}])
+    assert history.take("b", 0, [{"step": 1}]) == (1, [{"step": 1}])
+    assert history.take("a", 1, [{"step": 2}, {"step": 3}]) == (3, [{"step": 3}])
     history.close()
     found = [(line["source"], line["seq"], line["step"]) for line in read(tmp_path / "events")]
     assert found == [("a", 0, 1), ("a", 1, 2), ("b", 0, 1), ("a", 2, 3)]
