@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
@@ -107,8 +108,11 @@ class _Collection:
         async with Fetcher(self.settings, self.limits) as fetcher:
             rates = [await self.one(fetcher, c) for c in wanted if isinstance(c, RateCollector)]
             others = [c for c in wanted if not isinstance(c, RateCollector)]
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.one(fetcher, collector)) for collector in others]
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(self.one(fetcher, collector)) for collector in others]
+            except BaseExceptionGroup as errors:  # a full disk, say: the first tells it all
+                raise errors.exceptions[0] from None
         return sorted([*rates, *(task.result() for task in tasks)], key=lambda done: done.source)
 
     async def one(self, fetcher: Fetcher, collector: Collector) -> Outcome:
@@ -261,7 +265,7 @@ def read(collector: Collector, answers: Sequence[Answer], at: datetime, rates: R
         return normalise(collector.name, collector.parse(answers, at), rates)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise LayoutChanged(f"an answer is of another shape: {type(error).__name__} {error}"[:200]) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceFailed("archive", f"a body in the archive cannot be read: {error}"[:200]) from None
 
 
