@@ -181,7 +181,8 @@ def test_prime_intellect_labels_an_l40s_l40(live: Any, reply: Any, keyed: Any, *
     ahead = item | {"cloudId": "ahead", "prepaidTime": 3600}
     unpriced = item | {"cloudId": "none", "prices": {"onDemand": None, "currency": "USD"}}
     spot = item | {"cloudId": "spotty", "isSpot": True, "gpuType": "H100_80GB", "socket": "SXM5",
-                   "gpuCount": 1, "gpuMemory": 80, "prices": {"onDemand": 1.1, "currency": "USD"}}  # fmt: skip
+                   "gpuCount": 1, "gpuMemory": 80,
+                   "prices": {"onDemand": 1.1, "currency": "USD"}}  # fmt: skip
     items = [item, ahead, unpriced, spot]
     said = {"L40_48GB": items[:3], "H100_80GB": items[3:]} if by_gpu else {"items": items, "totalCount": 4}
     live.site.routes["/api/v1/availability/gpus"] = reply(said)

@@ -134,7 +134,7 @@ def test_verda_with_a_key_asks_for_a_token_that_lies_nowhere(live: Any, reply: A
                 "price_per_hour": "1",
                 "gpu": {"description": "1x L40S 48GB", "number_of_gpus": 1},
             }
-        ]  # fmt: skip
+        ]
     )
     assert live.one("verda").rows == 1
     assert live.site.asked[-1].headers["Authorization"] == "Bearer token-of-today"

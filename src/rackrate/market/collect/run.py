@@ -249,7 +249,7 @@ def take(
         state,
         outcome="ok",
         good_at=run.at,
-        rows=receipt.n_published + receipt.n_known,
+        rows=receipt.n_read - sum(receipt.rejected.values()),
         rejects=receipt.rejected,
         small_since="",
     )
