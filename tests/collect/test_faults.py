@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import socket
 import ssl
@@ -263,3 +264,62 @@ def test_ten_thousand_garbled_answers_break_nothing() -> None:
             n_read += 1
     assert n_failed > 1000
     assert n_read > 1000
+
+
+_LEAVES = (
+    None,
+    True,
+    0,
+    -1,
+    3,
+    1.5,
+    1e308,
+    10**400,
+    "",
+    "x",
+    "1.2",
+    "NaN",
+    "1 Hour",
+    "Standard_NC24ads_A100_v4",
+)
+_KEYS = {
+    "vast": ("id", "num_gpus", "gpu_name", "gpu_ram", "dph_total", "min_bid", "geolocation", "cpu_cores"),
+    "azure": ("armSkuName", "type", "retailPrice", "unitOfMeasure", "currencyCode", "effectiveStartDate"),
+    "scaleway": ("L40S-1-48G", "gpu", "hourly_price", "ram", "ncpus"),
+    "ovh": ("planCode", "pricings", "blobs", "technical", "gpu", "number", "price", "capacities"),
+    "oci": ("name", "gpuQty", "products", "type", "partNumber", "qty", "currencyCodeLocalizations"),
+}
+_TOPS = ("offers", "Items", "nodes", "plans", "plans_metal", "data", "instance_types", "servers", "addons",
+         "models", "items", "sizes", "gpuTypes", "locale", "rates", "date", "base")  # fmt: skip
+_FIELDS = ("gpus", "price", "hourly", "gpu_info", "configuration", "availability", "prices", "specs",
+           "variants", "regions", "locations", "name", "gpu_count", "instance_type",
+           "currencyCode")  # fmt: skip
+
+
+def anything(rng: random.Random, keys: tuple[str, ...], depth: int) -> Any:
+    """Return some JSON with the names that a collector looks for, and values that it does not expect."""
+    kind = rng.random()
+    if depth == 0 or kind < 0.3:
+        return rng.choice(_LEAVES)
+    if kind < 0.5:
+        return [anything(rng, keys, depth - 1) for _ in range(rng.randrange(3))]
+    return {key: anything(rng, keys, depth - 1) for key in rng.sample(keys, rng.randrange(1, 6))}
+
+
+@pytest.mark.parametrize("name", sorted(collectors()))
+def test_no_collector_stumbles_over_json_of_another_shape(name: str) -> None:
+    collector = collectors()[name]
+    rng = random.Random(name)  # noqa: S311 - the same shapes each time
+    at = instant("2026-08-22T12:00:00Z", "now")
+    asking = collector.requests(dict.fromkeys(collector.auth, "key"))
+    first = next(asking).name
+    asking.close()
+    for _ in range(400):
+        top = {key: anything(rng, (*_KEYS.get(name, ()), *_FIELDS), 4) for key in _TOPS}
+        document: Any = rng.choice((top, top["data"], [top], {"data": top}))
+        body = json.dumps(document).encode()
+        parts = (first, "products", "pricebook")
+        answers = [Answer(part, "", None, "", len(body), secret=body) for part in parts]
+        with suppress(SourceFailed):
+            for reject in read(collector, answers, at, bundled_rates()).rejects:
+                assert reject.reason

@@ -29,7 +29,7 @@ _COMMANDS = {
     "own": ("rackrate.cli.own:own", "Rent or own one? What each costs, and the breakeven."),
     "run": ("rackrate.cli.run:run", "Bring up a plan's machines, run a program there, end them."),
     "fleet": ("rackrate.cli.fleet:fleet", "Nodes that do work for you and do not outlive you."),
-    "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
+    "market": ("rackrate.cli.market:market", "Import, collect, check and describe price lists."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
     "doctor": ("rackrate.cli.settings:doctor", "Check the installation and the data."),
 }
