@@ -323,3 +323,21 @@ def test_no_collector_stumbles_over_json_of_another_shape(name: str) -> None:
         with suppress(SourceFailed):
             for reject in read(collector, answers, at, bundled_rates()).rejects:
                 assert reject.reason
+
+
+def test_a_host_is_asked_no_faster_than_its_rate(live: Any, reply: Any) -> None:
+    live.site.routes["/v2/plans"] = reply({"plans": [], "meta": {"links": {"next": ""}}})
+    live.site.routes["/v2/plans-metal"] = reply({"plans_metal": [], "meta": {"links": {"next": ""}}})
+    began = time.monotonic()
+    assert live.one("vultr", replace(live.limits, per_s=4)).code == "empty"
+    assert len(live.site.asked) == 2
+    assert time.monotonic() - began >= 0.25
+
+
+def test_a_proxy_of_the_environment_is_used(live: Any, reply: Any) -> None:
+    live.set_env("HTTP_PROXY", live.site.url)
+    live.site.routes[PATH] = reply(GOOD)
+    live.site.url = "http://prices.example"
+    assert live.one("vast").rows == N
+    (asked,) = live.site.asked
+    assert asked.headers["Host"] == "prices.example"

@@ -20,7 +20,7 @@ from rackrate.market.offer import Kind, RawOffer
 _URL = "https://prices.azure.com/api/retail/prices"
 _FAMILIES = ("Standard_NC", "Standard_ND", "Standard_NV", "Standard_NG")
 _FILTER = "serviceName eq 'Virtual Machines' and ({})".format(
-    " or ".join(f"startswith(armSkuName, '{family}')" for family in _FAMILIES)
+    " or ".join(f"contains(armSkuName, '{family}')" for family in _FAMILIES)
 )
 _REGIONS = "RACKRATE_COLLECT_AZURE_REGIONS"
 _HOURS_A_YEAR = 8760
