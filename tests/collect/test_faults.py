@@ -22,6 +22,7 @@ from rackrate.market.collect.base import Answer, SourceFailed
 from rackrate.market.collect.run import read
 from rackrate.market.currency import bundled_rates
 from rackrate.market.normalise import Batch, instant
+from rackrate.market.store.compare import standing
 
 PATH = "/api/v0/bundles/"
 N = 12
@@ -193,6 +194,11 @@ def test_a_list_that_shrinks_by_more_than_half_fails_for_a_day_and_is_then_the_t
     assert good.one("vast").code == "shrunk"
     good.at("2026-08-23T13:01:00Z")
     assert good.one("vast").outcome == "ok"
+    good.at("2026-08-23T14:01:00Z")  # rule 17 of the gate believes a listing when it is seen twice
+    assert good.one("vast").outcome == "ok"
+    found = standing(good.store, "vast")
+    assert found is not None
+    assert (found.rows, found.at.hour) == (5, 14)
 
 
 def test_a_list_that_recovers_is_forgiven(good: Any, reply: Any) -> None:
