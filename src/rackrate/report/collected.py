@@ -19,9 +19,7 @@ _TIERS = ((FRESH_H, "fresh"), (SHOWN_H, "today"), (COUNTED_H, "ageing"), (KEPT_H
 
 
 def tier(age_h: float) -> str:
-    """Name the age of a listing: fresh to 2 h, today to 24 h, ageing to 72 h, then it is in no statistic,
-    and after 7 days it is hidden.
-    """  # noqa: D205 - one sentence
+    """Name the age of a listing: fresh, today, ageing; then it is in no statistic; after a week hidden."""
     return next((name for limit, name in _TIERS if age_h <= limit), "hidden")
 
 
