@@ -27,6 +27,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python bench/market.py
+	$(BIN)/python bench/collect.py --docs
 	$(BIN)/python bench/fit_speed.py --docs
 	$(BIN)/python bench/perf_speed.py --docs
 	$(if $(wildcard $(SPEEDS)),$(BIN)/python bench/score_perf.py $(SPEEDS) --docs "How fast is it")

@@ -127,21 +127,43 @@ def load() -> Config:
     return Config(tuple(settings))
 
 
+def table(name: str) -> dict[str, Any]:
+    """Return a table of its own of the configuration files: the project's, else the user's, else none.
+
+    Raises:
+        UsageError: a file is not TOML, or the name is no table in it.
+    """
+    for path in _files():
+        found = _document(path).get(name)
+        if isinstance(found, dict):
+            return found
+        if found is not None:
+            raise UsageError(f"{path}: {name} is {found!r}, not a table")
+    return {}
+
+
+def _files() -> Iterator[Path]:
+    yield from (path for path in (Path("rackrate.toml"), user_folder() / "config.toml") if path.is_file())
+
+
 def _layers() -> Iterator[tuple[str, dict[str, Any]]]:
     for key in KEYS:
         name = f"RACKRATE_{key.upper()}"
         if os.environ.get(name):
             yield f"environment {name}", {key: os.environ[name]}
-    for path in (Path("rackrate.toml"), user_folder() / "config.toml"):
-        if path.is_file():
-            yield str(path), _read(path)
+    for path in _files():
+        yield str(path), _read(path)
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8")).get("rackrate", {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}") from error
+    values = _document(path).get("rackrate", {})
     if not isinstance(values, dict):
         raise UsageError(f"{path} has no table [rackrate]")
     for key in values:

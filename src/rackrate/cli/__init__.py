@@ -30,7 +30,7 @@ _COMMANDS = {
     "run": ("rackrate.cli.run:run", "Bring up a plan's machines, run a program there, end them."),
     "fleet": ("rackrate.cli.fleet:fleet", "Nodes that do work for you and do not outlive you."),
     "sweep": ("rackrate.cli.sweep:sweep", "One function, many parameters, on nodes that end with it."),
-    "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
+    "market": ("rackrate.cli.market:market", "Import, collect, check and describe price lists."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
     "doctor": ("rackrate.cli.settings:doctor", "Check the installation and the data."),
 }

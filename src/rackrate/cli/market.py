@@ -1,13 +1,18 @@
-"""`rackrate market`: import, check and describe price lists."""
+"""`rackrate market`: import, collect, check and describe price lists."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rackrate.cli.output import emit, output_options, progress
 from rackrate.errors import UsageError
+
+if TYPE_CHECKING:
+    from rackrate.market.collect.run import Outcome
 
 _DATA = click.option(
     "--data", type=click.Path(file_okay=False), metavar="DIR", help="Market store.  [env: RACKRATE_DATA]"
@@ -16,7 +21,7 @@ _DATA = click.option(
 
 @click.group()
 def market() -> None:
-    """Import, check and describe price lists."""
+    """Import, collect, check and describe price lists."""
 
 
 @market.command("import")
@@ -99,3 +104,72 @@ def stats(data: str | None, form: str | None) -> None:
     from rackrate import upkeep  # noqa: PLC0415 - start-up
 
     emit(upkeep.market_stats(data=data), form)
+
+
+@market.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option(
+    "--enable", multiple=True, metavar="SOURCE", help="Switch on a source that is off by itself; repeatable."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds for each source at most.  [default: what each declares]",
+)
+@_DATA
+@output_options
+def collect(
+    sources: tuple[str, ...],
+    enable: tuple[str, ...],
+    timeout: float | None,
+    data: str | None,
+    form: str | None,
+) -> int:
+    """Ask sources for today's prices and publish what passes the gate.
+
+    Without SOURCE all that are on are asked, side by side. A source that fails keeps its last good
+    prices, with their true age. Exit 5 when a source that you named failed, or all of them did.
+
+    \b
+    rackrate market collect
+    rackrate market collect vast azure
+    """
+    from rackrate import collecting  # noqa: PLC0415 - start-up
+
+    def tell(done: Outcome) -> None:
+        if sys.stderr.isatty() and done.outcome in ("ok", "failed"):
+            told = f"{done.rows:,} offers" if done.outcome == "ok" else f"{done.code}: {done.says}"
+            click.echo(f"{done.source}: {told} ({done.seconds:.1f} s)", err=True)
+
+    answer = collecting.collect_prices(sources, data=data, enable=enable, max_s=timeout, on_done=tell)
+    emit(answer, form)
+    outcomes = [done.outcome for done in answer.outcomes]
+    has_failed = "failed" in outcomes
+    return 5 if has_failed and (sources or "ok" not in outcomes) else 0
+
+
+@market.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@_DATA
+@output_options
+def status(sources: tuple[str, ...], data: str | None, form: str | None) -> None:
+    """How each source stands: last good listing, its age, offers, rejects, and what changed in a day.
+
+    Name a SOURCE to see every offer of it that is new, gone or has another price.
+    """
+    from rackrate import collecting  # noqa: PLC0415 - start-up
+
+    emit(collecting.market_status(sources, data=data), form)
+
+
+@market.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("--all", "is_all", is_flag=True, help="Also answers that the present parser read.")
+@_DATA
+@output_options
+def replay(sources: tuple[str, ...], is_all: bool, data: str | None, form: str | None) -> None:
+    """Read archived answers again, after a parser was mended; what differs takes the old place."""
+    from rackrate import collecting  # noqa: PLC0415 - start-up
+
+    emit(collecting.replay_prices(sources, data=data, is_all=is_all), form)

@@ -107,6 +107,10 @@ class Store:
         """Return the files that make up the store, oldest first."""
         return self._manifest.files
 
+    def live(self) -> Mapping[tuple[str, str], tuple[File, manifest.Snapshot]]:
+        """Return, by source and instant of a listing, the file that speaks for it."""
+        return self._manifest.live()
+
     @cached_property
     def newest(self) -> datetime | None:
         """Return the instant of the newest dated listing: what "now" means for these data."""

@@ -70,6 +70,7 @@ class Receipt:
         unknown_gpus: raw names that resolve to nothing, with their counts.
         rejects: the first of them: rule, reason, record.
         first: the first rows, in the columns of an offer.
+        rejected: rule to the records that it rejected, those in quarantine already included.
     """
 
     source: str
@@ -83,6 +84,7 @@ class Receipt:
     unknown_gpus: Mapping[str, int] = field(default_factory=dict)
     rejects: tuple[tuple[str, str, str], ...] = ()
     first: tuple[tuple[Any, ...], ...] = ()
+    rejected: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ class _Writer:
         found = self._rejects(arrival.batch)
         rejects = self._not_stored(source, found)
         receipt = self._receipt(arrival.batch, snapshots, rejects, n_known + len(found) - len(rejects))
+        receipt = replace(receipt, rejected=dict(Counter(row[4] for row in found)))
         if not is_dry_run:
             self._write(arrival, receipt, snapshots, rejects)
         return receipt
