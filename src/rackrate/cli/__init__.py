@@ -30,6 +30,8 @@ _COMMANDS = {
     "run": ("rackrate.cli.run:run", "Bring up a plan's machines, run a program there, end them."),
     "fleet": ("rackrate.cli.fleet:fleet", "Nodes that do work for you and do not outlive you."),
     "market": ("rackrate.cli.market:market", "Import, check and describe price lists."),
+    "serve": ("rackrate.cli.serve:serve", "The site and the JSON API, from this machine."),
+    "mcp": ("rackrate.cli.mcp:mcp", "The questions as tools of an agent (MCP)."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),
     "doctor": ("rackrate.cli.settings:doctor", "Check the installation and the data."),
 }
