@@ -15,7 +15,7 @@ from rackrate.errors import NoAnswer, UsageError
 from rackrate.plan.prices import TITLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rackrate.plan.answer import Row
     from rackrate.report.fit import FitAnswer

@@ -38,7 +38,7 @@ EXAMPLES = {
     "providers show": ["runpod"],
 }
 OF_FILES = {"plan show", "plan diff", "plan export"}  # of plans that were kept: test_cli_plan walks them
-WITHOUT_DATA = {"config path"} | OF_FILES  # prints one path, as it is
+WITHOUT_DATA = {"mcp", "serve", "config path"} | OF_FILES  # prints one path, as it is
 OF_A_FLEET = {
     f"fleet {word}" for word in ("up", "run", "status", "cost", "logs", "scale", "down", "ls", "reap")
 }
