@@ -33,6 +33,7 @@ bench: $(READY)
 	$(if $(wildcard $(SPEEDS)),$(BIN)/python bench/score_perf.py $(SPEEDS) --docs "How fast is it")
 	$(if $(wildcard $(SPEEDS) $(H100)),$(BIN)/python bench/cross_perf.py $(SPEEDS) $(H100) --docs)
 	$(BIN)/python bench/plan.py --docs
+	$(if $(shell command -v wrk),$(BIN)/python bench/web.py --docs)
 	$(if $(wildcard $(CASES)),$(BIN)/python bench/score_fit.py $(CASES) --docs "Does it fit" $(SCORE))
 	$(if $(wildcard $(H100)),$(BIN)/python bench/score_fit.py $(H100) --docs "Does it fit: H100 and H200" $(SCORE))
 	$(BIN)/python bench/score_fit.py $(OWN) --docs "Does it fit: our own runs" $(SCORE)

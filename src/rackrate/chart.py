@@ -6,13 +6,16 @@ numbers always stand in a table of the answer.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from rackrate.errors import NoAnswer, UsageError
 from rackrate.plan.prices import TITLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from rackrate.plan.answer import Row
     from rackrate.report.fit import FitAnswer
@@ -52,7 +55,9 @@ def history(price: Price) -> Any:
         }
         for day in days
     ]
-    plot = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("day:T", title=None))
+    plot = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("day:T", title=None, axis=alt.Axis(grid=False, tickCount=6, format="%d %b"))
+    )
     scale = alt.Y("median:Q", title="USD per GPU-hour", scale=alt.Scale(zero=True))
     band = plot.mark_area(color=_GREY, opacity=0.18).encode(
         y=alt.Y("low:Q", title="USD per GPU-hour"), y2="high:Q"
@@ -329,10 +334,49 @@ def curves_svg(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> str
     return _svg(curves(finding, metric, rows))
 
 
+def on_page(svg: str, says: str) -> str:
+    """Return a chart as a part of a page: in the page's colours, light or dark, and one picture to a reader.
+
+    Args:
+        svg: from a function above.
+        says: the finding, for who cannot see it.
+    """
+    plain = _EMPTY.sub("", _UNSEEN.sub("", in_colours(svg, ON_PAGE)))
+    plain = _PLACE.sub(lambda found: re.sub(r"(\.\d)\d+", r"\1", found[0]), plain)
+    return plain.replace("<svg ", f'<svg role="img" aria-label="{escape(says)}" ', 1)
+
+
+def in_colours(svg: str, colours: Mapping[str, str]) -> str:
+    """Return a chart with its colours replaced: of ink, rules, paper and lines."""
+    return re.sub(
+        r'(fill|stroke)="([^"]+)"', lambda found: f'{found[1]}="{colours.get(found[2], found[2])}"', svg
+    )
+
+
+_UNSEEN = re.compile(
+    r' (?:role|aria-[a-z]+|class|pointer-events|xmlns:xlink|version)="[^"]*"| (?:opacity|stroke-width)="1"'
+)
+_PLACE = re.compile(r' (?:d|transform|[xy][12]?)="[^"]*"')
+"""Where something is: a tenth of a pixel is enough."""
+
+_EMPTY = re.compile(r'<path d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>')
+"""What a renderer writes and nobody sees: names of marks, and backgrounds of nothing."""
+
+ON_PAGE = {
+    "white": "var(--panel)", "#000": "currentColor", _INK: "currentColor", "#ddd": "var(--rule)",
+    "#888": "var(--rule)", _BLUE: "var(--blue)", _ORANGE: "var(--orange)", _GREY: "var(--grey)",
+}  # fmt: skip
+DARK = {
+    "white": "#15181c", "#000": "#e6e4df", _INK: "#e6e4df", "#ddd": "#30353c", "#888": "#565d66",
+    _BLUE: "#7db7f0", _ORANGE: "#f0a35e", _GREY: "#9aa3ad",
+}  # fmt: skip
+"""Colours of a chart to those of a page, which are variables there, and of a dark picture."""
+
+
 def _svg(chart: Any) -> str:
     import json  # noqa: PLC0415 - start-up
 
-    spec = chart.to_json()
+    spec = chart.to_json(validate=False)  # the tests read what is drawn; a check takes longer than drawing
     try:
         import vl_convert  # noqa: PLC0415 - a heavy extra
     except ImportError as error:

@@ -61,10 +61,18 @@ def speed(
         >>> alone.figures["tpot_ms"].low < 19.09 < alone.figures["tpot_ms"].high
         True
     """
-    weights = find_weights(model)
+    pace = pace_of(model, gpu, layout=layout, **options)
+    return SpeedAnswer(pace, rent_of(pace.fit.card.gpu, as_of, data), is_explained=is_explained)
+
+
+def pace_of(model: str, gpu: str, *, layout: str = "", **options: Any) -> Pace:
+    """Return the forecasts of `speed` without a price, for who has many to make and the price already.
+
+    Raises:
+        RackrateError: as `speed` does.
+    """
     given = {name: value for name, value in options.items() if value is not None}
-    pace = _pace(weights, gpu, given, layout)
-    return SpeedAnswer(pace, _price(pace.fit.card.gpu, as_of, data), is_explained=is_explained)
+    return _pace(find_weights(model), gpu, given, layout)
 
 
 def _pace(weights: Weights, gpu: str, given: dict[str, Any], layout: str) -> Pace:
@@ -123,7 +131,7 @@ def _whole(given: dict[str, Any], name: str, usual: int = 0) -> int:
     return int(number)
 
 
-def _price(gpu: str, as_of: api.Instant, data: Path | str | Store | None) -> Price | None:
+def rent_of(gpu: str, as_of: api.Instant, data: Path | str | Store | None) -> Price | None:
     """Return what an hour of the GPU costs on demand; None where nobody rents it out."""
     try:
         return api.price(gpu, as_of=as_of, data=data)

@@ -105,21 +105,7 @@ class Dossier:
         yield self.price.spread_table()
         if len(self.price.history) > 1:
             yield self.price.plot()
-            yield Text("Price history", tuple(self._history_words()))
-
-    def _history_words(self) -> Iterator[str]:
-        days = self.price.history
-        first, last = days[0], days[-1]
-        yield (
-            f"{len(days)} days, {first.day} to {last.day}: median {first.median_usd_per_gpu_hour:.3f} -> "
-            f"{last.median_usd_per_gpu_hour:.3f} USD/GPU-h ({first.n} -> {last.n} providers), "
-            f"like-for-like index 100 -> {last.index:.1f}"
-        )
-        for day in days:
-            if day.entered or day.left:
-                entered = f"entered: {', '.join(day.entered)}" if day.entered else ""
-                left = f"left: {', '.join(day.left)}" if day.left else ""
-                yield f"{day.day}  {'; '.join(filter(None, (entered, left)))}"
+            yield Text("Price history", tuple(self.price.history_words()))
 
     def _who(self) -> Table:
         columns = (

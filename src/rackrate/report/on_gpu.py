@@ -81,7 +81,7 @@ def _row(choice: Choice) -> tuple[Any, ...]:
     return (
         choice.model,
         arch.task,
-        Cell(arch.n_params, _count(arch.n_params)),
+        Cell(arch.n_params, count_words(arch.n_params)),
         fit.verdict,
         fit.setup.layout.n_gpus,
         fit.setup.precision.name,
@@ -93,18 +93,19 @@ def _row(choice: Choice) -> tuple[Any, ...]:
         fit.load.context if has_context else None,
         *reach,
         Cell(fit.probability, chance(fit.probability)),
-        None if choice.fit else _why_not(fit),
+        None if choice.fit else why_not(fit),
     )
 
 
-def _count(n: int) -> str:
+def count_words(n: int) -> str:
+    """Write a count of parameters as people do: 70.6B."""
     scale, letter = next(
         each for each in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1.0, "")) if n >= 0.9995 * each[0]
     )
     return f"{n / scale:.3g}{letter}"
 
 
-def _why_not(fit: Fit) -> str:
+def why_not(fit: Fit) -> str:
     """Say by how much it misses, with what narrowest set-up, and what takes the most."""
     over = float(fit.total.gib) - fit.estimate.limit_gib
     largest = max(fit.estimate.terms, key=lambda term: float(term.gib))

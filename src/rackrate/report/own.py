@@ -103,7 +103,12 @@ class OwnAnswer:
                     "usd_per_hour": rent.usd_per_hour,
                     "verdict": self._verdict(rent),
                     "breakeven_years": _range_dict(self.doubt.breakeven(rent.usd_per_hour)),
+                    "simple_rent_usd_per_day": rent.usd_per_hour * simple.hours_per_day,
+                    "simple_rent_usd_per_month": rent.usd_per_hour * simple.hours_per_day * _DAYS_PER_MONTH,
                     "simple_breakeven_days": _or_never(simple.breakeven_days(rent.usd_per_hour)),
+                    "simple_breakeven_months": _or_never(
+                        simple.breakeven_days(rent.usd_per_hour) / _DAYS_PER_MONTH
+                    ),
                 }
                 for rent in self.rents
             ],

@@ -183,6 +183,21 @@ class Price:
             "USD/GPU-h",
         )
 
+    def history_words(self) -> Iterator[str]:
+        """Yield how median and index moved, and the days on which the set of providers changed."""
+        days = self.history
+        first, last = days[0], days[-1]
+        yield (
+            f"{len(days)} days, {first.day} to {last.day}: median {first.median_usd_per_gpu_hour:.3f} -> "
+            f"{last.median_usd_per_gpu_hour:.3f} USD/GPU-h ({first.n} -> {last.n} providers), "
+            f"like-for-like index 100 -> {last.index:.1f}"
+        )
+        for day in days:
+            if day.entered or day.left:
+                entered = f"entered: {', '.join(day.entered)}" if day.entered else ""
+                left = f"left: {', '.join(day.left)}" if day.left else ""
+                yield f"{day.day}  {'; '.join(filter(None, (entered, left)))}"
+
     def history_table(self) -> Table:
         """Return the history day by day."""
         columns = (

@@ -34,7 +34,7 @@ TITLES: Mapping[str, tuple[str, int]] = {
 """Figures, as people call them, with the digits that matter."""
 
 HOUR_S = 3600.0
-_PAID: Mapping[str, tuple[str, str, float]] = {
+PAID: Mapping[str, tuple[str, str, float]] = {
     "tokens_per_s": ("usd_per_mtok", "USD a million tokens", 1e6),
     "images_per_s": ("usd_per_1000_images", "USD a thousand images", 1e3),
     "audio_s_per_s": ("usd_per_audio_hour", "USD an hour of sound", HOUR_S),
@@ -81,7 +81,7 @@ class SpeedAnswer:
         return {"median": n * spread.median_usd_per_gpu_hour, "cheapest": n * spread.cheapest[1]}
 
     def _cost(self, usd_per_hour: float, speed: Estimate) -> dict[str, float]:
-        one = _PAID[self.pace.paid][2] * usd_per_hour / HOUR_S
+        one = PAID[self.pace.paid][2] * usd_per_hour / HOUR_S
         return {"value": one / speed.value, "low": one / speed.high, "high": one / speed.low}
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ class SpeedAnswer:
             "kv_room": pace.room,
             "watts": pace.watts.to_dict(),
             "usd_per_hour": self._rents(),
-            _PAID[pace.paid][0]: self.usd,
+            PAID[pace.paid][0]: self.usd,
             "as_of": self.price.as_of.isoformat() if self.price and self.price.as_of else None,
             "curve": self._curve_rows(),
             "parts": {
@@ -142,7 +142,7 @@ class SpeedAnswer:
             says.append(f"room for {pace.room:,.0f} requests of this length at once")
         low, high = pace.watts.low, pace.watts.high
         says.append(f"draws {pace.watts.value:,.0f} W ({low:,.0f} to {high:,.0f}), without the host")
-        what = _PAID[pace.paid][1]
+        what = PAID[pace.paid][1]
         for name, cost in self.usd.items():
             of = f"the {name} of on-demand prices, {self._rents()[name]:.3f} USD/h"
             ends = f"{_money(cost['low'])} to {_money(cost['high'])}"

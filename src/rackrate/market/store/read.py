@@ -244,6 +244,23 @@ class Store:
             [*params, *gpus, kind],
         )
 
+    def market_by_day(
+        self, kind: str, since: date, until: date
+    ) -> list[tuple[str, date, str, str, float, float]]:
+        """Return the same of every GPU, which stands first: one question for an overview."""
+        renewed = {f.source for f in self._manifest.files if f.about.get("cadence") != "once"}
+        base, params = self._everything(since, until, renewed)
+        if not base:
+            return []
+        return self._rows(
+            f"""SELECT gpu, snapshot_at::DATE AS day, provider,
+            concat_ws('|', source, currency, series) AS priced,
+            min(usd_per_gpu_hour), arg_min(usd_per_unit, usd_per_gpu_hour)
+            FROM {base} AND gpu IS NOT NULL AND kind = ? AND is_counted
+            GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours, the values are bound
+            [*params, kind],
+        )
+
     def purchases(self, gpu: str) -> list[tuple[datetime, float, str]]:
         """Return instant, USD and source of what one card cost to buy, oldest first."""
         found = self._manifest.tables("purchases")
@@ -270,6 +287,14 @@ class Store:
 
     def tally(self, as_of: datetime | None = None) -> list[tuple[Any, ...]]:
         """Return, by GPU and kind, the counted offers, providers and lowest price of the market now."""
+        return self._newest_tally if as_of is None else self._tally(as_of)
+
+    @cached_property
+    def _newest_tally(self) -> list[tuple[Any, ...]]:
+        """The tally of the newest listings, for which most answers ask; a store never changes."""
+        return self._tally(None)
+
+    def _tally(self, as_of: datetime | None) -> list[tuple[Any, ...]]:
         base, params = self._current(as_of)
         if not base:
             return []

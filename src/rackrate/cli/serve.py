@@ -1,0 +1,75 @@
+"""`rackrate serve`: the site and the JSON API from this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import click
+
+from rackrate.errors import Refused, UsageError
+
+
+@click.command()
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on."
+)
+@click.option(
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port; 0 for any that is free.",
+)
+@click.option("--public", is_flag=True, help="Allow an address that other machines reach.")
+@click.option(
+    "--address", default="", metavar="URL", help="How the site is reached, for feeds and the site map."
+)
+@click.option(
+    "--rate",
+    default=120,
+    show_default=True,
+    type=click.IntRange(0),
+    metavar="N",
+    help="New answers a minute and client; 0 for no limit.",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Market store to ask.  [env: RACKRATE_DATA]",
+)
+def serve(host: str, port: int, public: bool, address: str, rate: int, data: str | None) -> None:
+    """The site and the JSON API, on this machine only unless --public says otherwise.
+
+    \b
+    rackrate serve
+    rackrate serve --port 8080 --data /srv/market
+    rackrate serve --host 0.0.0.0 --public --address https://gpus.example.org
+    """
+    if not _is_loopback(host) and not public:
+        hint = "add --public if other machines shall reach it; what is open is printed then"
+        raise Refused(f"{host} is not an address of this machine alone", hint=hint)
+    try:
+        from rackrate.web.server import run  # noqa: PLC0415 - a heavy extra
+    except ImportError as error:
+        hint = "pip install 'rackrate[web]'"
+        raise UsageError(f"the site needs the package {error.name}", hint=hint, code="extra") from error
+    run(
+        host,
+        port,
+        address=address.rstrip("/"),
+        per_minute=rate,
+        data=Path(data) if data else None,
+        say=lambda line: click.echo(line, err=True),
+        is_public=not _is_loopback(host),
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

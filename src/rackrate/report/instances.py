@@ -1,0 +1,172 @@
+"""The answer to "as what whole machines can I rent it": shapes with their vCPU, memory and disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from rackrate.catalog.provider import find_provider
+from rackrate.errors import UnknownName
+from rackrate.market.offer import Kind, Offer
+from rackrate.market.stats import FRESH
+from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.offers import Offers, age_of
+
+_SAME = 0.005  # what rounds to 0 %
+
+COLUMNS = (
+    Column("provider", "provider"),
+    Column("sku", "instance", absent="the list names no shape"),
+    Column("gpu_count", "GPUs", 0),
+    Column("vcpu", "vCPU", 0),
+    Column("ram_gib", "RAM GiB", 0),
+    Column("disk_gib", "disk GiB", 0),
+    Column("kind", "kind"),
+    Column("region", "region", absent="any or not said"),
+    Column("usd_per_hour", "USD/h", 3),
+    Column("usd_per_gpu_hour", "USD/GPU-h", 3),
+    Column("age", "seen"),
+    Column("billing_increment_s", "billed in", None, "not known"),
+    Column("source_url", "view", absent="the list has no address"),
+    Column("site", "launch", absent="no site known"),
+)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The shapes in which one GPU is rented.
+
+    Attributes:
+        gpu: slug.
+        kind: `on_demand`, ..., or `any`.
+        offers: the cheapest current offer of each shape, cheapest per GPU first.
+    """
+
+    gpu: str
+    kind: str
+    offers: Offers
+
+    @cached_property
+    def tiles(self) -> tuple[tuple[str, str, float | int, Offer | None], ...]:
+        """Key, title, value and offer of four figures: USD an hour, of fresh lists if there are."""
+        if not self.offers:
+            return ()
+        now = self.offers.as_of
+        fresh = [offer for offer in self.offers if _is_fresh(offer, now)]
+        total = min(fresh or self.offers, key=lambda offer: offer.usd_per_hour)
+        each = min(fresh or self.offers, key=lambda offer: offer.usd_per_gpu_hour)
+        return (
+            ("cheapest_usd_per_hour", "Cheapest instance", total.usd_per_hour, total),
+            ("cheapest_usd_per_gpu_hour", "Lowest per GPU", each.usd_per_gpu_hour, each),
+            ("n_providers", "Providers", len({offer.provider for offer in self.offers}), None),
+            ("n_shapes", "Instance shapes", len(self.offers), None),
+        )
+
+    def by_count(self) -> tuple[tuple[float, float, str], ...]:
+        """Return the lowest USD/GPU-h of each count of GPUs and who asks it, of one kind."""
+        best: dict[float, Offer] = {}
+        kind = Kind.ON_DEMAND if self.kind == "any" else self.kind
+        for offer in (offer for offer in self.offers if offer.kind == kind):
+            if offer.gpu_count not in best or offer.usd_per_gpu_hour < best[offer.gpu_count].usd_per_gpu_hour:
+                best[offer.gpu_count] = offer
+        return tuple((n, best[n].usd_per_gpu_hour, best[n].provider) for n in sorted(best))
+
+    def count_words(self) -> str:
+        """Say what a GPU costs in machines of one and in larger ones."""
+        steps = self.by_count()
+        if len(steps) < 2:  # noqa: PLR2004
+            return f"All shapes have {steps[0][0]:g} GPU." if steps else "No such shape is listed."
+        (first, one, _), (most, many, who) = steps[0], min(steps[1:], key=lambda step: step[1])
+        change = many / one - 1
+        if abs(change) < _SAME:
+            return (
+                f"Lowest USD/GPU-h{self._of_kind()}: {one:.3f}, with {first:g} GPU as with {most:g} ({who})."
+            )
+        return (
+            f"Lowest USD/GPU-h{self._of_kind()}: {one:.3f} with {first:g} GPU, {many:.3f} with {most:g} "
+            f"({who}): "
+            f"{abs(change):.0%} {'more' if change > 0 else 'less'} in the larger machine."
+        )
+
+    def _of_kind(self) -> str:
+        return f", {Kind.ON_DEMAND} only" if self.kind == "any" else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return tiles and shapes."""
+        keys = [column.key for column in COLUMNS]
+        return {
+            "gpu": self.gpu,
+            "kind": self.kind,
+            "tiles": {key: value for key, _, value, _ in self.tiles},
+            "by_count": [
+                {"gpu_count": n, "usd_per_gpu_hour": usd, "provider": who} for n, usd, who in self.by_count()
+            ],
+            "data": [
+                {
+                    key: value.value if isinstance(value, Cell) else value
+                    for key, value in zip(keys, row, strict=True)
+                }
+                for row in self.rows()
+            ],
+            "meta": self.offers.to_dict()["meta"],
+        }
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the values of `COLUMNS`, a row a shape."""
+        return [self._row(offer) for offer in self.offers]
+
+    def _row(self, offer: Offer) -> tuple[Any, ...]:
+        site, billed = _terms(offer.provider)
+        plain = (getattr(offer, column.key) for column in COLUMNS[:6])
+        region = offer.region or offer.country
+        prices = (offer.usd_per_hour, offer.usd_per_gpu_hour)
+        age = age_of(offer, self.offers.as_of)
+        return (*plain, offer.kind.value, region, *prices, age, billed, offer.source_url, site)
+
+    def blocks(self) -> list[Block]:
+        """Return the table of shapes, and what more GPUs in a machine cost."""
+        return [
+            Table(f"{self.gpu}: instances, {self.kind}", COLUMNS, self.rows(), tuple(self._notes())),
+            Text("More GPUs in a machine", (self.count_words(),)),
+        ]
+
+    def _notes(self) -> Iterator[str]:
+        yield "one row a provider, shape and kind: its cheapest current offer"
+        yield "view: where the price was seen; launch: the provider's site; no link is paid for"
+        yield "lists made once are shown with their date and not counted in the spread"
+        for reason, n in sorted(self.offers.hidden.items()):
+            yield f"left out: {n} {reason}"
+
+    def _repr_html_(self) -> str:
+        return to_html(self.blocks())
+
+
+def shapes_of(gpu: str, kind: str, offers: Offers) -> Instances:
+    """Return the cheapest offer of each provider, shape and kind, from offers sorted by price."""
+    seen: set[tuple[Any, ...]] = set()
+    kept = []
+    for row, offer in zip(offers.rows, offers, strict=True):
+        shape = (offer.provider, offer.sku, offer.gpu_count, offer.kind)
+        if shape not in seen:
+            seen.add(shape)
+            kept.append(row)
+    return Instances(gpu, kind, replace(offers, found=replace(offers.found, rows=tuple(kept))))
+
+
+def _is_fresh(offer: Offer, now: datetime | None) -> bool:
+    """Tell whether an offer counts in statistics of today."""
+    return bool(offer.is_counted and offer.observed_at and now and now - offer.observed_at <= FRESH)
+
+
+def _terms(provider: str) -> tuple[str | None, Cell | None]:
+    """Return site and billing step of a provider, where the catalog knows them."""
+    try:
+        found = find_provider(provider)
+    except UnknownName:
+        return None, None
+    step = found.billing_increment_s.value
+    words = {1: "seconds", 60: "minutes", 3600: "hours"}
+    return found.site.value, None if step is None else Cell(step, words.get(step, f"{step:,} s"))

@@ -1,0 +1,240 @@
+"""The application: addresses to pages, files that are sent as they are, health, the API under `/api/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+
+from rackrate import clock
+from rackrate.errors import DataError, InternalError, RackrateError, UnknownName, UsageError, nearest
+from rackrate.web import render
+from rackrate.web.api import make_api
+from rackrate.web.front import Front
+from rackrate.web.page import FORMS, Ask, Build, written
+from rackrate.web.pages import asking, gpus, lists, machine, market, reading
+from rackrate.web.problem import problem_bytes, wants_html
+from rackrate.web.query import Query
+from rackrate.web.site import MOST_WAITING, Site, static_files
+
+PAGES: Mapping[str, tuple[Build, tuple[str, ...]]] = {
+    "/": (market.home, market.HOME_FIELDS),
+    "/gpus/{gpu}": (gpus.show, gpus.OVERVIEW_FIELDS),
+    "/gpus/{gpu}/instances": (gpus.instances, ("kind",)),
+    "/gpus/{gpu}/models": (gpus.models, gpus.MODEL_FIELDS),
+    "/gpus/{gpu}/history": (gpus.history, ("kind", "range", "hours_per_month")),
+    "/compare": (gpus.compare, ("gpu",)),
+    "/models": (lists.models, lists.LIST_FIELDS),
+    "/models/{model}": (lists.model, ("task", "context", "sort")),
+    "/models/{model}/on/{gpu}": (asking.on_gpu, asking.ON_FIELDS),
+    "/providers": (lists.providers, lists.PROVIDER_FIELDS),
+    "/providers/{provider}": (lists.provider, ()),
+    "/offers": (lists.offers, lists.OFFER_FIELDS),
+    "/plan": (asking.plan, asking.PLAN_FIELDS),
+    "/rent-or-own": (asking.own, asking.OWN_FIELDS),
+    "/methodology": (reading.contents, ()),
+    "/methodology/{metric}": (reading.methodology, ()),
+    "/errors": (reading.error_list, ()),
+    "/errors/{code}": (reading.error, ()),
+    "/status": (market.status, ()),
+    "/changes": (market.changes, ()),
+    "/faq": (market.faq, ("gpu",)),
+    "/about": (market.about, ()),
+    "/api": (reading.api_page, ()),
+}
+"""Path to what makes the page, and the fields that it has."""
+
+TEXTS: Mapping[str, tuple[Callable[[Ask, str], str], str]] = {
+    "/feeds/market.atom": (machine.market_feed, "application/atom+xml"),
+    "/feeds/gpus/{gpu}.atom": (machine.gpu_feed, "application/atom+xml"),
+    "/sitemap.xml": (machine.sitemap, "application/xml"),
+    "/robots.txt": (machine.robots, "text/plain; charset=utf-8"),
+    "/llms.txt": (machine.llms, "text/plain; charset=utf-8"),
+}
+
+
+class _Form(Convertor[str]):
+    """The end of an address that names a form."""
+
+    regex = "json|md|csv"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("form", _Form())
+
+
+@dataclass(frozen=True)
+class _Pages:
+    """Makes pages, one after the other, away from the loop that sends them."""
+
+    site: Site
+    turns: CapacityLimiter
+
+    async def run(self, work: Callable[[], Response]) -> Response:
+        if self.turns.statistics().tasks_waiting >= MOST_WAITING:
+            raise DataError("too many questions wait", hint="try again in a moment", code="busy")
+        return await to_thread.run_sync(partial(self.site.answer, work), limiter=self.turns)
+
+    def ask(self, request: Request, known: tuple[str, ...], address: str) -> Ask:
+        path = {name: str(value) for name, value in request.path_params.items() if name != "form"}
+        query = Query.read(request.query_params.multi_items(), known)
+        return Ask(self.site.market(), path, query, address, clock.now(), self.site.hours_per_month)
+
+    def page(self, request: Request, build: Build, known: tuple[str, ...]) -> Response:
+        form = request.path_params.get("form") or _form(request)
+        path = request.url.path
+        address = path.removesuffix(f".{form}")
+        ask = self.ask(request, known, "/" if address == "/index" else address)
+        page = build(ask)
+        if page.moved:
+            suffix = f".{form}" if path != address else ""
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(page.moved + suffix + query, status_code=301)
+        if form == "html":
+            return Response(render.html(page, ask, self.site), page.status, media_type=FORMS[form])
+        return Response(written(page, form), media_type=FORMS[form], headers=_OPEN)
+
+    def text(self, request: Request, write: Callable[[Ask, str], str], media: str) -> Response:
+        ask = self.ask(request, (), request.url.path)
+        return Response(write(ask, self.site.address), media_type=media, headers=_OPEN)
+
+    def picture(self, request: Request) -> Response:
+        ask = self.ask(request, ("kind", "range", "theme"), request.url.path)
+        return Response(gpus.embed(ask), media_type="image/svg+xml", headers=_PICTURE)
+
+
+_OPEN = {"access-control-allow-origin": "*"}
+_PICTURE = {**_OPEN, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+def _form(request: Request) -> str:
+    return "md" if request.headers.get("accept", "").startswith("text/markdown") else "html"
+
+
+def create_app(site: Site, *, per_minute: int = 0) -> Front:
+    """Return the site as an ASGI application.
+
+    Args:
+        site: what the pages share.
+        per_minute: answers that are not kept, which a client may ask for in a minute; 0 for no limit.
+    """
+    pages = _Pages(site, CapacityLimiter(1))
+    handlers: dict[Any, Any] = {RackrateError: partial(on_error, site), HTTPException: partial(on_http, site)}
+    routes: list[Route | Mount] = [Mount("/api/v1", make_api(site, pages.turns, handlers))]
+    for path, (build, known) in PAGES.items():
+        end = "/index" if path == "/" else path
+        make = partial(_page, pages, build, known)
+        routes += [Route(f"{end}.{{form:form}}", make), Route(path, make)]
+    routes += [Route(path, partial(_text, pages, *of)) for path, of in TEXTS.items()]
+    routes += [
+        Route("/embed/gpus/{gpu}/history.svg", partial(_picture, pages)),
+        Route("/static/{version}/{name}", _static),
+        Route("/favicon.ico", _favicon),
+        Route("/healthz", _healthy),
+        Route("/readyz", partial(_ready, site)),
+    ]
+    inner = Starlette(routes=routes, exception_handlers=handlers)
+    front = Front(inner, site, per_minute=per_minute)
+    inner.router.routes.append(Route("/metrics", partial(_metrics, front)))
+    return front
+
+
+async def _page(pages: _Pages, build: Build, known: tuple[str, ...], request: Request) -> Response:
+    return await pages.run(lambda: pages.page(request, build, known))
+
+
+async def _text(pages: _Pages, write: Callable[[Ask, str], str], media: str, request: Request) -> Response:
+    return await pages.run(lambda: pages.text(request, write, media))
+
+
+async def _picture(pages: _Pages, request: Request) -> Response:
+    return await pages.run(lambda: pages.picture(request))
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _MEDIA:
+        raise HTTPException(404)
+    return Response(_file(name), media_type=_MEDIA[name], headers=_FOR_EVER)
+
+
+async def _favicon(request: Request) -> Response:
+    del request
+    return Response(_file("icon.svg"), media_type=_MEDIA["icon.svg"], headers=_FOR_EVER)
+
+
+_FOR_EVER = {"cache-control": "public, max-age=31536000, immutable"}
+_MEDIA = {"site.css": "text/css", "site.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+@cache
+def _file(name: str) -> bytes:
+    return next(path for path in static_files() if path.name == name).read_bytes()
+
+
+async def _healthy(request: Request) -> Response:
+    del request
+    return PlainTextResponse("ok\n")
+
+
+async def _ready(site: Site, request: Request) -> Response:
+    """Tell whether there are prices to answer from, and whether they are the newest."""
+    del request
+    store = site.market()
+    newest = store.newest.isoformat() if store.newest else None
+    return JSONResponse(
+        {"ready": True, "dataset": store.version, "newest": newest, "behind": site.is_behind or None}
+    )
+
+
+async def _metrics(front: Front, request: Request) -> Response:
+    del request
+    try:
+        newest = front.site.market().newest
+    except DataError:
+        newest = None
+    front.counts.newest.set(newest.timestamp() if newest else 0)
+    return Response(generate_latest(front.counts.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def on_error(site: Site, request: Request, error: Exception) -> Response:
+    """Answer with an error of ours; a name in the address that is not there is 404, in a field 400."""
+    fault = error if isinstance(error, RackrateError) else InternalError(str(error))
+    status = fault.http_status
+    if isinstance(fault, UnknownName) and fault.kind != "page":
+        status = 404 if fault.name in request.path_params.values() else 400
+    return _error(site, request, fault, status)
+
+
+async def on_http(site: Site, request: Request, error: Exception) -> Response:
+    """Answer where Starlette found no page, or not this method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 404:  # noqa: PLR2004
+        path = request.url.path[:200]
+        known = [path for path in PAGES if "{" not in path]
+        near = nearest(path, known) or ["/"]
+        return _error(site, request, UnknownName("page", path, near), 404)
+    fault = UsageError(f"{request.method} is not for this page", hint="read it with GET", code="bad-method")
+    return _error(site, request, fault, status)
+
+
+def _error(site: Site, request: Request, error: RackrateError, status: int) -> Response:
+    error.http_status = status
+    body, media = problem_bytes(error, site, is_html=wants_html(request.scope))
+    retry = {"retry-after": "30"} if status == 503 else {}  # noqa: PLR2004
+    return Response(body, status, media_type=media, headers={**_OPEN, **retry})

@@ -1,0 +1,1 @@
+"""The pages, by family; each function takes what was asked and returns a page."""

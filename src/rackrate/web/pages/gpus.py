@@ -1,0 +1,374 @@
+"""The pages of a GPU: overview, instances, models, history; and GPUs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from rackrate import api, chart, overview, owning, pairing
+from rackrate.catalog.fact import Fact
+from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
+from rackrate.catalog.load import sources
+from rackrate.catalog.model import TASKS
+from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
+from rackrate.errors import NoAnswer, RackrateError
+from rackrate.market.offer import Kind
+from rackrate.report.compare import link_name
+from rackrate.report.instances import Instances
+from rackrate.report.price import Price
+from rackrate.web.page import Ask, Field, Page, month_of
+from rackrate.web.pages.faq import questions
+from rackrate.web.pages.structured import product
+
+if TYPE_CHECKING:
+    from rackrate.report.dossier import Dossier
+    from rackrate.report.own import OwnAnswer
+
+KINDS = tuple(kind.value for kind in Kind)
+RANGES = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "all"}
+CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month")
+OVERVIEW_FIELDS = (*CALCULATOR, "range", "kind")
+MODEL_FIELDS = ("q", "task", "kind", "precision", "gpus", "context", "page")
+TRAINING_TASKS = (
+    ("inference", "inference"),
+    ("lora", "LoRA"),
+    ("qlora", "QLoRA"),
+    ("full", "full fine-tuning"),
+)
+
+
+def gpu_of(ask: Ask) -> Gpu:
+    """Return the GPU that the address names."""
+    return find_gpu(ask.path["gpu"])
+
+
+def moved(ask: Ask, gpu: Gpu, tab: str = "") -> Page | None:
+    """Return the page that says where a GPU's page is, where the address has another name of it."""
+    if ask.path["gpu"] == gpu.slug:
+        return None
+    return Page(gpu.name, "", moved=f"/gpus/{gpu.slug}{tab}")
+
+
+def show(ask: Ask) -> Page:
+    """Return the Overview of one GPU."""
+    gpu = gpu_of(ask)
+    if elsewhere := moved(ask, gpu):
+        return elsewhere
+    hours = month_of(ask)
+    kind = ask.query.choice("kind", KINDS, Kind.ON_DEMAND.value)
+    dossier = api.gpu(gpu.slug, data=ask.market, hours_per_month=hours)
+    history = _history(ask, gpu.slug, kind, hours)
+    own, problem = _own(ask, gpu)
+    models = pairing.models_on(gpu.slug, limit=6, data=ask.market)
+    return Page(
+        title=gpu.name,
+        lead=_lead(dossier),
+        answer=dossier,
+        template="gpu_overview.html",
+        context={
+            **_head(gpu, "overview"),
+            "dossier": dossier,
+            "price": dossier.price,
+            "history": history,
+            "chart": history_chart(history),
+            "ranges": RANGES,
+            "range": ask.query.text("range", "90d"),
+            "kind": kind,
+            "kinds": [k for k in KINDS if k == Kind.ON_DEMAND or Kind(k) in dossier.price.other_kinds],
+            "where": Instances(gpu.slug, "any", dossier.offers),
+            "own": own,
+            "own_numbers": own.to_dict() if own else None,
+            "own_problem": problem,
+            "calculator": _calculator(ask, own, hours),
+            "workloads": suitable_workloads(gpu),
+            "models": models,
+            "instances": _instances(ask, gpu.slug),
+            "why": _why(gpu.slug),
+            "seen_in": _seen_in(gpu),
+            "faq": questions(gpu.slug, dossier.price),
+            "facts": dossier.blocks()[0],
+            "hours_per_month": hours,
+        },
+        fields=(),
+        crumbs=(("GPUs", "/"),),
+        json_ld=(product(dossier),),
+    )
+
+
+def instances(ask: Ask) -> Page:
+    """Return the machines in which a GPU is rented."""
+    gpu = gpu_of(ask)
+    if elsewhere := moved(ask, gpu, "/instances"):
+        return elsewhere
+    kind = ask.query.choice("kind", (*KINDS, "any"), Kind.ON_DEMAND.value)
+    page = Page(
+        title=f"{gpu.name}: cloud instances",
+        lead=f"Whole machines with the {gpu.name}: vCPU, memory, disk, place and price of each shape.",
+        template="gpu_instances.html",
+        context={**_head(gpu, "instances"), "kind": kind, "kinds": (*KINDS, "any"), "found": None,
+                 "faq": questions(gpu.slug, None)},
+        crumbs=(("GPUs", "/"), (gpu.name, f"/gpus/{gpu.slug}")),
+    )  # fmt: skip
+    try:
+        found = overview.instances(gpu.slug, kind=kind, data=ask.market)
+    except NoAnswer as error:
+        return page.with_problem(error)
+    return replace(page, answer=found, context={**page.context, "found": found})
+
+
+def models(ask: Ask) -> Page:
+    """Return the models of the catalog on a GPU, with filters."""
+    gpu = gpu_of(ask)
+    if elsewhere := moved(ask, gpu, "/models"):
+        return elsewhere
+    query = ask.query
+    number = query.whole("page", 1, least=1, most=10_000)
+    task = query.choice("task", [name for name, _ in TRAINING_TASKS], "inference")
+    found = pairing.models_on(
+        gpu.slug,
+        name=query.text("q"),
+        kind=query.choice("kind", ("", *TASKS), ""),
+        precision=query.text("precision"),
+        count=query.whole("gpus", 0, most=8),
+        task=task,
+        context=query.text("context") or None,
+        first=(number - 1) * pairing.SHOWN,
+        data=ask.market,
+    )
+    n_pages = max(1, -(-found.n_matching // pairing.SHOWN))
+    return Page(
+        title=f"{gpu.name}: AI models",
+        lead=f"{found.n_fitting} of {len(found.every)} open-weights models fit one or several {gpu.name} "
+        f"({dict(TRAINING_TASKS)[task]}): with what precision, memory, speed and price, and why the others "
+        "do not.",
+        answer=found,
+        template="gpu_models.html",
+        context={**_head(gpu, "models"), "found": found, "number": number, "n_pages": n_pages,
+                 "faq": questions(gpu.slug, None)},
+        fields=_model_fields(ask, found.by_precision()),
+        crumbs=(("GPUs", "/"), (gpu.name, f"/gpus/{gpu.slug}")),
+    )  # fmt: skip
+
+
+def history(ask: Ask) -> Page:
+    """Return the price history of a GPU under one kind."""
+    gpu = gpu_of(ask)
+    if elsewhere := moved(ask, gpu, "/history"):
+        return elsewhere
+    kind = ask.query.choice("kind", KINDS, Kind.ON_DEMAND.value)
+    page = Page(
+        title=f"{gpu.name}: price history",
+        lead=f"Daily {kind} prices of the {gpu.name}: median, like-for-like index, low to high.",
+        template="gpu_history.html",
+        context={**_head(gpu, "history"), "ranges": RANGES, "range": ask.query.text("range", "all"),
+                 "kind": kind, "kinds": KINDS, "history": None, "chart": ""},
+        crumbs=(("GPUs", "/"), (gpu.name, f"/gpus/{gpu.slug}")),
+    )  # fmt: skip
+    try:
+        found = api.price(
+            gpu.slug, kind=kind, history=range_of(ask, "all"), by_provider=True, data=ask.market,
+            hours_per_month=month_of(ask),
+        )  # fmt: skip
+    except NoAnswer as error:
+        return page.with_problem(error)
+    context = {**page.context, "history": found, "chart": history_chart(found)}
+    return replace(page, answer=found, context=context)
+
+
+def compare(ask: Ask) -> Page:
+    """Return GPUs side by side."""
+    names = ask.query.several("gpu") or ("l40s", "a10", "a100-80gb-sxm", "h100-sxm", "rtx-4090")
+    page = Page(
+        title="GPUs side by side",
+        lead="Dense rates of one precision, on-demand medians of one day; the first GPU is the baseline.",
+        template="compare.html",
+        context={"names": names, "choices": choices_of_gpus()},
+    )
+    try:
+        return replace(page, answer=api.compare(*names[:8], data=ask.market))
+    except RackrateError as error:
+        return page.with_problem(error)
+
+
+def embed(ask: Ask) -> str:
+    """Return the price history as a picture for other pages.
+
+    Raises:
+        NoAnswer: there are not two days of it.
+    """
+    gpu = gpu_of(ask)
+    kind = ask.query.choice("kind", KINDS, Kind.ON_DEMAND.value)
+    theme = ask.query.choice("theme", ("light", "dark"), "light")
+    found = api.price(gpu.slug, kind=kind, history=range_of(ask, "90d"), data=ask.market)
+    drawn = chart.history_svg(found)
+    return chart.in_colours(drawn, chart.DARK) if theme == "dark" else drawn
+
+
+def range_of(ask: Ask, usual: str) -> str:
+    """Return how far to look back."""
+    asked = ask.query.choice("range", tuple(RANGES), usual)
+    return "100y" if asked == "all" else asked
+
+
+def history_chart(price: Price | None) -> str:
+    """Return the chart of a history for a page; empty where there are not two days."""
+    if price is None or len(price.history) < 2:  # noqa: PLR2004
+        return ""
+    return chart.on_page(
+        chart.history_svg(price), f"{price.plot().title}. The history page has the numbers as a table."
+    )
+
+
+@lru_cache(maxsize=256)
+def _why(slug: str) -> tuple[tuple[str, str, str], ...]:
+    """Return what sets a GPU apart, as sentence, source and its address: facts of the catalog only."""
+    gpu = find_gpu(slug)
+    found: list[tuple[str, Fact[Any]]] = []
+    link = CAPABILITIES["nvlink"](gpu)
+    if link is not None:
+        words = (
+            f"{link_name(gpu)} at {gpu.nvlink_gb_per_s.value:g} GB/s: GPUs of a node can train and serve "
+            "as one."
+            if link
+            else "No NVLink: GPUs talk over PCIe. Fine for inference, for fine-tuning that fits one card "
+            "and for "
+            "many jobs side by side; not for tightly coupled training of a large model."
+        )
+        found.append((words, gpu.nvlink_gb_per_s))
+    draws = CAPABILITIES["graphics_api"](gpu)
+    if draws is not None:
+        kept = ", ".join(gpu.graphics_apis.value or ())
+        words = (
+            f"Graphics kept ({kept}): it renders and streams, beside its AI work."
+            if draws
+            else ("Compute only: no graphics interface, so no rendering and no games.")
+        )
+        found.append((words, gpu.graphics_apis or gpu.rt_cores))
+    if gpu.nvenc:
+        words = f"{gpu.nvenc.value:g} video encoders and {gpu.nvdec.value or 0:g} decoders."
+        found.append((words, gpu.nvenc))
+    if gpu.form_factor:
+        cooled = f", {gpu.cooling.value} cooling" if gpu.cooling else ""
+        power = f", {gpu.tdp_w.value:g} W" if gpu.tdp_w else ""
+        found.append((f"Form factor: {gpu.form_factor.value}{cooled}{power}.", gpu.form_factor))
+    if gpu.memory_visible_gib and gpu.memory_gib:
+        words = (
+            f"Of {gpu.memory_gib.value:g} GiB the driver shows {gpu.memory_visible_gib.value:.1f}: "
+            "reckon with those."
+        )
+        found.append((words, gpu.memory_visible_gib))
+    return tuple((words, *_source(fact)) for words, fact in found)
+
+
+def _source(fact: Fact[Any]) -> tuple[str, str]:
+    source = sources().get(fact.source)
+    return (source.title, source.url) if source else (fact.source, "")
+
+
+def _seen_in(gpu: Gpu) -> tuple[tuple[str, str], ...]:
+    """Return the pages that name this GPU for a workload that suits it."""
+    names = {each.workload.source for each in suitable_workloads(gpu) if each.verdict != "unsuitable"}
+    listed = (sources()[name] for name in sorted(names) if name in sources())
+    return tuple((source.title, source.url) for source in listed)
+
+
+def _head(gpu: Gpu, tab: str) -> dict[str, Any]:
+    """Return what all tabs of a GPU share."""
+    chips = [gpu.architecture, gpu.memory_label]
+    if gpu.tdp_w:
+        chips.append(f"{gpu.tdp_w.value:g} W")
+    if gpu.bandwidth_gb_per_s:
+        chips.append(f"{gpu.bandwidth_gb_per_s.value:,.0f} GB/s")
+    rates = ((name, gpu.dense_tflops(name)) for name in ("fp16", "fp8"))
+    chips += [f"{name.upper()} {rate.value:,.0f} TFLOPS dense" for name, rate in rates if rate]
+    if gpu.pcie_gen:
+        chips.append(f"PCIe {gpu.pcie_gen.value:g}")
+    chips.append({True: link_name(gpu), False: "no NVLink", None: ""}[CAPABILITIES["nvlink"](gpu)])
+    chips.append({True: "renders", False: "compute only", None: ""}[CAPABILITIES["graphics_api"](gpu)])
+    return {"gpu": gpu, "tab": tab, "chips": [chip for chip in chips if chip]}
+
+
+def _lead(dossier: Dossier) -> str:
+    spread = dossier.price.spread
+    if spread is None:
+        return f"Nobody offers the {dossier.gpu.name} on demand in these data; facts, models, owning one."
+    who, low = spread.cheapest
+    return (
+        f"{dossier.gpu.name} on demand: median ${spread.median_usd_per_gpu_hour:.2f} per GPU-hour of "
+        f"{spread.n} "
+        f"providers, from ${low:.2f} ({who}); models that fit, speeds, history, rent or own."
+    )
+
+
+def _history(ask: Ask, slug: str, kind: str, hours: float) -> Price | None:
+    try:
+        return api.price(
+            slug, kind=kind, history=range_of(ask, "90d"), data=ask.market, hours_per_month=hours
+        )
+    except NoAnswer:
+        return None
+
+
+def _own(ask: Ask, gpu: Gpu) -> tuple[OwnAnswer | None, RackrateError | None]:
+    """Return the reckoning of rent or own, or why there is none."""
+    said: dict[str, Any] = {name: ask.query.text(name) for name in CALCULATOR[:3] if name in ask.query}
+    try:
+        return owning.own(gpu.slug, data=ask.market, **said), None
+    except RackrateError as error:
+        return None, error
+
+
+def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, ...]:
+    usual = own.doubt.expected if own else None
+
+    def field(name: str, title: str, limits: tuple[float, float, float], kind: str = "number") -> Field:
+        now = f"{getattr(usual, name):g}" if usual else ""
+        return Field(name, title, ask.query.text(name, now), kind=kind, limits=limits)
+
+    return (
+        field("hours_per_day", "Hours of use a day", (1, 24, 0.5), "range"),
+        field("price_usd", "Price of the card, USD", (1, 1_000_000, 0.01)),
+        field("kwh_usd", "Electricity, USD/kWh", (0, 5, 0.0001)),
+        Field(
+            "hours_per_month",
+            "A month is",
+            f"{hours:g}",
+            choices=(("730", "730 h (a twelfth of a year)"), ("720", "720 h (30 days)")),
+        ),
+    )
+
+
+def _instances(ask: Ask, slug: str) -> Instances | None:
+    try:
+        return overview.instances(slug, data=ask.market)
+    except NoAnswer:
+        return None
+
+
+def _model_fields(ask: Ask, precisions: dict[str, int]) -> tuple[Field, ...]:
+    query = ask.query
+    any_ = ("", "any")
+    return (
+        Field("q", "Name", query.text("q"), hint="llama", kind="search"),
+        Field("task", "For", query.text("task", "inference"), choices=TRAINING_TASKS),
+        Field("kind", "Kind", query.text("kind"), choices=(any_, *((task, task) for task in TASKS))),
+        Field(
+            "precision",
+            "Precision",
+            query.text("precision"),
+            choices=(
+                any_,
+                *((name, f"{name} ({n} on one GPU)") for name, n in precisions.items()),
+                ("none", "does not fit"),
+            ),
+        ),
+        Field("gpus", "GPUs", query.text("gpus"), choices=(any_, *((str(n), str(n)) for n in (1, 2, 4, 8)))),
+        Field("context", "Context, tokens", query.text("context"), hint="8k"),
+    )
+
+
+def choices_of_gpus() -> Sequence[tuple[str, str]]:
+    """Return every GPU for a field."""
+    return tuple((gpu.slug, gpu.name) for gpu in all_gpus())

@@ -1,0 +1,204 @@
+"""From a page to HTML: the templates, and what they need to write a table cell, a number or a line."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from rackrate.catalog.load import slugs
+from rackrate.catalog.provider import all_providers
+from rackrate.errors import RackrateError
+from rackrate.report.block import Column, Table, Text
+from rackrate.units import format_age
+from rackrate.web.page import Ask, Page
+from rackrate.web.pages.structured import breadcrumbs
+from rackrate.web.site import HERE, TEMPLATES, Site
+
+_ADDRESS = re.compile(r"https?://[^\s]+")
+_COMMAND = re.compile(r"rackrate (?:[a-z]+ ?)(?:[\w.\[\]:-]+ ?)*|--[a-z][\w-]*")
+_LINKED = {"gpu": "/gpus/", "model": "/models/", "provider": "/providers/", "taken_as": "/gpus/"}
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates; a name that a page does not give is an error, not an empty place."""
+    found = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {
+        "cell": cell, "words": words, "usd": usd, "svg": svg, "spark": spark, "json_ld": json_ld,
+        "when": when,
+    }  # fmt: skip
+    found.globals |= {"query": query, "breadcrumbs": breadcrumbs, "range_": range}
+    found.tests |= {
+        "table": lambda block: isinstance(block, Table),
+        "text": lambda block: isinstance(block, Text),
+        "number": lambda column: column.digits is not None,
+    }
+    return found
+
+
+def html(page: Page, ask: Ask, site: Site) -> str:
+    """Write a page as HTML."""
+    market = ask.market
+    age = ask.now - market.newest if market.newest else None
+    return (
+        environment()
+        .get_template(page.template)
+        .render(
+            page=page,
+            ask=ask,
+            static=f"/static/{TEMPLATES}",
+            address=site.address,
+            as_of=market.newest,
+            age=format_age(age) if age else "",
+            is_old=bool(age and age.days >= 1),
+            is_sample=market.is_sample,
+            dataset=market.version,
+            is_behind=site.is_behind,
+            here=here(ask, {}),
+            **page.context,
+        )
+    )
+
+
+def error_html(error: RackrateError, links: Sequence[tuple[str, str]], site: Site) -> str:
+    """Write an error as a page of its own."""
+    return (
+        environment()
+        .get_template("error.html")
+        .render(error=error, links=links, static=f"/static/{TEMPLATES}", address=site.address)
+    )
+
+
+def here(ask: Ask, changed: Mapping[str, str | None], form: str = "") -> str:
+    """Return the address of this page with some fields changed, in another form."""
+    fields = [(name, value) for name, values in ask.query.values.items() for value in values]
+    fields = [(name, value) for name, value in fields if name not in changed]
+    fields += [(name, value) for name, value in changed.items() if value is not None]
+    path = ask.address
+    if form:
+        path = f"{'/index' if path == '/' else path}.{form}"
+    return quote(path) + (f"?{urlencode(fields)}" if fields else "")
+
+
+def query(ask: Ask, form: str = "", **changed: str | None) -> str:
+    """Return `here` for a template."""
+    return here(ask, changed, form)
+
+
+def cell(value: Any, column: Column) -> Markup:
+    """Write a table cell: a known name or an address as a link, a bar as a bar, else as the column does."""
+    text = column.write(value)
+    if value is None:
+        return Markup("<i>{}</i>").format(text)
+    if column.key == "bar":
+        return _bar(text)
+    if "url" in column.key or column.key == "site":
+        return link(text, "view" if "url" in column.key else "launch")
+    start = _LINKED.get(column.key)
+    if start and _is_page(start, text):
+        return Markup('<a href="{}{}">{}</a>').format(start, quote(text), text)
+    return words(text)
+
+
+@cache
+def _is_page(start: str, slug: str) -> bool:
+    if start == "/gpus/":
+        return slug in slugs("gpus")
+    if start == "/models/":
+        return slug in slugs("models")
+    return slug in {provider.slug for provider in all_providers()}
+
+
+def link(address: str, text: str) -> Markup:
+    """Write a link away from the site; what is no address of the web stays text."""
+    if not _ADDRESS.fullmatch(address):
+        return escape(address)
+    return Markup('<a href="{}" rel="nofollow">{}</a>').format(address, text)
+
+
+def words(text: str) -> Markup:
+    """Write a sentence with its addresses as links and its commands as code."""
+    if _ADDRESS.search(text):
+        parts, at = [], 0
+        for found in _ADDRESS.finditer(text):
+            address = found[0].rstrip(").,;")
+            parts += [escape(text[at : found.start()]), link(address, address)]
+            at = found.start() + len(address)
+        return Markup("").join([*parts, escape(text[at:])])
+    if not _COMMAND.search(text):
+        return escape(text)
+    parts, at = [], 0
+    for found in _COMMAND.finditer(text):
+        shown = found[0].rstrip()
+        parts += [escape(text[at : found.start()]), Markup("<code>{}</code>").format(shown)]
+        at = found.start() + len(shown)
+    return Markup("").join([*parts, escape(text[at:])])
+
+
+def usd(value: float, digits: int = 2) -> str:
+    """Write an amount of money."""
+    return f"${value:,.{digits}f}"
+
+
+def when(at: datetime) -> Markup:
+    """Write an instant so that people and programs can read it."""
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M} UTC")
+
+
+def svg(text: str) -> Markup:
+    """Hand a chart of ours to a template as it is."""
+    return Markup(text)  # noqa: S704 - vl-convert escapes what the data say
+
+
+def spark(values: Sequence[float], width: int = 88, height: int = 22) -> Markup:
+    """Draw a line without axes beside its numbers."""
+    if len(values) < 2:  # noqa: PLR2004
+        return Markup('<span class="none">{}</span>').format("no history")
+    low, high = min(values), max(values)
+    reach = (high - low) or 1.0
+    room = height - 4
+    level = height / 2 if high == low else None
+    points = " ".join(
+        f"{i * (width - 2) / (len(values) - 1) + 1:.1f},{level or 2 + (high - value) / reach * room:.1f}"
+        for i, value in enumerate(values)
+    )
+    return Markup(
+        '<svg class="spark" width="{}" height="{}" aria-hidden="true" focusable="false">'
+        '<polyline points="{}"/></svg>'
+    ).format(width, height, points)
+
+
+def json_ld(data: Mapping[str, Any]) -> Markup:
+    """Write structured data so that nothing in it can end the element."""
+    text = json.dumps(data, ensure_ascii=False)
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))  # noqa: S704
+
+
+_CELLS = 24
+
+
+def _bar(text: str) -> Markup:
+    """Draw a bar of block signs as a picture; the numbers stand in the other cells."""
+    start = len(text) - len(text.lstrip())
+    mark = text.find("|")
+    parts = [Markup('<rect x="{}" width="{}" height="8" rx="1"/>').format(start * 4, len(text.strip()) * 4)]
+    if mark >= 0:
+        parts.append(Markup('<path d="M{0},-1v10"/>').format(mark * 4 + 2))
+    drawn = Markup("").join(parts)
+    return Markup('<svg class="bar" viewBox="0 -1 {} 10" aria-hidden="true">{}</svg>').format(
+        _CELLS * 4, drawn
+    )

@@ -1,0 +1,88 @@
+"""Run the site until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from rackrate.errors import RackrateError, UsageError
+from rackrate.web.app import create_app
+from rackrate.web.render import environment
+from rackrate.web.site import Site
+
+LONGEST_IDLE_S = 15
+MOST_AT_ONCE = 512
+
+
+def run(
+    host: str,
+    port: int,
+    *,
+    address: str,
+    per_minute: int,
+    data: Path | None,
+    say: Callable[[str], None],
+    is_public: bool,
+) -> None:
+    """Serve until interrupted.
+
+    Args:
+        host: address to listen on.
+        port: port; 0 for any that is free.
+        address: how the site is reached, without a slash at the end; empty for host and port.
+        per_minute: new answers that a client may ask for.
+        data: folder of the market; None for the default.
+        say: writes a line for who started it.
+        is_public: whether other machines reach it.
+
+    Raises:
+        UsageError: the address cannot be listened on.
+    """
+    listening = _listen(host, port)
+    number = listening.getsockname()[1]
+    shown = f"[{host}]" if ":" in host else host
+    site = Site(data, address or f"http://{shown}:{number}")
+    settings = uvicorn.Config(
+        create_app(site, per_minute=per_minute),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=LONGEST_IDLE_S,
+        limit_concurrency=MOST_AT_ONCE,
+        lifespan="off",
+    )
+    if is_public:
+        say("open to other machines, reading only: pages, /api/v1, feeds, /healthz, /readyz, /metrics")
+    try:
+        store = site.market()
+        say(f"prices of {store.newest:%Y-%m-%d %H:%M} UTC" if store.newest else "the prices give no date")
+    except RackrateError as error:
+        say(f"no prices yet, pages answer 503: {error.message}")
+    say(f"listening on http://{shown}:{number}")
+    threading.Thread(target=_warm, daemon=True).start()
+    uvicorn.Server(settings).run(sockets=[listening])
+
+
+def _warm() -> None:
+    """Load what the first reader would wait for: templates, and the renderer of charts."""
+    environment().get_template("gpu_overview.html")
+    import vl_convert  # noqa: PLC0415 - a second of work, which the first reader need not wait for
+
+    vl_convert.vegalite_to_svg({"data": {"values": [{}]}, "mark": "point"})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        found = socket.socket(family)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind((host, port))
+        found.listen(256)
+    except OSError as error:
+        hint = "another --port, or 0 for any that is free"
+        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror or error}", hint=hint) from None
+    return found

@@ -1,0 +1,132 @@
+"""What a person sees and does, in Debian's Chromium: without JavaScript too, dark, narrow, by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+TABS = (("Cloud instances", "/instances"), ("AI models", "/models"), ("Price history", "/history"))
+READ = (
+    "/", "/gpus/l40s", "/gpus/l40s/instances", "/gpus/l40s/models", "/gpus/l40s/history", "/compare",
+    "/models", "/models/llama-3.1-8b", "/models/llama-3.1-70b/on/l40s?precision=int4", "/providers/runpod",
+    "/offers?gpu=l40s", "/plan?model=llama-3.1-8b&rps=1", "/rent-or-own", "/methodology/price", "/status",
+    "/changes", "/nowhere",
+)  # fmt: skip
+
+
+@contextmanager
+def opened(browser: Any, site: Any, path: str, **options: Any) -> Iterator[Any]:
+    """Open a page; end with an error where the console, or a request elsewhere, had one."""
+    context = browser.new_context(base_url=site.address, **options)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type != "log" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url) if site.address not in request.url else None)
+    page.goto(path)
+    yield page
+    context.close()
+    assert [text for text in said if "404 (Not Found)" not in text] == []
+
+
+@pytest.mark.parametrize("has_js", [True, False], ids=["with", "without"])
+def test_the_tabs_are_links(browser: Any, site: Any, *, has_js: bool) -> None:
+    with opened(browser, site, "/gpus/l40s", java_script_enabled=has_js) as page:
+        for name, path in TABS:
+            page.get_by_role("navigation", name="NVIDIA L40S").get_by_role("link", name=name).click()
+            page.wait_for_url(f"**/gpus/l40s{path}")
+            assert page.locator(".tabs [aria-current=page]").inner_text() == name
+        page.go_back()
+        assert page.locator(".tabs [aria-current=page]").inner_text() == "AI models"
+
+
+def test_the_calculator_reckons_while_one_moves_it(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s") as page:
+        before = page.locator("#own-answer").inner_text()
+        page.get_by_label("Hours of use a day").fill("24")
+        page.wait_for_function(
+            "before => document.getElementById('own-answer').innerText !== before", arg=before
+        )
+        assert "$36.84 a day" in page.locator("#own-answer").inner_text()
+        assert "hours_per_day=24" in page.url, "the state is the address"
+        page.reload()
+        assert "$36.84 a day" in page.locator("#own-answer").inner_text()
+
+
+def test_the_calculator_is_a_form_without_javascript(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s", java_script_enabled=False) as page:
+        page.get_by_label("Electricity, USD/kWh").fill("0.5")
+        page.get_by_role("button", name="Reckon").click()
+        page.wait_for_url("**kwh_usd=0.5**")
+        assert page.get_by_label("Electricity, USD/kWh").input_value() == "0.5"
+        assert "$1.05 of electricity a day" in page.locator("#own-answer").inner_text()
+
+
+@pytest.mark.parametrize("has_js", [True, False], ids=["with", "without"])
+def test_the_market_is_filtered_and_sorted(browser: Any, site: Any, *, has_js: bool) -> None:
+    with opened(browser, site, "/", java_script_enabled=has_js) as page:
+        page.get_by_label("Name").fill("a100")
+        if not has_js:
+            page.get_by_role("button", name="Filter").click()
+        page.wait_for_url("**q=a100**")
+        assert page.locator("tbody tr").count() == 4
+        page.get_by_role("link", name="median").click()
+        page.wait_for_url("**sort=median_usd_per_gpu_hour**")
+        medians = [float(text) for text in page.locator("tbody td:nth-child(7)").all_inner_texts()]
+        assert medians == sorted(medians)
+        assert page.locator("th[aria-sort=ascending]").inner_text().startswith("median")
+
+
+def test_dark_is_followed_switched_and_kept(browser: Any, site: Any) -> None:
+    def paper(page: Any) -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    with opened(browser, site, "/", color_scheme="dark") as page:
+        dark = paper(page)
+        page.get_by_role("button", name="Light").click()
+        light = paper(page)
+        assert dark != light
+        page.goto("/about")
+        assert paper(page) == light
+    with opened(browser, site, "/", color_scheme="light", java_script_enabled=False) as page:
+        assert paper(page) == light
+
+
+@pytest.mark.parametrize("path", READ)
+def test_a_telephone_shows_it_without_scrolling_sideways(browser: Any, site: Any, path: str) -> None:
+    with opened(browser, site, path, viewport={"width": 360, "height": 740}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", READ)
+def test_axe_finds_nothing(browser: Any, site: Any, path: str, scheme: str) -> None:
+    with opened(browser, site, path, color_scheme=scheme) as page:
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+
+
+def test_everything_is_reached_by_keyboard(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s") as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to content"
+        page.keyboard.press("Enter")
+        page.wait_for_url("**#main")
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent") == "AI models":
+                break
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid", "one sees where one is"
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/gpus/l40s/models")
+
+
+def test_who_wants_no_motion_gets_none(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/", reduced_motion="reduce") as page:
+        assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"

@@ -1,0 +1,166 @@
+"""Every page answers in every form, and has what the rental page has, better."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+import rackrate
+
+PAGES = (
+    "/", "/gpus/l40s", "/gpus/l40s/instances", "/gpus/l40s/models", "/gpus/l40s/history", "/compare",
+    "/models", "/models/llama-3.1-8b", "/models/llama-3.1-70b/on/l40s?precision=int4", "/providers",
+    "/providers/runpod", "/offers?gpu=l40s", "/plan?model=llama-3.1-8b&rps=1", "/rent-or-own", "/methodology",
+    "/errors", "/status", "/changes", "/about", "/api",
+)  # fmt: skip
+OVERVIEW = {
+    "O1 segment": '<span class="badge">datacenter</span>',
+    "O2 title and slug": "<h1>NVIDIA L40S</h1>",
+    "O2 aliases": "Price lists write it: ",
+    "O3 specification": "<li>Ada Lovelace</li><li>48 GB</li><li>350 W</li><li>864 GB/s</li>",
+    "O3 rates, link, rendering": "<li>no NVLink</li><li>renders</li>",
+    "O4 low with kind and provider": "an hour on demand (runpod, 2026-08-22)",
+    "O5 per month": "<dt>Per month</dt>",
+    "O5 hours of a month are said": "a day 24 h, a week 168 h",
+    "O6 providers": "Spread: 12 providers on demand",
+    "O7 like for like": "% less than coreweave, like for like",
+    "O8 cheapest": "<dt>Cheapest</dt>",
+    "O8 dearest": "<dt>Most expensive</dt>",
+    "O9 history": '<svg role="img" aria-label="l40s: on_demand daily median',
+    "O9 ranges": ">90 days</a>",
+    "O9 kinds": "kind=spot#history",
+    "O10 where to rent": "<h2>Where to rent it</h2>",
+    "O11 usage": 'name="hours_per_day" type="range" min="1" max="24"',
+    "O12 rent": "<strong>$9.21</strong> a day",
+    "O13 electricity": "of electricity a day",
+    "O14 breakeven": "Breakeven on $9,749.95",
+    "O15 workloads": "Suitable workloads",
+    "O16 models that fit": "<h2>AI models that fit</h2>",
+    "O17 instances": "shapes of",
+    "O18 questions": "What AI models can I run on a NVIDIA L40S?",
+    "why it matters": "<h2>Why it matters</h2>",
+    "beside the A10": "Beside the A10 PCIe:",
+}
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_whole_without_javascript(site: Any, path: str) -> None:
+    page = site.get(path)
+    assert page.status == 200
+    assert len(page.body) < 60_000
+    assert page.text.count("<h1") == 1
+    assert "Loading" not in page.text
+    assert not re.search(r">\s*(?:—|None|nan|inf)\s*<", page.text)
+    assert not re.search(r'(?:src|href)="(?:https?:)?//[^"]+\.(?:js|css|woff2?)"', page.text)
+    assert not re.search(r"<[^>]+ (?:style|on[a-z]+)=", page.text)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_json_and_markdown_and_its_table_csv(site: Any, path: str) -> None:
+    stem, _, query = path.partition("?")
+    stem = "/index" if stem == "/" else stem
+    tail = f"?{query}" if query else ""
+    assert isinstance(site.get(f"{stem}.json{tail}").json, dict)
+    markdown = site.get(f"{stem}.md{tail}")
+    assert markdown.text.startswith("# ")
+    assert markdown.headers["content-type"] == "text/markdown; charset=utf-8"
+    rows = list(csv.reader(io.StringIO(site.get(f"{stem}.csv{tail}").text)))
+    assert len({len(row) for row in rows}) == 1
+    assert len(rows) > 1
+
+
+@pytest.mark.parametrize("what", OVERVIEW)
+def test_the_overview_has_every_element_of_the_rental_page(site: Any, what: str) -> None:
+    assert OVERVIEW[what] in site.get("/gpus/l40s").text
+
+
+def test_instances_have_text_in_every_cell(site: Any) -> None:
+    page = site.get("/gpus/l40s/instances?kind=any").text
+    for title in ("Cheapest instance", "Lowest per GPU", "Providers", "Instance shapes"):
+        assert f"<dt>{title}</dt>" in page
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page)
+    assert len(cells) > 500
+    assert all(re.sub(r"<[^>]+>", "", cell).strip() for cell in cells)
+    assert "Neither is paid for" in page
+    assert "Looking for the cheapest rate?" in page
+
+
+def test_a_model_card_says_set_up_memory_speed_and_price(site: Any) -> None:
+    page = site.get("/gpus/l40s/models?q=gemma-3-27b").text
+    assert '<span class="badge good">fp8</span>' in page, "FP16 weights alone are 51 GiB"
+    for title in ("GPUs", "Parameters", "Memory, GiB", "Longest context", "At once", "Speed", "Price"):
+        assert f"<dt>{title}</dt>" in page
+    missing = site.get("/gpus/l40s/models?precision=none").text
+    assert re.search(r'does not fit</span>.*?<p class="small">[^<]+</p>', missing, re.DOTALL)
+
+
+def test_no_model_fits_whose_weights_are_more_than_the_card(site: Any) -> None:
+    first, n_checked = 0, 0
+    while True:
+        found = site.get(f"/api/v1/gpus/l40s/models?first={first}").json["data"]
+        for row in found["data"]:
+            if row["gpu_count"]:
+                parts = row["weights_gib"] + (row["kv_gib"] or 0) + row["overhead_gib"]
+                assert parts <= row["usable_gib"], row["model"]
+                n_checked += 1
+        first += 24
+        if first >= found["meta"]["n_matching"]:
+            break
+    assert n_checked > 300
+
+
+@pytest.mark.parametrize(
+    ("usd", "rent", "breakeven"),
+    [("0.28", "6.72 USD a day", "1,576 days"), ("0.92", "22.08 USD a day", "427 days")],
+)
+def test_the_simple_breakeven_is_that_of_the_rental_page(
+    site: Any, usd: str, rent: str, breakeven: str
+) -> None:
+    query = f"gpu=l40s&rent_usd={usd}&hours_per_day=24&kwh_usd=0.12&price_usd=9000"
+    page = site.get(f"/rent-or-own?{query}").text
+    assert rent in page
+    assert breakeven in page
+
+
+def test_a_month_is_what_the_address_says(site: Any) -> None:
+    assert "$1,121" in site.get("/gpus/l40s").text
+    assert "$1,105" in site.get("/gpus/l40s?hours_per_month=720").text
+
+
+def test_feeds_site_map_and_structured_data_are_valid(site: Any) -> None:
+    atom = "{http://www.w3.org/2005/Atom}"
+    for path in ("/feeds/market.atom", "/feeds/gpus/l40s.atom"):
+        feed = ET.fromstring(site.get(path).body)  # noqa: S314 - our own
+        ids = [entry.findtext(f"{atom}id") for entry in feed.iter(f"{atom}entry")]
+        assert ids
+        assert len(set(ids)) == len(ids)
+        assert all(entry.findtext(f"{atom}updated") for entry in feed.iter(f"{atom}entry"))
+    urls = [each.text or "" for each in ET.fromstring(site.get("/sitemap.xml").body).iter() if each.text]  # noqa: S314
+    places = [url for url in urls if url.startswith("http")]
+    assert len(places) > 700
+    data = re.findall(r'<script type="application/ld\+json">(.*?)</script>', site.get("/gpus/l40s").text)
+    kinds = {json.loads(text)["@type"] for text in data}
+    assert kinds == {"Product", "BreadcrumbList"}
+    assert json.loads(data[0])["offers"]["offerCount"] == 12
+
+
+def test_every_code_that_an_error_may_have_is_explained(site: Any) -> None:
+    sources = Path(rackrate.__file__).parent.rglob("*.py")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    codes = set(re.findall(r'\bcode ?= ?"([a-z-]+)"', text))
+    assert len(codes) > 30
+    assert [code for code in sorted(codes) if site.get(f"/errors/{code}").status != 200] == []
+
+
+def test_links_inside_the_site_lead_somewhere(site: Any) -> None:
+    seen = {link for path in PAGES for link in re.findall(r'href="(/[^"#]*)', site.get(path).text)}
+    picked = sorted(link.replace("&amp;", "&") for link in seen)[::29]
+    assert len(picked) >= 15
+    assert [link for link in picked if site.get(link).status not in (200, 301)] == []
