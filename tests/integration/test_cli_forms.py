@@ -25,6 +25,7 @@ EXAMPLES = {
     "gpus show": ["l40s"],
     "market check": [],
     "market import": ["--formats"],
+    "market status": [],
     "market stats": [],
     "models": ["--gpu", "l40s", "--name", "gemma"],
     "models list": [],
@@ -37,12 +38,12 @@ EXAMPLES = {
     "providers list": [],
     "providers show": ["runpod"],
 }
+OF_PROVIDERS = {"market collect", "market replay"}  # tests/collect walks them, against servers of its own
 OF_FILES = {"plan show", "plan diff", "plan export"}  # of plans that were kept: test_cli_plan walks them
-WITHOUT_DATA = {"mcp", "serve", "config path"} | OF_FILES  # prints one path, as it is
-OF_A_FLEET = {
-    f"fleet {word}" for word in ("up", "run", "status", "cost", "logs", "scale", "down", "ls", "reap")
-}
-"""They need one that runs: tests/integration/test_cli_fleet.py."""
+WITHOUT_DATA = {"mcp", "serve", "config path"} | OF_FILES | OF_PROVIDERS  # prints one path, as it is
+_FLEET = ("up", "run", "status", "watch", "cost", "logs", "scale", "down", "ls", "reap", "doctor")
+OF_A_FLEET = {"run", "sweep"} | {f"fleet {word}" for word in _FLEET}
+"""They need nodes: tests/integration/test_cli_fleet.py, test_cli_sweep.py, test_fleet_command.py, ..."""
 
 A_UNIT = re.compile(
     r"(usd|gib|_frac$|tokens|_w$|_gb_per_s|tflops|tops|bytes|usd_per_|^n_|count|^n$|params|vcpu|index|of_median|_years$|_s$|_ms$|^hours$|_per_s$|rows|number|"
@@ -225,9 +226,16 @@ def test_the_examples_in_the_help_run(cli: Any, tmp_path: Path) -> None:
     ran = 0
     for command in COMMANDS.values():
         for line in (command.help or "").splitlines():
-            is_runnable = not any(
-                word in line for word in ("market import", "--svg", "--from-log", "fleet", "serve")
+            of_others = (
+                "market import",
+                "--svg",
+                "--from-log",
+                " -o ",
+                "serve",
+                "rackrate run",
+                "rackrate sweep",
             )
+            is_runnable = not any(word in line for word in (*of_others, "fleet", "market collect"))
             if line.strip().startswith("rackrate ") and is_runnable:
                 args = [word.strip('"') for word in re.findall(r'"[^"]+"|\S+', line)][1:]
                 assert cli(*args).code == 0, line

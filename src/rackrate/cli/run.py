@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rackrate.cli.fleet_options import fleet_options
+from rackrate.cli.fleet_options import fleet_options, of_owner
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -31,7 +31,7 @@ def run(
     Exits with the first status that is not 0. What the options say goes before what the plan says.
 
     \b
-    rackrate plan "finetune bert-base" -o plan.json
+    rackrate plan "finetune bert-base-uncased" --tokens 50M -o plan.json
     rackrate run plan.json --sync train.py --collect 'out/*' -- python3 -m train
     rackrate run plan.json --backend ssh --host me@gpu1 --nodes 1 -- nvidia-smi
     """
@@ -41,7 +41,7 @@ def run(
     def hear(node: str, line: str) -> None:
         click.echo(line if on_one else f"{node.rpartition('-')[2]}| {line}")
 
-    with Fleet(plan, **asked) as fleet:
+    with Fleet(plan, **of_owner(**asked)) as fleet:
         ran = program.run(fleet, command, hear, on_one=on_one, collect=collect)
     for one in ran if collect else ():
         for path in program.unpack(one, to / one.node):
