@@ -65,6 +65,11 @@ def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 
 COMMANDS = dict(walk(main))
+OF_OTHERS = (
+    "market import", "market collect", "--svg", "--from-log", " -o ", "serve", "fleet", "rackrate run",
+    "rackrate sweep",
+)  # fmt: skip
+"""What the help shows that needs files, servers or nodes."""
 
 
 def words(command: str, *more: str) -> list[str]:
