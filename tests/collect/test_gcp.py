@@ -99,7 +99,7 @@ def test_spot_is_put_together_from_spot_parts_alone(live: Any, gcp: Any) -> None
     assert {kind for _, kind, _, _ in rows} == {"spot"}
 
 
-def test_parts_of_other_machines_terms_and_tenancies_are_no_parts(live: Any, gcp: Any) -> None:
+def test_parts_of_other_machines_terms_and_tenancies_are_no_parts(gcp: Any) -> None:
     others = [
         sku("Commitment v1: Nvidia L4 GPU running in Americas for 1 Year", 1, usage="Commit1Yr"),
         sku("Nvidia L4 GPU running in Americas", 1, usage="Commit1Yr"),
@@ -113,7 +113,7 @@ def test_parts_of_other_machines_terms_and_tenancies_are_no_parts(live: Any, gcp
     assert (done.rows, dict(done.rejects)) == (8, {})
 
 
-def test_units_currencies_and_gpus_that_we_do_not_know_are_told(live: Any, gcp: Any) -> None:
+def test_units_currencies_and_gpus_that_we_do_not_know_are_told(gcp: Any) -> None:
     strange = [
         sku("Nvidia H900 400GB GPU running in Americas", 0, units="20"),
         sku("A2 Instance Ram running in Americas", 1, unit="GiBy.mo"),

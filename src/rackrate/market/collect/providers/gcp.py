@@ -60,6 +60,7 @@ class Machine:
 # Source: docs.cloud.google.com/compute/docs/accelerator-optimized-machines (recalled 2026-11).
 _A100, _A100_80, _L4 = ("Tesla A100",), ("Tesla A100 80GB",), ("L4",)
 _H100, _MEGA = ("H100 80GB",), ("H100 80GB Mega", "H100 Mega 80GB", "H100 80GB Plus")
+_BOARD = 8  # GPUs; less than a whole board of H100 is sold as spot alone
 _MACHINES = {
     **{f"a2-highgpu-{n}g": Machine("A2", _A100, "SXM", 40, n, 12 * n, 85 * n) for n in (1, 2, 4, 8)},
     "a2-megagpu-16g": Machine("A2", _A100, "SXM", 40, 16, 96, 1360),
@@ -68,7 +69,9 @@ _MACHINES = {
         for n in (1, 2, 4, 8)
     },
     **{
-        f"a3-highgpu-{n}g": Machine("A3", _H100, "SXM", 80, n, 26 * n, 234 * n, 750 * n, is_spot_only=n < 8)
+        f"a3-highgpu-{n}g": Machine(
+            "A3", _H100, "SXM", 80, n, 26 * n, 234 * n, 750 * n, is_spot_only=n != _BOARD
+        )
         for n in (1, 2, 4, 8)
     },
     "a3-megagpu-8g": Machine("A3Plus", _MEGA, "SXM", 80, 8, 208, 1872, 6000),
