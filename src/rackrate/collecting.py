@@ -42,7 +42,7 @@ def collect_prices(
         UsageError: a setting that cannot be read, or the packages for it are not installed.
         DataError: the disk is full or fails; the store is as it was.
     """
-    _need_packages()
+    need_packages()
     from rackrate.market.collect import pick  # noqa: PLC0415 - start-up
     from rackrate.market.collect.fetch import Limits  # noqa: PLC0415 - start-up
     from rackrate.market.collect.run import collect  # noqa: PLC0415 - start-up
@@ -70,7 +70,7 @@ def replay_prices(
         UsageError: the packages for it are not installed.
         DataError: the disk is full or fails, or the archive is damaged.
     """
-    _need_packages()
+    need_packages()
     from rackrate.market.collect import pick  # noqa: PLC0415 - start-up
     from rackrate.market.collect.run import replay  # noqa: PLC0415 - start-up
 
@@ -79,29 +79,26 @@ def replay_prices(
     return Collected(tuple(done), str(folder), title="Read again")
 
 
-def market_status(sources: Sequence[str] = (), *, data: Path | str | None = None) -> Standings:
+def market_status(sources: Sequence[str] = (), *, data: Path | str | Store | None = None) -> Standings:
     """Return how the sources stand, and for those named what changed since a day before.
 
     Args:
         sources: names; all for none.
-        data: the store; None for the user's own.
+        data: the store, its folder, or None for the user's own.
 
     Raises:
         UnknownName: no such source.
-        UsageError: the packages for it are not installed.
         StoreBroken: the store cannot be read.
     """
-    _need_packages()
     from rackrate.market.collect import pick  # noqa: PLC0415 - start-up
     from rackrate.market.store import Store, manifest  # noqa: PLC0415 - start-up
     from rackrate.market.store.compare import changes  # noqa: PLC0415 - start-up
 
-    folder = _folder(data)
-    store = Store(folder, manifest.load(folder))
+    store = data if isinstance(data, Store) else Store(_folder(data), manifest.load(_folder(data)))
     settings = _settings(())
     found = tuple(_status(store, settings, collector) for collector in pick(tuple(sources)))
     told = [(name, change) for name in sources for change in changes(store, name)[1]]
-    return Standings(found, tuple(told), str(folder))
+    return Standings(found, tuple(told), str(store.folder))
 
 
 def _status(store: Store, settings: Settings, collector: Collector) -> SourceStatus:
@@ -140,7 +137,7 @@ def _settings(enable: Sequence[str]) -> Settings:
     return load(enable)
 
 
-def _need_packages() -> None:
+def need_packages() -> None:
     """Check that the packages which only live prices need are there.
 
     Raises:

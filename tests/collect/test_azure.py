@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 PATH = "/api/retail/prices"
@@ -100,6 +101,15 @@ def test_a_link_to_another_host_is_not_followed(live: Any, reply: Any) -> None:
     live.site.routes[PATH] = reply(page({}, link="https://prices.example/api/retail/prices?$skip=1000"))
     done = live.one("azure")
     assert (done.outcome, done.code) == ("failed", "host")
+
+
+def test_prices_can_be_collected_where_an_event_loop_runs_as_in_a_notebook(live: Any, reply: Any) -> None:
+    live.site.routes[PATH] = reply(page({}))
+
+    async def cell() -> Any:
+        return live.one("azure")
+
+    assert asyncio.run(cell()).rows == 1
 
 
 def test_regions_can_be_asked_one_by_one(live: Any, reply: Any) -> None:

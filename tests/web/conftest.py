@@ -114,9 +114,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Return Debian's Chromium, or skip where there is none."""
+    """Return Debian's Chromium, or skip where there is none.
+
+    No longer than its module: while Playwright is open, its event loop counts as the running one, and
+    tests of other modules in this process could not run their own.
+    """
     path = shutil.which("chromium")
     if not path:
         pytest.skip("no chromium: apt-get install chromium")

@@ -9,6 +9,8 @@ import click
 
 from rackrate.errors import Refused, UsageError
 
+HOUR_S = 3600
+
 
 @click.command()
 @click.option(
@@ -34,17 +36,32 @@ from rackrate.errors import Refused, UsageError
     help="New answers a minute and client; 0 for no limit.",
 )
 @click.option(
+    "--collect",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HOURS",
+    help="Collect prices now and every so often.",
+)
+@click.option(
     "--data",
     type=click.Path(file_okay=False),
     metavar="DIR",
     help="Market store to ask.  [env: RACKRATE_DATA]",
 )
-def serve(host: str, port: int, public: bool, address: str, rate: int, data: str | None) -> None:
+def serve(
+    host: str,
+    port: int,
+    public: bool,
+    address: str,
+    rate: int,
+    collect: float | None,
+    data: str | None,
+) -> None:
     """The site and the JSON API, on this machine only unless --public says otherwise.
 
     \b
     rackrate serve
     rackrate serve --port 8080 --data /srv/market
+    rackrate serve --collect 1
     rackrate serve --host 0.0.0.0 --public --address https://gpus.example.org
     """
     if not _is_loopback(host) and not public:
@@ -55,6 +72,10 @@ def serve(host: str, port: int, public: bool, address: str, rate: int, data: str
     except ImportError as error:
         hint = "pip install 'rackrate[web]'"
         raise UsageError(f"the site needs the package {error.name}", hint=hint, code="extra") from error
+    if collect:
+        from rackrate.collecting import need_packages  # noqa: PLC0415 - start-up
+
+        need_packages()
     run(
         host,
         port,
@@ -63,6 +84,7 @@ def serve(host: str, port: int, public: bool, address: str, rate: int, data: str
         data=Path(data) if data else None,
         say=lambda line: click.echo(line, err=True),
         is_public=not _is_loopback(host),
+        collect_every_s=collect * HOUR_S if collect else None,
     )
 
 

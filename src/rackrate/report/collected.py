@@ -13,6 +13,7 @@ from rackrate.units import format_age
 if TYPE_CHECKING:
     from rackrate.market.collect.run import Outcome
     from rackrate.market.store.compare import Change
+    from rackrate.report.state import MarketStats
 
 FRESH_H, SHOWN_H, COUNTED_H, KEPT_H = 2, 24, 72, 7 * 24
 _TIERS = ((FRESH_H, "fresh"), (SHOWN_H, "today"), (COUNTED_H, "ageing"), (KEPT_H, "not counted"))
@@ -162,7 +163,29 @@ class Standings:
             )
             for s in self.sources
         ]
-        return Table(f"Sources of {self.folder}", columns, rows, ())
+        return Table(f"Sources of {self.folder}" if self.folder else "Live sources", columns, rows, ())
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """What is in a store, and how the sources stand from which it is collected.
+
+    Attributes:
+        stats: of the store.
+        standings: of the sources; None of a store into which nobody collects.
+    """
+
+    stats: MarketStats
+    standings: Standings | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the tables as plain data."""
+        live = [source.to_dict() for source in self.standings.sources] if self.standings else []
+        return self.stats.to_dict() | {"live": live}
+
+    def blocks(self) -> list[Block]:
+        """Return the table of live sources, where there are any, then those of the store."""
+        return [*(self.standings.blocks() if self.standings else []), *self.stats.blocks()]
 
 
 def _age(age_h: float) -> str:

@@ -42,6 +42,8 @@ LONGEST_S = 30.0
 FRESH_S, STALE_S = 60, 600
 _LEAST_ZIPPED = 512
 NOT_KEPT = ("/healthz", "/readyz", "/metrics")
+_MOVING = "/status"
+"""A page that changes while the data do not: it tells ages, and sources that failed."""
 
 _Headers = list[tuple[bytes, bytes]]
 
@@ -237,7 +239,8 @@ class Front:
         self.counts.seconds.observe(time.perf_counter() - started)
         known = {name for name, _ in made.headers}
         headers = [*made.headers, *(pair for pair in SECURITY if pair[0] not in known)]
-        if made.status == 200 and scope["method"] in _READING and scope["path"] not in NOT_KEPT:  # noqa: PLR2004
+        is_lasting = scope["path"] not in NOT_KEPT and scope["path"].partition(".")[0] != _MOVING
+        if made.status == 200 and scope["method"] in _READING and is_lasting:  # noqa: PLR2004
             kept = keep(key[0], f"{key[1:]}", headers, made.body)
             if self.site.version == key[0]:  # else the data changed while the answer was made
                 self._remember(key, kept)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import uvicorn
 from rackrate.errors import RackrateError, UsageError
 from rackrate.web.app import create_app
 from rackrate.web.render import environment
+from rackrate.web.schedule import Schedule
 from rackrate.web.site import Site
 
 LONGEST_IDLE_S = 15
@@ -27,6 +30,7 @@ def run(
     data: Path | None,
     say: Callable[[str], None],
     is_public: bool,
+    collect_every_s: float | None = None,
 ) -> None:
     """Serve until interrupted.
 
@@ -38,6 +42,7 @@ def run(
         data: folder of the market; None for the default.
         say: writes a line for who started it.
         is_public: whether other machines reach it.
+        collect_every_s: from one collection of prices to the next; None for none.
 
     Raises:
         UsageError: the address cannot be listened on.
@@ -64,7 +69,14 @@ def run(
         say(f"no prices yet, pages answer 503: {error.message}")
     say(f"listening on http://{shown}:{number}")
     threading.Thread(target=_warm, daemon=True).start()
-    uvicorn.Server(settings).run(sockets=[listening])
+    server = uvicorn.Server(settings)
+    if collect_every_s is None:
+        server.run(sockets=[listening])
+        return
+    # uvicorn ends by raising the signal that ended it; as an exception it ends the collection too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    with Schedule(collect_every_s, data, say):
+        server.run(sockets=[listening])
 
 
 def _warm() -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -83,7 +84,19 @@ def collect(
         Refused: the folder cannot be written.
         DataError: the disk is full or fails; the store is as it was.
     """
-    return asyncio.run(_Collection(folder, settings, limits or Limits(), on_done).all_of(wanted))
+    collection = _Collection(folder, settings, limits or Limits(), on_done)
+    if not _is_in_loop():
+        return asyncio.run(collection.all_of(wanted))
+    with ThreadPoolExecutor(1, thread_name_prefix="collect") as thread:  # a notebook has a loop of its own
+        return thread.submit(lambda: asyncio.run(collection.all_of(wanted))).result()
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _Collection:

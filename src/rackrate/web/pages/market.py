@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rackrate import api, overview, upkeep
+from rackrate import api, collecting, overview, upkeep
 from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import NoAnswer
 from rackrate.market.offer import Kind
 from rackrate.report.block import Block, Column, Table, Text
 from rackrate.report.cards import Listing
+from rackrate.report.collected import Freshness
 from rackrate.web.page import Ask, Field, Page, sorted_by
 from rackrate.web.pages.faq import questions
 from rackrate.web.pages.gpus import KINDS, choices_of_gpus
@@ -73,14 +74,16 @@ def changes(ask: Ask) -> Page:
 
 
 def status(ask: Ask) -> Page:
-    """Return how fresh each price list is, and whether the files are sound."""
-    found = upkeep.market_stats(data=ask.market)
+    """Return how fresh each price list is, and how each source stands that was ever asked here."""
+    standings = collecting.market_status(data=ask.market)
+    asked = tuple(source for source in standings.sources if source.good_at or source.state == "failed")
+    live = replace(standings, sources=asked, folder="") if asked else None
     return Page(
         "Status of the data",
         "Each price list with its rows, dates, licence and credit. A list that was made once is shown with "
         "its date "
         "and never counted in a statistic of today.",
-        found,
+        Freshness(upkeep.market_stats(data=ask.market), live),
     )
 
 
