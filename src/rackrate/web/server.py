@@ -11,6 +11,7 @@ import uvicorn
 
 from rackrate.errors import RackrateError, UsageError
 from rackrate.web.app import create_app
+from rackrate.web.artist import ARTIST
 from rackrate.web.render import environment
 from rackrate.web.site import Site
 
@@ -64,15 +65,16 @@ def run(
         say(f"no prices yet, pages answer 503: {error.message}")
     say(f"listening on http://{shown}:{number}")
     threading.Thread(target=_warm, daemon=True).start()
-    uvicorn.Server(settings).run(sockets=[listening])
+    try:
+        uvicorn.Server(settings).run(sockets=[listening])
+    finally:
+        ARTIST.close()
 
 
 def _warm() -> None:
     """Load what the first reader would wait for: templates, and the renderer of charts."""
     environment().get_template("gpu_overview.html")
-    import vl_convert  # noqa: PLC0415 - a second of work, which the first reader need not wait for
-
-    vl_convert.vegalite_to_svg({"data": {"values": [{}]}, "mark": "point"})
+    ARTIST.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:
