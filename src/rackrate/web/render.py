@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rackrate.catalog.load import slugs
 from rackrate.catalog.provider import all_providers
@@ -37,7 +37,7 @@ def environment() -> Environment:
     )
     found.filters |= {
         "cell": cell, "words": words, "usd": usd, "svg": svg, "spark": spark, "json_ld": json_ld,
-        "when": when,
+        "when": when, "price_column": price_column,
     }  # fmt: skip
     found.globals |= {"query": query, "breadcrumbs": breadcrumbs, "range_": range}
     found.tests |= {
@@ -102,6 +102,8 @@ def cell(value: Any, column: Column) -> Markup:
     text = column.write(value)
     if value is None:
         return Markup("<i>{}</i>").format(text)
+    if column.key == "kind":
+        return escape(text.replace("_", " "))
     if column.key == "bar":
         return _bar(text)
     if "url" in column.key or column.key == "site":
@@ -124,6 +126,12 @@ def _is_page(start: str, slug: str) -> bool:
     if start == "/models/":
         return slug in slugs("models")
     return slug in {provider.slug for provider in all_providers()}
+
+
+def price_column(table: Table) -> int | None:
+    """Return where the price of a row stands, if it is too far from its name for a telephone."""
+    at = next((i for i, column in enumerate(table.columns) if column.key == "usd_per_gpu_hour"), 0)
+    return at if at > 1 else None
 
 
 def usd(value: float, digits: int = 2) -> str:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 KINDS = tuple(kind.value for kind in Kind)
 RANGES = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "all"}
-CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month")
+CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month", "gpus")
 OVERVIEW_FIELDS = (*CALCULATOR, "range", "kind")
+MOST_GPUS = 1024
 MODEL_FIELDS = ("q", "task", "kind", "precision", "gpus", "context", "page")
 TRAINING_TASKS = (
     ("inference", "inference"),
@@ -89,6 +90,7 @@ def show(ask: Ask) -> Page:
             "own": own,
             "own_numbers": own_numbers,
             "own_problem": problem,
+            "n_gpus": ask.query.whole("gpus", 1, least=1, most=MOST_GPUS),
             "calculator": _calculator(ask, own, hours),
             "workloads": suitable_workloads(gpu),
             "models": models,
@@ -354,6 +356,7 @@ def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, .
         field("hours_per_day", "Hours of use a day", (1, 24, 0.5), "range"),
         field("price_usd", "Price of the card, USD", (1, 1_000_000, 0.01)),
         field("kwh_usd", "Electricity, USD/kWh", (0, 5, 0.0001)),
+        Field("gpus", "GPUs", ask.query.text("gpus", "1"), kind="number", limits=(1, MOST_GPUS, 1)),
         Field(
             "hours_per_month",
             "A month is",
