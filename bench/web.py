@@ -89,9 +89,10 @@ def _report(server: subprocess.Popen[str]) -> Iterator[str]:
     yield table(["kept answer", "requests/s", "p50", "p99"], rows)
     yield (
         f"Memory of the server after that: {_memory_mib(server.pid):.0f} MiB. Charts are drawn by a process "
-        f"of its own, which took {drawing:.0f} MiB and ends when nobody wants one for a while; its time is "
-        "not in the table, as a chart is drawn once for each state of the data. The first page of a GPU after the "
-        f"start took {first_s * 1e3:.0f} ms of CPU: every model is tried on the card, once for each card."
+        f"of its own, which took {drawing:.0f} MiB and ends when nobody wants one for a while. Its time is "
+        "not in the table: the history of a GPU is drawn once for each state of the data, other charts with "
+        f"their page. The first page after the start took {first_s * 1e3:.0f} ms of CPU: code is loaded, "
+        "and every model is tried on the card, once for each card."
     )
 
 
