@@ -40,6 +40,9 @@ PAGES = (
 )
 """Pages with a field that means nothing when it is blank: it makes the address another one."""
 
+FIRST = "/gpus/h100-sxm"
+"""A page that none of the others has prepared."""
+
 
 def main() -> None:
     """Measure, print, and with --docs write the section of docs/benchmarks.md."""
@@ -64,7 +67,10 @@ def _report(server: subprocess.Popen[str]) -> Iterator[str]:
     assert server.stderr
     address = next(found[1] for line in server.stderr if (found := re.search(r"listening on (\S+)", line)))
     yield machine("starlette", "uvicorn", "jinja2")
-    rows = []
+    before = _cpu_s(server.pid)
+    _fetch(f"{address}{FIRST}")
+    first_s = _cpu_s(server.pid) - before
+    rows, drawing = [], 0.0
     for path, field in PAGES:
         body = _fetch(address + path)
         _fetch(
@@ -72,6 +78,7 @@ def _report(server: subprocess.Popen[str]) -> Iterator[str]:
         )  # the first one loads more than itself
         anew = _anew_cpu_s(server.pid, address + path, field)
         sizes = (len(body), len(gzip.compress(body, 6)))
+        drawing = max(drawing, *map(_memory_mib, _children(server.pid)), 0.0)
         rows.append([f"`{path}`", *(f"{size / 1e3:.1f}" for size in sizes), f"{anew * 1e3:.0f}"])
     yield table(["page", "HTML KB", "compressed KB", "made anew, CPU ms"], rows)
     yield f"Kept answers under wrk, {SECONDS} s, 1 thread, {CONNECTIONS} connections, beside the server:"
@@ -80,7 +87,13 @@ def _report(server: subprocess.Popen[str]) -> Iterator[str]:
         _fetch(address + path)
         rows.append([name, *_wrk(address + path, header)])
     yield table(["kept answer", "requests/s", "p50", "p99"], rows)
-    yield f"Memory of the server after that: {_memory_mib(server.pid):.0f} MiB."
+    yield (
+        f"Memory of the server after that: {_memory_mib(server.pid):.0f} MiB. Charts are drawn by a process "
+        f"of its own, which took {drawing:.0f} MiB and ends when nobody wants one for a while. Its time is "
+        "not in the table: the history of a GPU is drawn once for each state of the data, other charts with "
+        f"their page. The first page after the start took {first_s * 1e3:.0f} ms of CPU: code is loaded, "
+        "and every model is tried on the card, once for each card."
+    )
 
 
 def _fetch(address: str) -> bytes:
@@ -99,6 +112,12 @@ def _anew_cpu_s(pid: int, address: str, field: str) -> float:
 def _cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that the server started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text(encoding="ascii").split()]
 
 
 def _memory_mib(pid: int) -> float:

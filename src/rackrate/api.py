@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ def _open(folder: Path | None, default: Path) -> Store:
     return _opened(folder, default, changed)
 
 
-@cache
+@lru_cache(maxsize=4)  # each holds a connection with what it read: those of older states must go
 def _opened(folder: Path | None, default: Path, changed: int) -> Store:
     from rackrate.market.store import Store  # noqa: PLC0415 - duckdb only where prices are asked for
 

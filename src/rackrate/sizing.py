@@ -249,7 +249,10 @@ def _count(value: object, what: str, most: int) -> int:
     Raises:
         BadQuantity: anything else.
     """
-    number = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
+    if type(value) is int:  # nearly always; to ask for the protocol takes longer than a term of memory
+        number = value
+    else:
+        number = index(value) if isinstance(value, SupportsIndex) and not isinstance(value, bool) else 0
     if not 1 <= number <= most:
         raise BadQuantity(f"{what} {value!r} is no whole number of 1 to {most:,}", hint="write it like 4")
     return number

@@ -67,6 +67,26 @@ def test_the_calculator_is_a_form_without_javascript(browser: Any, site: Any) ->
         assert "$1.05 of electricity a day" in page.locator("#own-answer").inner_text()
 
 
+def test_the_calculator_reckons_for_several_gpus(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s?hours_per_day=24", java_script_enabled=False) as page:
+        page.locator("#calculator").get_by_label("GPUs").fill("8")
+        page.get_by_role("button", name="Reckon").click()
+        page.wait_for_url("**gpus=8**")
+        answer = page.locator("#own-answer").inner_text()
+        assert "Rent 8 GPUs" in answer
+        assert "$294.72 a day" in answer, "8 times 36.84"
+    assert site.get("/gpus/l40s?gpus=0").status == 400
+
+
+def test_a_telephone_shows_each_price_beside_its_provider(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s/instances", viewport={"width": 360, "height": 740}) as page:
+        first = page.locator("tbody tr").first
+        price = first.locator("td").nth(0).locator(".phone")
+        assert price.is_visible()
+        shown = price.inner_text().removeprefix("$")
+        assert shown in first.locator("td.n").all_inner_texts()
+
+
 @pytest.mark.parametrize("has_js", [True, False], ids=["with", "without"])
 def test_the_market_is_filtered_and_sorted(browser: Any, site: Any, *, has_js: bool) -> None:
     with opened(browser, site, "/", java_script_enabled=has_js) as page:

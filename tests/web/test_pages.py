@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import csv
+import html
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -13,6 +16,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import rackrate
+from rackrate.error_codes import all_codes
 
 PAGES = (
     "/", "/gpus/l40s", "/gpus/l40s/instances", "/gpus/l40s/models", "/gpus/l40s/history", "/compare",
@@ -20,6 +24,9 @@ PAGES = (
     "/providers/runpod", "/offers?gpu=l40s", "/plan?model=llama-3.1-8b&rps=1", "/rent-or-own", "/methodology",
     "/errors", "/status", "/changes", "/about", "/api",
 )  # fmt: skip
+OPTIONS_OF_ENGINES = {"--gpu-memory-utilization", "--max-num-seqs"}
+"""Of vLLM, which one types there."""
+
 OVERVIEW = {
     "O1 segment": '<span class="badge">datacenter</span>',
     "O2 title and slug": "<h1>NVIDIA L40S</h1>",
@@ -152,11 +159,44 @@ def test_feeds_site_map_and_structured_data_are_valid(site: Any) -> None:
 
 
 def test_every_code_that_an_error_may_have_is_explained(site: Any) -> None:
-    sources = Path(rackrate.__file__).parent.rglob("*.py")
-    text = "\n".join(path.read_text(encoding="utf-8") for path in sources)
-    codes = set(re.findall(r'\bcode ?= ?"([a-z-]+)"', text))
-    assert len(codes) > 30
-    assert [code for code in sorted(codes) if site.get(f"/errors/{code}").status != 200] == []
+    known = set(all_codes())
+    given = {code: where for where, code in _codes_in_the_source()}
+    assert {code: where for code, where in given.items() if code not in known} == {}
+    assert known - set(given) == set(), "explained, but nothing raises it"
+    listed = {row["code"] for row in site.get("/errors.json").json["data"]}
+    assert listed == known
+    assert [code for code in sorted(known) if site.get(f"/errors/{code}").status != 200] == []
+
+
+def _codes_in_the_source() -> Iterator[tuple[str, str]]:
+    """Yield each code that a class of errors has, or that is given where an error is raised."""
+    root = Path(rackrate.__file__).parent
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_given = isinstance(node, ast.keyword) and node.arg == "code"
+            is_own = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "code"
+            value = node.value if is_given or is_own else None  # type: ignore[attr-defined]
+            if isinstance(value, ast.Constant) and value.value:
+                yield f"{path.relative_to(root)}:{value.lineno}", value.value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *PAGES, "/gpus/t4", "/rent-or-own?gpu=mi300x", "/plan?model=llama-3.1-8b", "/plan?rps=2",
+        "/gpus/gh200",
+        "/plan?model=llama-3.1-8b&finetune=lora", "/offers?gpu=l40s&country=JP&nvlink=yes",
+        "/gpus/t4/history?kind=reserved", "/models/llama-3.1-405b/on/t4",
+    ],
+)  # fmt: skip
+def test_a_page_speaks_of_fields_and_never_of_our_options(site: Any, path: str) -> None:
+    page = site.get(path).text
+    shown = html.unescape(re.sub(r"(?s)<script.*?</script>|<[^>]+>", " ", page))
+    options = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", shown))
+    assert options <= OPTIONS_OF_ENGINES
+    assert "`" not in shown
+    commands = set(re.findall(r"rackrate (?:gpus?|offers|plan|own|models|fit|perf)\b", shown))
+    assert commands <= ({"rackrate gpu"} if path == "/about" else set())
 
 
 def test_links_inside_the_site_lead_somewhere(site: Any) -> None:

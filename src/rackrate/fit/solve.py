@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from rackrate.catalog.architecture import Architecture
@@ -57,13 +58,13 @@ class Fit:
         """The largest term."""
         return max(self.estimate.terms, key=lambda term: float(term.gib)).name
 
-    @property
+    @cached_property
     def longest_context(self) -> int:
         """Tokens of a sequence that fit at this concurrency, at most what the model was made for."""
         most = self.arch.max_context or _LONGEST
         return _largest(most, lambda tokens: replace(self.load, context=tokens), self)
 
-    @property
+    @cached_property
     def most_concurrent(self) -> int:
         """Sequences (images, windows, a GPU's batch) that fit at this context."""
         return _largest(MOST_CONCURRENT, lambda n: replace(self.load, concurrency=n), self)

@@ -8,8 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from rackrate.catalog.provider import find_provider
-from rackrate.errors import UnknownName
+from rackrate.catalog.provider import find_provider, match_provider
 from rackrate.market.offer import Kind, Offer
 from rackrate.market.stats import FRESH
 from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
@@ -163,10 +162,10 @@ def _is_fresh(offer: Offer, now: datetime | None) -> bool:
 
 def _terms(provider: str) -> tuple[str | None, Cell | None]:
     """Return site and billing step of a provider, where the catalog knows them."""
-    try:
-        found = find_provider(provider)
-    except UnknownName:
+    match = match_provider(provider)
+    if not match.is_known:
         return None, None
+    found = find_provider(match.slug)
     step = found.billing_increment_s.value
     words = {1: "seconds", 60: "minutes", 3600: "hours"}
     return found.site.value, None if step is None else Cell(step, words.get(step, f"{step:,} s"))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,9 +20,8 @@ from rackrate.units import format_age
 from rackrate.web.page import Ask, Page
 from rackrate.web.pages.structured import breadcrumbs
 from rackrate.web.site import HERE, TEMPLATES, Site
+from rackrate.web.wording import link, words
 
-_ADDRESS = re.compile(r"https?://[^\s]+")
-_COMMAND = re.compile(r"rackrate (?:[a-z]+ ?)(?:[\w.\[\]:-]+ ?)*|--[a-z][\w-]*")
 _LINKED = {"gpu": "/gpus/", "model": "/models/", "provider": "/providers/", "taken_as": "/gpus/"}
 
 
@@ -39,7 +37,7 @@ def environment() -> Environment:
     )
     found.filters |= {
         "cell": cell, "words": words, "usd": usd, "svg": svg, "spark": spark, "json_ld": json_ld,
-        "when": when,
+        "when": when, "price_column": price_column,
     }  # fmt: skip
     found.globals |= {"query": query, "breadcrumbs": breadcrumbs, "range_": range}
     found.tests |= {
@@ -104,14 +102,21 @@ def cell(value: Any, column: Column) -> Markup:
     text = column.write(value)
     if value is None:
         return Markup("<i>{}</i>").format(text)
+    if column.key == "kind":
+        return escape(text.replace("_", " "))
     if column.key == "bar":
         return _bar(text)
     if "url" in column.key or column.key == "site":
         return link(text, "view" if "url" in column.key else "launch")
     start = _LINKED.get(column.key)
     if start and _is_page(start, text):
-        return Markup('<a href="{}{}">{}</a>').format(start, quote(text), text)
+        return _inside(start, text)
     return words(text)
+
+
+@lru_cache(maxsize=1024)
+def _inside(start: str, slug: str) -> Markup:
+    return Markup('<a href="{}{}">{}</a>').format(start, quote(slug), slug)
 
 
 @cache
@@ -123,30 +128,10 @@ def _is_page(start: str, slug: str) -> bool:
     return slug in {provider.slug for provider in all_providers()}
 
 
-def link(address: str, text: str) -> Markup:
-    """Write a link away from the site; what is no address of the web stays text."""
-    if not _ADDRESS.fullmatch(address):
-        return escape(address)
-    return Markup('<a href="{}" rel="nofollow">{}</a>').format(address, text)
-
-
-def words(text: str) -> Markup:
-    """Write a sentence with its addresses as links and its commands as code."""
-    if _ADDRESS.search(text):
-        parts, at = [], 0
-        for found in _ADDRESS.finditer(text):
-            address = found[0].rstrip(").,;")
-            parts += [escape(text[at : found.start()]), link(address, address)]
-            at = found.start() + len(address)
-        return Markup("").join([*parts, escape(text[at:])])
-    if not _COMMAND.search(text):
-        return escape(text)
-    parts, at = [], 0
-    for found in _COMMAND.finditer(text):
-        shown = found[0].rstrip()
-        parts += [escape(text[at : found.start()]), Markup("<code>{}</code>").format(shown)]
-        at = found.start() + len(shown)
-    return Markup("").join([*parts, escape(text[at:])])
+def price_column(table: Table) -> int | None:
+    """Return where the price of a row stands, if it is too far from its name for a telephone."""
+    at = next((i for i, column in enumerate(table.columns) if column.key == "usd_per_gpu_hour"), 0)
+    return at if at > 1 else None
 
 
 def usd(value: float, digits: int = 2) -> str:

@@ -7,12 +7,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import uvicorn
 
 from rackrate.errors import RackrateError, UsageError
 from rackrate.web.app import create_app
+from rackrate.web.artist import ARTIST
 from rackrate.web.render import environment
 from rackrate.web.schedule import Schedule
 from rackrate.web.site import Site
@@ -70,21 +72,20 @@ def run(
     say(f"listening on http://{shown}:{number}")
     threading.Thread(target=_warm, daemon=True).start()
     server = uvicorn.Server(settings)
-    if collect_every_s is None:
-        server.run(sockets=[listening])
-        return
-    # uvicorn ends by raising the signal that ended it; as an exception it ends the collection too.
+    # uvicorn ends by raising the signal that ended it; as an exception it ends what runs beside it too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with Schedule(collect_every_s, data, say):
-        server.run(sockets=[listening])
+    beside = nullcontext() if collect_every_s is None else Schedule(collect_every_s, data, say)
+    try:
+        with beside:
+            server.run(sockets=[listening])
+    finally:
+        ARTIST.close()
 
 
 def _warm() -> None:
     """Load what the first reader would wait for: templates, and the renderer of charts."""
     environment().get_template("gpu_overview.html")
-    import vl_convert  # noqa: PLC0415 - a second of work, which the first reader need not wait for
-
-    vl_convert.vegalite_to_svg({"data": {"values": [{}]}, "mark": "point"})
+    ARTIST.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -18,9 +18,11 @@ from rackrate.market.offer import Kind
 from rackrate.report.compare import link_name
 from rackrate.report.instances import Instances
 from rackrate.report.price import Price
+from rackrate.web.artist import draw
 from rackrate.web.page import Ask, Field, Page, month_of
 from rackrate.web.pages.faq import questions
 from rackrate.web.pages.structured import product
+from rackrate.web.shared import once
 
 if TYPE_CHECKING:
     from rackrate.report.dossier import Dossier
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 
 KINDS = tuple(kind.value for kind in Kind)
 RANGES = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "all"}
-CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month")
+CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month", "gpus")
 OVERVIEW_FIELDS = (*CALCULATOR, "range", "kind")
+MOST_GPUS = 1024
 MODEL_FIELDS = ("q", "task", "kind", "precision", "gpus", "context", "page")
 TRAINING_TASKS = (
     ("inference", "inference"),
@@ -58,10 +61,16 @@ def show(ask: Ask) -> Page:
         return elsewhere
     hours = month_of(ask)
     kind = ask.query.choice("kind", KINDS, Kind.ON_DEMAND.value)
-    dossier = api.gpu(gpu.slug, data=ask.market, hours_per_month=hours)
+    dossier = once(
+        ask.market,
+        ("dossier", gpu.slug, hours),
+        lambda: api.gpu(gpu.slug, data=ask.market, hours_per_month=hours),
+    )
     history = _history(ask, gpu.slug, kind, hours)
-    own, problem = _own(ask, gpu)
-    models = pairing.models_on(gpu.slug, limit=6, data=ask.market)
+    own, own_numbers, problem = _own(ask, gpu)
+    models = once(
+        ask.market, ("models", gpu.slug), lambda: pairing.models_on(gpu.slug, limit=6, data=ask.market)
+    )
     return Page(
         title=gpu.name,
         lead=_lead(dossier),
@@ -72,15 +81,16 @@ def show(ask: Ask) -> Page:
             "dossier": dossier,
             "price": dossier.price,
             "history": history,
-            "chart": history_chart(history),
+            "chart": history_chart(ask, history),
             "ranges": RANGES,
             "range": ask.query.text("range", "90d"),
             "kind": kind,
             "kinds": [k for k in KINDS if k == Kind.ON_DEMAND or Kind(k) in dossier.price.other_kinds],
             "where": Instances(gpu.slug, "any", dossier.offers),
             "own": own,
-            "own_numbers": own.to_dict() if own else None,
+            "own_numbers": own_numbers,
             "own_problem": problem,
+            "n_gpus": ask.query.whole("gpus", 1, least=1, most=MOST_GPUS),
             "calculator": _calculator(ask, own, hours),
             "workloads": suitable_workloads(gpu),
             "models": models,
@@ -173,7 +183,7 @@ def history(ask: Ask) -> Page:
         )  # fmt: skip
     except NoAnswer as error:
         return page.with_problem(error)
-    context = {**page.context, "history": found, "chart": history_chart(found)}
+    context = {**page.context, "history": found, "chart": history_chart(ask, found)}
     return replace(page, answer=found, context=context)
 
 
@@ -202,7 +212,9 @@ def embed(ask: Ask) -> str:
     kind = ask.query.choice("kind", KINDS, Kind.ON_DEMAND.value)
     theme = ask.query.choice("theme", ("light", "dark"), "light")
     found = api.price(gpu.slug, kind=kind, history=range_of(ask, "90d"), data=ask.market)
-    drawn = chart.history_svg(found)
+    if len(found.history) < 2:  # noqa: PLR2004
+        raise NoAnswer(f"{gpu.name} has no {kind} history to draw", hint="ask for range=all")
+    drawn = _history_svg(ask, found)
     return chart.in_colours(drawn, chart.DARK) if theme == "dark" else drawn
 
 
@@ -212,13 +224,18 @@ def range_of(ask: Ask, usual: str) -> str:
     return "100y" if asked == "all" else asked
 
 
-def history_chart(price: Price | None) -> str:
+def history_chart(ask: Ask, price: Price | None) -> str:
     """Return the chart of a history for a page; empty where there are not two days."""
     if price is None or len(price.history) < 2:  # noqa: PLR2004
         return ""
-    return chart.on_page(
-        chart.history_svg(price), f"{price.plot().title}. The history page has the numbers as a table."
-    )
+    says = f"{price.plot().title}. The history page has the numbers as a table."
+    return chart.on_page(_history_svg(ask, price), says)
+
+
+def _history_svg(ask: Ask, price: Price) -> str:
+    first, last = price.history[0].day, price.history[-1].day
+    key = ("history", price.gpu, price.kind, first, last)
+    return once(ask.market, key, lambda: draw("history_svg", price))
 
 
 @lru_cache(maxsize=256)
@@ -303,21 +320,29 @@ def _lead(dossier: Dossier) -> str:
 
 
 def _history(ask: Ask, slug: str, kind: str, hours: float) -> Price | None:
-    try:
-        return api.price(
-            slug, kind=kind, history=range_of(ask, "90d"), data=ask.market, hours_per_month=hours
-        )
-    except NoAnswer:
-        return None
+    back = range_of(ask, "90d")
+
+    def find() -> Price | None:
+        try:
+            return api.price(slug, kind=kind, history=back, data=ask.market, hours_per_month=hours)
+        except NoAnswer:
+            return None
+
+    return once(ask.market, ("price", slug, kind, back, hours), find)
 
 
-def _own(ask: Ask, gpu: Gpu) -> tuple[OwnAnswer | None, RackrateError | None]:
-    """Return the reckoning of rent or own, or why there is none."""
+def _own(ask: Ask, gpu: Gpu) -> tuple[OwnAnswer | None, dict[str, Any] | None, RackrateError | None]:
+    """Return the reckoning of rent or own with its numbers, or why there is none."""
     said: dict[str, Any] = {name: ask.query.text(name) for name in CALCULATOR[:3] if name in ask.query}
+
+    def reckon() -> tuple[OwnAnswer, dict[str, Any]]:
+        found = owning.own(gpu.slug, data=ask.market, **said)
+        return found, found.to_dict()
+
     try:
-        return owning.own(gpu.slug, data=ask.market, **said), None
+        return *once(ask.market, ("own", gpu.slug, tuple(said.items())), reckon), None
     except RackrateError as error:
-        return None, error
+        return None, None, error
 
 
 def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, ...]:
@@ -331,6 +356,7 @@ def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, .
         field("hours_per_day", "Hours of use a day", (1, 24, 0.5), "range"),
         field("price_usd", "Price of the card, USD", (1, 1_000_000, 0.01)),
         field("kwh_usd", "Electricity, USD/kWh", (0, 5, 0.0001)),
+        Field("gpus", "GPUs", ask.query.text("gpus", "1"), kind="number", limits=(1, MOST_GPUS, 1)),
         Field(
             "hours_per_month",
             "A month is",
@@ -341,10 +367,13 @@ def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, .
 
 
 def _instances(ask: Ask, slug: str) -> Instances | None:
-    try:
-        return overview.instances(slug, data=ask.market)
-    except NoAnswer:
-        return None
+    def find() -> Instances | None:
+        try:
+            return overview.instances(slug, data=ask.market)
+        except NoAnswer:
+            return None
+
+    return once(ask.market, ("instances", slug), find)
 
 
 def _model_fields(ask: Ask, precisions: dict[str, int]) -> tuple[Field, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from rackrate import errors
-from rackrate.errors import RackrateError, UnknownName, nearest
+from rackrate.error_codes import all_codes
+from rackrate.errors import UnknownName, nearest
 from rackrate.fit.solve import SURE
 from rackrate.market.quality import RULES
 from rackrate.market.stats import FRESH, SHOWN
@@ -198,15 +198,11 @@ def api_page(ask: Ask) -> Page:
 def error(ask: Ask) -> Page:
     """Return what an error code means."""
     code = ask.path["code"]
-    found = dict(_codes())
-    known = code in found or code.startswith("unknown-")
-    if not known:
-        raise UnknownName("error code", code, nearest(code, found) or ["usage", "no-answer"])
-    cls = found.get(code, UnknownName)
-    says = (cls.__doc__ or "").split("\n")[0]
+    known = all_codes()
+    if code not in known and not code.startswith("unknown-"):
+        raise UnknownName("error code", code, nearest(code, known) or ["usage", "no-answer"])
+    cls, says = known.get(code, known["unknown-name"])
     lines = [f"HTTP status {cls.http_status}, exit status {cls.exit_code} of the command line"]
-    if code in SPECIAL:
-        says = SPECIAL[code][1]
     if code.startswith("unknown-"):
         lines.append(
             f"nothing answers to that {code.removeprefix('unknown-').replace('-', ' ')}; the nearest stand "
@@ -229,51 +225,6 @@ def error_list(ask: Ask) -> Page:
         Column("exit", "exit", 0),
         Column("says", "when"),
     )  # fmt: skip
-    rows = tuple(
-        (
-            code,
-            cls.http_status,
-            cls.exit_code,
-            SPECIAL[code][1] if code in SPECIAL else (cls.__doc__ or "").split("\n")[0],
-        )
-        for code, cls in _codes()
-    )
+    rows = tuple((code, cls.http_status, cls.exit_code, says) for code, (cls, says) in all_codes().items())
     return Page("Errors", "Every error has a code that never changes; programs match on it, never on words.",
                 Listing("Error codes", columns, rows))  # fmt: skip
-
-
-def _codes() -> Iterator[tuple[str, type[RackrateError]]]:
-    """Yield each code with the class that raises it."""
-    for cls in vars(errors).values():
-        if isinstance(cls, type) and issubclass(cls, RackrateError):
-            yield cls.code, cls
-    for code, (cls, _) in SPECIAL.items():
-        yield code, cls
-
-
-SPECIAL: Mapping[str, tuple[type[RackrateError], str]] = {
-    "unknown-field": (errors.UsageError, "The address has a field that the page does not have."),
-    "too-long": (errors.UsageError, "A value is longer than any of ours, or there are too many."),
-    "no-table": (errors.UsageError, "The page has no table that could be CSV."),
-    "too-large": (errors.UsageError, "The body of the request is too large."),
-    "bad-method": (errors.UsageError, "The page is read with GET."),
-    "bad-body": (errors.UsageError, "The body of the request is not what the schema says."),
-    "bad-cursor": (errors.UsageError, "The cursor is none of ours, or of other data."),
-    "too-many": (errors.Refused, "More new pages a minute than one client may ask for; try again later."),
-    "busy": (errors.DataError, "Too many questions wait, or one took too long; try again in a moment."),
-    "extra": (errors.UsageError, "A package of an extra is not installed."),
-    "no-offers": (errors.NoAnswer, "No offer meets the conditions; the hint names the one in the way."),
-    "does-not-fit": (errors.NoAnswer, "The model does not fit, so it has no speed."),
-    "below-floor": (errors.NoAnswer, "The promise is below what the data sheet allows."),
-    "too-much": (errors.NoAnswer, "More is asked than the machines can serve."),
-    "no-price": (errors.UsageError, "The catalog has no price of the card: state one."),
-    "disk": (errors.DataError, "The disk is full or fails; what was there is as it was."),
-    "file": (errors.DataError, "A file cannot be read or written."),
-    "network": (errors.DataError, "A server elsewhere is silent or broke off."),
-    "gated": (errors.DataError, "A server elsewhere wants other rights."),
-    "journal-broken": (errors.DataError, "The journal of a fleet cannot be read."),
-    "no-node": (errors.FleetError, "The fleet has no node of that name."),
-    "not-allowed": (errors.FleetError, "A node asked for what is not its own."),
-    "no-market-data": (errors.DataError, "The folder holds no market data."),
-}
-"""Codes that are given where an error is raised: class and meaning."""
