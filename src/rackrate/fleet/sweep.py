@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +53,13 @@ class Sweep:
     Attributes:
         name: of the sweep, and of its folder.
         goal: what it looks for.
+        fleet: on which it runs.
     """
 
     def __init__(self, fleet: Fleet, function: bytes, name: str, goal: Goal, source: Source) -> None:
         self.name = name
         self.goal = goal
-        self._fleet = fleet
+        self.fleet = fleet
         self._function = function
         self._source = source
         self._folder = sweep_folder(name)
@@ -114,6 +117,14 @@ class Sweep:
         """
         return self.table().plot()
 
+    def show(self) -> None:
+        """Show it live: in a notebook beside what the cell does, elsewhere on the terminal until it is over.
+
+        Raises:
+            UsageError: in a notebook, and its packages are not installed.
+        """
+        import_module("rackrate.notebook" if _is_in_kernel() else "rackrate.cli.watch").show(self)
+
     def checkpoint(self, trial: int) -> bytes | None:
         """Return what a trial kept last; None when it kept nothing, was stopped or failed."""
         with suppress(FileNotFoundError):
@@ -122,11 +133,11 @@ class Sweep:
 
     def _run(self) -> None:
         try:
-            _Driver(self._fleet, self._function, self.name, self.goal, self._source, self._trials()).run()
+            _Driver(self.fleet, self._function, self.name, self.goal, self._source, self._trials()).run()
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
             self._error = error
         with suppress(OSError, RackrateError):
-            self._fleet.folder.ask("sweep-close", name=self.name)
+            self.fleet.folder.ask("sweep-close", name=self.name)
 
     def __repr__(self) -> str:
         return f"<Sweep {self.name}>"
@@ -235,6 +246,12 @@ class _Driver:
 
     def _look(self, number: int) -> Trial:
         return Trials(journal.read(sweep_folder(self._name) / "journal"))[number]
+
+
+def _is_in_kernel() -> bool:
+    """Tell whether this is a notebook's kernel, that shows what it is told to display."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def _checked(answer: dict[str, Any] | None) -> dict[str, Any]:
