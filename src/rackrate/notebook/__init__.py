@@ -1,7 +1,9 @@
 """How does a fleet look in a notebook while it works? `rackrate.notebook.live(fleet)` (extra `notebook`).
 
 Of a sweep, `live(sweep)` or `sweep.show()`: the fleet that it runs on, how it stands, and in the saved
-notebook its results. For Jupyter, VS Code, Colab and marimo. What the page shows comes in messages from a thread, so a cell that
+notebook its results.
+
+For Jupyter, VS Code, Colab and marimo. What the page shows comes in messages from a thread, so a cell that
 computes holds up neither curves nor clock, and nothing of it is saved with the notebook, least of all the
 token of the stop button; what is saved is a picture, made when the fleet has ended. The button speaks
 to the keeper over the loopback address of the machine that the kernel runs on. Where the browser is elsewhere
