@@ -29,7 +29,10 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Have the demo's modules at hand, as where its script runs, and a cache of this test's own."""
     monkeypatch.syspath_prepend(DEMO)
     monkeypatch.setenv("BERT_SWEEP_CACHE", str(tmp_path / "cache"))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # where other tests run beside it, two wait for each other
     yield
+    torch.set_num_threads(n_threads)
     for name in ("bert", "claims", "corpus", "sweep"):
         sys.modules.pop(name, None)
 
