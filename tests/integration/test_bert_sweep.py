@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import duckdb
 import pytest
 
 import rackrate
+from rackrate.fleet.folder import all_folders
 
-pytest.importorskip("torch", reason="the demo trains with PyTorch")
+torch = pytest.importorskip("torch", reason="the demo trains with PyTorch")
 pytest.importorskip("tokenizers", reason="the demo makes WordPiece")
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "examples" / "bert_sweep"
@@ -27,7 +29,10 @@ def demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Have the demo's modules at hand, as where its script runs, and a cache of this test's own."""
     monkeypatch.syspath_prepend(DEMO)
     monkeypatch.setenv("BERT_SWEEP_CACHE", str(tmp_path / "cache"))
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # where other tests run beside it, two wait for each other
     yield
+    torch.set_num_threads(n_threads)
     for name in ("bert", "claims", "corpus", "sweep"):
         sys.modules.pop(name, None)
 
@@ -147,6 +152,28 @@ def test_a_tiny_sweep_of_it_runs_end_to_end() -> None:
         assert trial.state in ("done", "pruned"), trial.why
         assert losses[0] > best.value  # type: ignore[operator]
     assert sweep.checkpoint(best.number)
+
+
+def run_script(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "BERT_SWEEP_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, str(DEMO / "sweep.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=110, env=env)
+
+
+def test_the_demo_is_a_script_too(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "--nodes", "2", "--variants", "2", "--steps", "8", "--prune", "none")
+    assert done.returncode == 0, done.stderr
+    assert "2 done, 16 steps" in done.stdout
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_where_there_is_no_gpu_the_script_says_so_and_opens_nothing(tmp_path: Path) -> None:
+    done = run_script(tmp_path, "--device", "cuda")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "this machine has no GPU that PyTorch can use: --device cpu\n",
+    )
+    assert all_folders() == []
 
 
 def test_the_script_for_a_gpu_runs_dry_on_a_cpu_without_rackrate(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -87,6 +91,51 @@ def test_the_commands_of_the_how_to_do_what_it_says(
 
 def value_of(row: dict[str, Any]) -> float:
     return float(row["value"])
+
+
+def test_on_a_terminal_nodes_curves_and_trials_are_seen_and_the_results_go_where_they_are_sent(
+    file: Path, tmp_path: Path
+) -> None:
+    """What is drawn goes to the terminal, the results into the file that the output is sent to."""
+    go = tmp_path / "go"
+    held = f"    import pathlib, time\n    while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.02)\n"
+    file.write_text(file.read_text() + held)
+    terminal, other = pty.openpty()
+    words = ["sweep", str(file), "--nodes", "2", "--name", "seen", "--csv"]
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+    command = [sys.executable, "-m", "rackrate", *words]
+    with (
+        (tmp_path / "out.csv").open("wb") as out,
+        subprocess.Popen(command, stdout=out, stderr=other, env=env) as sweeping,
+    ):
+        os.close(other)
+        shown = b""
+        try:
+            while not (b"sweep seen: 2 running" in shown and "█".encode() in shown):
+                shown += os.read(terminal, 65536)
+        finally:
+            go.touch()
+        shown += rest_of(terminal)
+    os.close(terminal)
+    assert sweeping.returncode == 0, shown.decode()
+    text = shown.decode()
+    assert "2 of 2 nodes ready" in text
+    assert "1 ready" in text
+    rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert rows[0].startswith("trial,state,value,step,floor,attempts,node")
+    assert len(rows) == 5
+    assert [opening.reap(folder) for folder in all_folders()] == [0]
+
+
+def rest_of(terminal: int) -> bytes:
+    """Return what is still written to a terminal."""
+    found = b""
+    try:
+        while part := os.read(terminal, 65536):
+            found += part
+    except OSError:  # the other end is closed
+        pass
+    return found
 
 
 def test_a_space_is_sampled(cli: Any, file: Path) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -45,6 +46,22 @@ work = fleet.map(train, range(2))
 print("busy", flush=True)
 while True:
     pass
+"""
+SWEEP = """
+import rackrate
+from pathlib import Path
+def train(params):
+    import time
+    from rackrate import fleet
+    for step in range(1, 41):
+        fleet.report(step, loss=params["floor"] + 1 / step)
+        time.sleep(0.02)
+    while not Path({go!r}).exists():
+        time.sleep(0.02)
+with rackrate.Fleet(nodes=2, lease_s=5) as fleet:
+    sweep = fleet.sweep(train, [{{"floor": float(n)}} for n in (2, 1, 3)], metric="loss", name="shown")
+    sweep.show()
+    best = sweep.best()
 """
 HOST = """<!doctype html><meta charset="utf-8"><title>host</title><div id="out"></div>
 <script type="module">
@@ -166,6 +183,25 @@ def test_curves_move_and_the_stop_button_works_while_the_kernel_is_busy(page: An
         if m["msg_type"] == "comm_msg" and m["content"]["data"].get("method") == "custom"
     )
     assert token not in saved
+
+
+def test_a_sweep_is_shown_live_and_its_results_are_what_the_notebook_keeps(
+    page: Any, kernel: Kernel, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    kernel.client.execute(SWEEP.format(go=str(go)))
+    says = page.locator(".says")
+    kernel.take(page, lambda: says.count() == 1 and "sweep shown: 2 running" in says.inner_text())
+    kernel.take(page, lambda: int(page.locator("canvas").get_attribute("data-points") or 0) >= 80)
+    assert page.locator("canvas").get_attribute("aria-label") == "2 curves of loss"
+    assert page.locator(".node").count() == 2
+    go.touch()
+    kernel.take(page, lambda: bool(kernel.displayed("update_display_data")))
+    assert "3 done" in says.inner_text()
+    assert "best loss 1.0250" in says.inner_text()
+    kept = kernel.displayed("update_display_data")[-1]["text/html"]
+    assert "sweep shown" in kept
+    assert "best loss 1.0250" in "".join(ET.fromstring(kept[kept.index("<svg") :]).itertext())  # noqa: S314
 
 
 def test_the_module_is_small_and_its_own() -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 import rackrate
-from rackrate.errors import BadQuantity, FleetClosed, NoAnswer, UnknownName, UsageError
+from rackrate.errors import BadQuantity, FleetClosed, FleetError, NoAnswer, UnknownName, UsageError
 from rackrate.fleet import Asha, Range, checkpoint, journal, opening, tree
 from rackrate.fleet.folder import all_folders
 from rackrate.fleet.history import Events
@@ -171,6 +171,31 @@ def test_a_function_that_never_reports_the_metric_is_told_before_all_is_spent(fl
         sweep.wait()
     assert caught.value.code == "no-metric"
     assert len(sweep.table().trials) < 40
+
+
+def losing_keeper() -> Callable[[], None]:
+    """Return what has the node on which it runs no longer find the keeper; it travels by value."""
+
+    def lose() -> None:
+        os.environ["RACKRATE_KEEPER"] = "/nowhere/at/all"
+
+    return lose
+
+
+def test_what_no_node_can_begin_is_not_tried_for_ever(fleet: rackrate.Fleet) -> None:
+    fleet.client.run(losing_keeper())
+    sweep = fleet.sweep(training(2), [{"floor": 1.0}], metric="loss")
+    with pytest.raises(FleetError, match=r"trial 0 cannot begin: rr-\w+-\d: FileNotFoundError"):
+        sweep.wait(60)
+    assert not sweep.is_running
+
+
+def test_what_one_node_cannot_begin_another_does(fleet: rackrate.Fleet) -> None:
+    workers = fleet.client.scheduler_info()["workers"]
+    good, *bad = workers
+    fleet.client.run(losing_keeper(), workers=bad)
+    table = fleet.sweep(training(2), [{"floor": 1.0}], metric="loss", tries=4).wait(60).table()
+    assert [(trial.state, trial.node) for trial in table.trials] == [(TrialState.DONE, workers[good]["name"])]
 
 
 def test_a_space_is_sampled_and_goes_on_where_it_was(fleet: rackrate.Fleet) -> None:

@@ -8,18 +8,13 @@ from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rackrate.cli.fleet_options import fleet_options, of_owner
 from rackrate.cli.output import emit, output_options
 from rackrate.errors import UsageError
-
-if TYPE_CHECKING:
-    from rackrate.fleet.sweep import Sweep
-
-_EVERY_S = 0.5
 
 
 @click.command()
@@ -61,6 +56,7 @@ def sweep(
     rackrate sweep train.py --nodes 8 --prune asha
     rackrate sweep train.py --nodes 8 --name overnight      # again: goes on where it was
     """
+    from rackrate.cli.watch import show  # noqa: PLC0415 - start-up
     from rackrate.fleet.fleet import Fleet  # noqa: PLC0415 - start-up
     from rackrate.fleet.sweep import pickled  # noqa: PLC0415 - start-up
 
@@ -80,7 +76,7 @@ def sweep(
                 seed=seed,
                 name=name,
             )
-            _watch(running)
+            show(running)
             running.best()
             found = running.table()
     emit(found, form)
@@ -121,14 +117,3 @@ def _of(module: ModuleType, file: Path, name: str, other: str = "") -> Any:
         hint = "it needs train(params), and VARIANTS (a list of mappings) or SPACE (a mapping)"
         raise UsageError(f"{file} has {either}", hint=hint)
     return getattr(module, name)
-
-
-def _watch(running: Sweep) -> None:
-    """Show on a terminal how it goes, in one line, until it is over."""
-    is_shown = sys.stderr.isatty()
-    while running.is_running:
-        running.wait(_EVERY_S if is_shown else None)
-        if is_shown:
-            click.echo(f"\r\033[K{running.table().line()}", err=True, nl=False)
-    if is_shown:
-        click.echo("\r\033[K", err=True, nl=False)

@@ -1,4 +1,4 @@
-"""`rackrate fleet watch`: nodes, curves, money and time of a fleet, as they change."""
+"""`rackrate fleet watch` and `rackrate sweep`: nodes, curves, money and time of a fleet, as they change."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
     from rackrate.fleet.folder import Folder
     from rackrate.fleet.status import Status
+    from rackrate.fleet.sweep import Sweep
     from rackrate.fleet.view import View
 
 _FRAME_S = 0.25
+_SWEEP_S = 0.5
+"""Between two frames of a sweep, whose whole journal is read for each."""
 _LINE_S = 1.0
 _POINTS = 200
 """Of a curve: a terminal is not wider."""
@@ -67,6 +70,34 @@ def _draw(view: View) -> None:
             time.sleep(_FRAME_S)
             status = view.look()
             shown.update(screen(status, view), refresh=True)
+
+
+def show(sweep: Sweep) -> None:
+    """Wait for the end of a sweep; where the errors go to a terminal, show there how it stands until then.
+
+    Raises:
+        RackrateError: it ends with that.
+    """
+    from rich.console import Console, Group  # noqa: PLC0415 - start-up
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from rackrate.fleet.view import View  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        sweep.wait()
+        return
+    view = View(sweep.fleet.folder, _POINTS)
+
+    def frame() -> Group:
+        title = Text(f"sweep {sweep.name}: {sweep.table().line()}", style="bold")
+        return Group(title, screen(view.look(), view))
+
+    with Live(frame(), console=console, auto_refresh=False, transient=True) as shown:
+        while sweep.is_running:
+            sweep.wait(_SWEEP_S)
+            shown.update(frame(), refresh=True)
 
 
 def screen(status: Status, view: View) -> RenderableType:

@@ -52,9 +52,12 @@ class Line:
         """
         try:
             answer: Message = json.loads(self._exchange(encode({"do": do, **message}), timeout_s))
-        except (OSError, ValueError) as error:
+        except OSError:
             self.close()
-            raise error if isinstance(error, OSError) else ConnectionError("no JSON") from error
+            raise
+        except ValueError as error:
+            self.close()
+            raise ConnectionError(f"{self.keeper}: what answers speaks no JSON") from error
         if "error" in answer:
             problem = answer["error"]
             raise FleetError(problem["detail"], hint=problem["hint"], code=problem["code"])

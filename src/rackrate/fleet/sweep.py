@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Status
 from rackrate.fleet.study import Listed, Sampled, Source, Space
 from rackrate.fleet.sweeping import checkpoint_path, sweep_folder
-from rackrate.fleet.trial import run_trial
+from rackrate.fleet.trial import NotBegun, run_trial
 from rackrate.fleet.trials import OVER, Goal, Trial, Trials, TrialState
 
 if TYPE_CHECKING:
@@ -51,12 +53,13 @@ class Sweep:
     Attributes:
         name: of the sweep, and of its folder.
         goal: what it looks for.
+        fleet: on which it runs.
     """
 
     def __init__(self, fleet: Fleet, function: bytes, name: str, goal: Goal, source: Source) -> None:
         self.name = name
         self.goal = goal
-        self._fleet = fleet
+        self.fleet = fleet
         self._function = function
         self._source = source
         self._folder = sweep_folder(name)
@@ -114,6 +117,14 @@ class Sweep:
         """
         return self.table().plot()
 
+    def show(self) -> None:
+        """Show it live: in a notebook beside what the cell does, elsewhere on the terminal until it is over.
+
+        Raises:
+            UsageError: in a notebook, and its packages are not installed.
+        """
+        import_module("rackrate.notebook" if _is_in_kernel() else "rackrate.cli.watch").show(self)
+
     def checkpoint(self, trial: int) -> bytes | None:
         """Return what a trial kept last; None when it kept nothing, was stopped or failed."""
         with suppress(FileNotFoundError):
@@ -122,11 +133,11 @@ class Sweep:
 
     def _run(self) -> None:
         try:
-            _Driver(self._fleet, self._function, self.name, self.goal, self._source, self._trials()).run()
+            _Driver(self.fleet, self._function, self.name, self.goal, self._source, self._trials()).run()
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
             self._error = error
         with suppress(OSError, RackrateError):
-            self._fleet.folder.ask("sweep-close", name=self.name)
+            self.fleet.folder.ask("sweep-close", name=self.name)
 
     def __repr__(self) -> str:
         return f"<Sweep {self.name}>"
@@ -150,6 +161,8 @@ class _Driver:
         self._waiting = deque((trial.number, "") for trial in trials.all if trial.state not in OVER)
         self._params = {trial.number: trial.params for trial in trials.all}
         self._n_begun = {trial.number: trial.attempt for trial in trials.all}
+        self._n_not_begun: Counter[int] = Counter()
+        self._unfit: set[str] = set()
         self._running: dict[Any, int] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = Spec.read(fleet.folder.spec).threads
@@ -177,7 +190,9 @@ class _Driver:
             number, last = self._waiting.popleft() if self._waiting else (self._ask(), "")
             if number is None:
                 return
-            self._submit(number, [node for node in ready if node != last] if last else [])
+            avoided = self._unfit | {last}
+            fit = [node for node in ready if node not in avoided]
+            self._submit(number, fit if len(fit) < len(ready) else [])
 
     def _ask(self) -> int | None:
         params = self._source.ask(self._n_asked)
@@ -200,13 +215,13 @@ class _Driver:
     def _take(self, future: Any) -> None:
         number = self._running.pop(future)
         trial = self._look(number)
+        state = TrialState.WAITING
         try:
             state = TrialState(future.result())
-        except BaseException as error:  # whatever the engine raises, it has lost the attempt
+        except BaseException as error:  # noqa: BLE001 - whatever the engine raises, it has lost the attempt
             self._status()
-            if trial.attempt == self._n_begun.get(number, 0):  # it would not begin the next time either
-                raise FleetError(f"trial {number} cannot begin: {type(error).__name__}: {error}") from error
-            state = TrialState.WAITING
+            if trial.attempt == self._n_begun.get(number, 0):
+                self._not_begun(number, error)
         self._n_begun[number] = trial.attempt
         if state not in OVER:
             self._waiting.append((number, trial.node))
@@ -216,8 +231,27 @@ class _Driver:
             hint = f"call rackrate.fleet.report(step, {self._goal.metric}=...) inside of the function"
             raise UsageError(f"trial {number} ended, and {trial.why}", hint=hint, code="no-metric")
 
+    def _not_begun(self, number: int, error: BaseException) -> None:
+        """Avoid the node on which a trial could not begin, where it is known.
+
+        Raises:
+            FleetError: it could not as often as it may fail.
+        """
+        if isinstance(error, NotBegun):
+            self._unfit.add(error.node)
+        self._n_not_begun[number] += 1
+        if self._n_not_begun[number] >= self._goal.tries:
+            hint = "`fleet.logs(node)` tells more of a node"
+            raise FleetError(f"trial {number} cannot begin: {error}", hint=hint) from error
+
     def _look(self, number: int) -> Trial:
         return Trials(journal.read(sweep_folder(self._name) / "journal"))[number]
+
+
+def _is_in_kernel() -> bool:
+    """Tell whether this is a notebook's kernel, that shows what it is told to display."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def _checked(answer: dict[str, Any] | None) -> dict[str, Any]:

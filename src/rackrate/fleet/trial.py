@@ -22,7 +22,7 @@ import threading
 from pathlib import Path
 from typing import Any, overload
 
-from rackrate.errors import BadQuantity
+from rackrate.errors import BadQuantity, FleetError
 from rackrate.fleet import events
 from rackrate.fleet.events import Attempt, Pruned
 from rackrate.fleet.lines import Line, Message
@@ -31,6 +31,21 @@ from rackrate.fleet.sweeping import PART_BYTES
 MOST_BYTES = 256 << 20
 """Of a checkpoint; what is larger belongs into a store, and its address into the checkpoint."""
 _PATIENCE_S = 30.0
+
+
+class NotBegun(Exception):
+    """A node cannot begin attempts: it does not reach the keeper.
+
+    Attributes:
+        node: its name.
+    """
+
+    def __init__(self, node: str, why: str) -> None:
+        super().__init__(node, why)  # both, so that it pickles
+        self.node = node
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 class _Saved(threading.local):
@@ -52,8 +67,15 @@ def _ask(do: str, sweep: str, **question: Any) -> Message:
 
 
 def run_trial(function: bytes, sweep: str, number: int, params: dict[str, Any]) -> str:
-    """Run one attempt of a trial on this node; return the state in which that leaves it."""
-    begun = _ask("sweep-begin", sweep, number=number)
+    """Run one attempt of a trial on this node; return the state in which that leaves it.
+
+    Raises:
+        NotBegun: this node cannot.
+    """
+    try:
+        begun = _ask("sweep-begin", sweep, number=number)
+    except (OSError, FleetError) as error:
+        raise NotBegun(os.environ["RACKRATE_NODE"], f"{type(error).__name__}: {error}") from error
     if "state" in begun:
         return str(begun["state"])
     attempt = Attempt(sweep, number, begun["attempt"], begun["judged"])

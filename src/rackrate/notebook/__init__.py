@@ -1,5 +1,8 @@
 """How does a fleet look in a notebook while it works? `rackrate.notebook.live(fleet)` (extra `notebook`).
 
+Of a sweep, `live(sweep)` or `sweep.show()`: the fleet that it runs on, how it stands, and in the saved
+notebook its results.
+
 For Jupyter, VS Code, Colab and marimo. What the page shows comes in messages from a thread, so a cell that
 computes holds up neither curves nor clock, and nothing of it is saved with the notebook, least of all the
 token of the stop button; what is saved is a picture, made when the fleet has ended. The button speaks
@@ -13,7 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rackrate import chart
 from rackrate.errors import UsageError
@@ -30,7 +33,12 @@ except ImportError as error:
         "a live view needs the package anywidget", hint="pip install 'rackrate[notebook]'", code="extra"
     ) from error
 
+if TYPE_CHECKING:
+    from rackrate.fleet.sweep import Sweep
+
 _FRAME_S = 0.25
+_SAYS_S = 1.0
+"""Between two looks at how a sweep stands: its whole journal is read for that."""
 _WHOLE_S = 5.0
 """Between two frames that bring all points: for a page that was opened while the kernel is busy."""
 _MOST = 500
@@ -44,12 +52,14 @@ class Live(anywidget.AnyWidget):
 
     Args:
         fleet: one that was opened or attached.
+        sweep: one that runs on it; None where only the fleet is shown.
     """
 
     _esm = Path(__file__).with_name("live.js")
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, sweep: Sweep | None = None) -> None:
         super().__init__()
+        self._sweep = sweep
         self._folder = fleet.folder
         self._stop = _button_of(fleet.folder)
         self._view = View(fleet.folder, _MOST)
@@ -71,15 +81,19 @@ class Live(anywidget.AnyWidget):
         self._thread.join()
 
     def picture(self) -> dict[str, str]:
-        """Return how the fleet stands and its curves, as what a notebook keeps: HTML and SVG."""
+        """Return how the fleet or the sweep stands and its curves, as what a notebook keeps: HTML and SVG."""
         with self._looking:
             status = self._view.look()
             rows = self._view.rows()
-        html = to_html(status.blocks())
-        if rows:
-            with suppress(UsageError):  # without the chart packages there is the table
-                html += chart.reported_svg(rows, f"fleet {self._folder.fleet}")
-        return {"text/html": html, "text/plain": f"<live view of fleet {self._folder.fleet}>"}
+        html, what = to_html(status.blocks()), f"fleet {self._folder.fleet}"
+        with suppress(UsageError):  # without the chart packages there are the tables
+            if self._sweep is not None:
+                table, what = self._sweep.table(), f"sweep {self._sweep.name}"
+                html += to_html(table.blocks())
+                html += table.to_svg()
+            elif rows:
+                html += chart.reported_svg(rows, what)
+        return {"text/html": html, "text/plain": f"<live view of {what}>"}
 
     def _ipython_display_(self) -> None:
         from IPython.display import display  # noqa: PLC0415 - whoever calls this has it
@@ -99,7 +113,7 @@ class Live(anywidget.AnyWidget):
                 self._folder.ask("close", why="its stop button was pressed")
 
     def _run(self) -> None:
-        whole_at_s = 0.0
+        whole_at_s, said_at_s, says = 0.0, 0.0, ""
         while not self._is_closed.is_set():
             is_whole = self._is_wanted_whole or time.monotonic() - whole_at_s >= _WHOLE_S
             if is_whole:
@@ -107,7 +121,10 @@ class Live(anywidget.AnyWidget):
             with self._looking:
                 status = self._view.look()
                 frame = _frame(status, self._view, is_whole=is_whole)
-            self.send({**frame, "stop": self._stop})
+            is_old = self._view.is_over or time.monotonic() - said_at_s >= _SAYS_S
+            if self._sweep is not None and is_old:
+                said_at_s, says = time.monotonic(), f"sweep {self._sweep.name}: {self._sweep.table().line()}"
+            self.send({**frame, "says": says, "stop": self._stop})
             if self._view.is_over:
                 if self._shown is not None:
                     self._shown.update(self.picture(), raw=True)
@@ -157,10 +174,17 @@ def _frame(status: Status, view: View, *, is_whole: bool) -> dict[str, Any]:
     }
 
 
-def live(fleet: Fleet) -> Live:
-    """Return the live view of a fleet: nodes, curves, money, time left, and a stop button.
+def live(what: Fleet | Sweep) -> Live:
+    """Return the live view of a fleet, or of a sweep: nodes, curves, money, time left, and a stop button.
 
     Raises:
         UsageError: the notebook packages are not installed.
     """
-    return Live(fleet)
+    return Live(what) if isinstance(what, Fleet) else Live(what.fleet, what)
+
+
+def show(sweep: Sweep) -> None:
+    """Display the live view of a sweep below the cell that runs."""
+    from IPython.display import display  # noqa: PLC0415 - a kernel has it
+
+    display(live(sweep))  # type: ignore[no-untyped-call]

@@ -118,6 +118,7 @@ function render({ model, el }) {
   pick.setAttribute("aria-label", "metric");
   const button = make("button", "", bar);
   button.textContent = "Stop";
+  const says = make("div", "says", root);
   const grid = make("div", "grid", root);
   const canvas = make("canvas", "", root);
   canvas.setAttribute("role", "img");
@@ -153,6 +154,7 @@ function render({ model, el }) {
     money.textContent = `$${s.spent_usd.toFixed(4)}${limit}, $${s.usd_per_hour.toFixed(2)}/h`;
     const lease = s.lease_s === null ? "" : `, lease ${s.lease_s.toFixed(1)} s`;
     time.textContent = `${seconds(s.left_s)} left${lease}`;
+    says.textContent = frame.says;
     meter.hidden = s.budget_usd === null;
     meter.max = s.budget_usd ?? 1;
     meter.value = s.spent_usd;
