@@ -114,7 +114,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives its loop is the thread's, and asyncio.run() refuses
 def browser() -> Iterator[Any]:
     """Return Debian's Chromium, or skip where there is none."""
     path = shutil.which("chromium")
