@@ -27,7 +27,7 @@ from typing import Any, Literal
 import psutil
 
 from rackrate.errors import FleetError, InternalError, RackrateError
-from rackrate.fleet.backends import local, open_backend
+from rackrate.fleet.backends import KEYS, local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.button import Button
@@ -412,9 +412,11 @@ def main(path: Path) -> None:
     spec = Spec.read(folder.spec)
     env = json.loads(sys.stdin.read() or "{}")
     home = local.open_backend(spec)
-    home.start()
     is_home = spec.backend == "local"
     backend = home if is_home else open_backend(spec)
+    for name in KEYS.values():
+        os.environ.pop(name, None)  # the backend has read it: head, gate and nodes inherit none
+    home.start()
 
     async def keep() -> None:
         await Keeper(folder, spec, backend, None if is_home else home, env).run()
