@@ -75,15 +75,21 @@ class Gate:
         self._process: subprocess.Popen[str] | None = None
         tls.write_key(folder.key, "c0117ac7", timedelta(hours=1))
 
-    def open(self, at: str = "127.0.0.1:0") -> None:
-        """Start it, unless it runs."""
+    def open(self, at: str = "127.0.0.1:0", *more: str) -> None:
+        """Start it, unless it runs; without an address it does not listen, and `said` is why."""
         if self._process is None:
-            command = [sys.executable, "-m", "rackrate.fleet.gate", str(self.folder.path), at]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            command = [sys.executable, "-m", "rackrate.fleet.gate", str(self.folder.path), at, *more]
+            with self.said.open("wb") as said:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+                )
             assert self._process.stdout
             self.address = self._process.stdout.readline().strip()
+
+    @property
+    def said(self) -> Path:
+        """Return the file with what it says of itself."""
+        return self.folder.path / "gate.log"
 
     def identity(self, node: str) -> Identity:
         """Return what the fleet gives a node to show."""

@@ -16,6 +16,7 @@ from tests.contract.conftest import FakeKeeper, Gate
 
 from rackrate.errors import FleetError
 from rackrate.fleet import sync, tls
+from rackrate.fleet.gate import NAMED
 from rackrate.fleet.identity import Identity
 from rackrate.fleet.lines import Line, encode
 
@@ -189,14 +190,43 @@ def test_a_node_dials_nothing_beside_its_fleet(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("is_open", [None])  # opened below
-def test_an_address_in_front_of_this_machine_is_listened_for_on_all(gate: Gate, is_open: None) -> None:
+def test_an_address_in_front_of_this_machine_is_listened_for_on_all_and_that_is_said(
+    gate: Gate, is_open: None
+) -> None:
     del is_open
-    gate.open("192.0.2.1:0")
+    gate.open("192.0.2.1:0", NAMED)
+    assert f"port {gate.address.rpartition(':')[2]} is open on all it has" in gate.said.read_text()
     host, _, port = gate.address.rpartition(":")
     assert host == "192.0.2.1"
     with gate.identity(ONE).dial(f"127.0.0.1:{port}", 5) as link:
         link.sendall(encode({"do": "renew", "node": ONE}))
         assert "ttl_s" in json.loads(read(link))
+
+
+@pytest.mark.parametrize("is_open", [None])
+def test_nothing_is_opened_on_all_addresses_that_the_user_did_not_name(gate: Gate, is_open: None) -> None:
+    del is_open
+    gate.open("192.0.2.1:0")
+    assert gate.address == ""
+    assert "open on all" not in gate.said.read_text()
+
+
+@pytest.mark.parametrize("is_open", [None])
+def test_a_port_that_is_taken_is_no_reason_to_open_it_on_all_addresses(gate: Gate, is_open: None) -> None:
+    del is_open
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        gate.open(f"127.0.0.1:{taken.getsockname()[1]}", NAMED)
+    assert gate.address == ""
+    assert "open on all" not in gate.said.read_text()
+
+
+@pytest.mark.parametrize("is_open", [None])
+def test_an_address_of_this_machine_is_the_only_one_that_is_open(gate: Gate, is_open: None) -> None:
+    del is_open
+    gate.open("127.0.0.1:0", NAMED)
+    port = int(gate.address.rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), 5)
 
 
 def test_what_a_stranger_writes_does_not_end_the_gate(gate: Gate, line: Line) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from rackrate import Fleet
 from rackrate.errors import AuthRejected, OverBudget
-from rackrate.fleet import opening
+from rackrate.fleet import opening, tree
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
@@ -59,6 +59,11 @@ def site(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     machines.close()
 
 
+def holders(fleet: str, key: str) -> list[int]:
+    """Return the processes of a fleet in whose environment a key stands."""
+    return [one.pid for one in tree.marked(fleet) if key in Path(f"/proc/{one.pid}/environ").read_text()]
+
+
 def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) -> None:
     folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
     try:
@@ -66,6 +71,7 @@ def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) 
         fleet = Fleet.attach(folder.fleet)
         assert [future.result() for future in fleet.map(lambda n: n * n, range(4))] == [0, 1, 4, 9]
         assert len(site.cloud.billed()) == 2
+        assert holders(folder.fleet, site.cloud.key) == [keeper.pid]
         fleet.client.close()
     finally:
         opening.end(folder, "the test is over", 90, keeper)
@@ -73,6 +79,17 @@ def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) 
     assert site.cloud.key not in "".join(
         path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()
     )
+
+
+def test_nodes_of_this_machine_do_not_see_the_key_of_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VAST.key_variable, "a-key-that-nobody-may-see")
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=1)
+    try:
+        opening.wait_ready(folder, keeper)
+        assert len(tree.marked(folder.fleet)) > 2
+        assert holders(folder.fleet, "a-key-that-nobody-may-see") == [keeper.pid]
+    finally:
+        opening.end(folder, "the test is over", 30, keeper)
 
 
 class Striker:

@@ -38,6 +38,8 @@ L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
 SETTLE_S, OPEN_S, PATIENCE_S = 0.8, 1.5, 60.0
 OFF_S = 2.5
 """By so much a node's bill may be longer than the cloud's: a begun second, and a look at the listing."""
+OFF_USD = {"runpod": 0.01, "vast": 0.02}
+"""By so much the sum of 64 nodes may be off: Vast bills a GPU before its node has called home."""
 
 faults = st.builds(
     Faults,
@@ -89,9 +91,11 @@ class WithHead(RentedBackend):
 
 
 @contextmanager
-def _kept(rental: Any, nodes: int) -> Iterator[tuple[Folder, threading.Thread]]:
+def _kept(
+    rental: Any, nodes: int, list_s: float = 0.05, **more: Any
+) -> Iterator[tuple[Folder, threading.Thread]]:
     """Run a keeper in a thread until its fleet is over."""
-    rental.settle_s, rental.list_s = SETTLE_S, 0.05
+    rental.settle_s, rental.list_s = SETTLE_S, list_s
     rate = rental.quote(L40S)
     folder = new_folder()
     waiting = rate.waiting_microusd_per_hour
@@ -99,8 +103,7 @@ def _kept(rental: Any, nodes: int) -> Iterator[tuple[Folder, threading.Thread]]:
         folder.fleet,
         str(folder.path),
         nodes=nodes,
-        boot_timeout_s=2.0,
-        lease_s=3.0,
+        **{"boot_timeout_s": 2.0, "lease_s": 3.0} | more,
         usd_per_node_hour=rate.microusd_per_hour / MICROUSD,
         waiting_usd_per_node_hour=None if waiting is None else waiting / MICROUSD,
         opened_at_s=time.time(),
@@ -139,16 +142,44 @@ def _live(cloud: Cloud, folder: Folder, until_s: float, is_over: Callable[[], bo
 def test_whatever_a_cloud_does_wrong_nothing_is_billed_when_the_keeper_has_ended(
     name: str, wrong: Faults, nodes: int
 ) -> None:
+    with _rented(name) as (cloud, rental):
+        with _kept(rental, nodes) as (folder, thread):
+            cloud.faults = wrong
+            _live(cloud, folder, time.monotonic() + OPEN_S, lambda: not thread.is_alive())
+        assert cloud.billed() == []
+        _compare(cloud, folder, wrong)
+
+
+def _usd(cloud: Cloud, folder: Folder) -> tuple[float, float]:
+    """Return the ledger and the cloud's bill of a fleet that is over."""
+    return opening.settled(folder).spent_usd, cloud.bill_microusd() / MICROUSD
+
+
+@contextmanager
+def _rented(name: str) -> Iterator[tuple[Cloud, Any]]:
     kind, provider, open_rental = CLOUDS[name]
     with tempfile.TemporaryDirectory() as home, kind(Names()) as cloud:
         there = {"XDG_DATA_HOME": home, provider.url_variable: cloud.url, provider.key_variable: cloud.key}
         with mock.patch.dict(os.environ, there):
-            rental = open_rental()
-            with _kept(rental, nodes) as (folder, thread):
-                cloud.faults = wrong
-                _live(cloud, folder, time.monotonic() + OPEN_S, lambda: not thread.is_alive())
-            assert cloud.billed() == []
-            _compare(cloud, folder, wrong)
+            yield cloud, open_rental()
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("name", CLOUDS)
+def test_the_ledger_of_64_nodes_is_near_the_bill(name: str) -> None:
+    with _rented(name) as (cloud, rental):
+        with _kept(rental, 64, rental.list_s, boot_timeout_s=60.0, lease_s=20.0) as (folder, _):
+            _live(cloud, folder, time.monotonic() + 60, lambda: _all_ran_for_s(cloud, 64) > 3)
+        assert len(cloud.machines) == 64
+        ledger, bill = _usd(cloud, folder)
+    assert bill > 0.03
+    assert abs(ledger - bill) < OFF_USD[name]
+
+
+def _all_ran_for_s(cloud: Cloud, n: int) -> float:
+    """Return for how long so many machines have run, all of them."""
+    since_s = [one.running_s for one in list(cloud.machines) if one.running_s is not None]
+    return time.monotonic() - max(since_s) if len(since_s) == n else 0.0
 
 
 def _compare(cloud: Cloud, folder: Folder, wrong: Faults) -> None:

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from rackrate.errors import BootFailed, OverBudget, UnknownName, nearest
 from rackrate.fleet import tls
+from rackrate.fleet.backends import KEYS
 from rackrate.fleet.backends.base import Machine, Order
 from rackrate.fleet.backends.rented import Rental, RentedBackend
 from rackrate.fleet.identity import Identity
 from rackrate.fleet.ledger import MICROUSD, Rate
-from rackrate.fleet.quoting import RENTED, open_rental
+from rackrate.fleet.quoting import open_rental
 from rackrate.report.block import Column
 from rackrate.report.cards import Listing
 
@@ -60,8 +61,8 @@ def examine(provider: str, *, image: str, max_usd: float, lease_s: float, is_liv
         MissingCredential, AuthRejected: no key, or one that is not taken.
         OverBudget: the cheapest machine would cost more before it ends.
     """
-    if provider not in RENTED:
-        raise UnknownName("provider", provider, nearest(provider, RENTED) or RENTED)
+    if provider not in KEYS:
+        raise UnknownName("provider", provider, nearest(provider, KEYS) or tuple(KEYS))
     report = Report()
     rental = open_rental(provider)
     try:

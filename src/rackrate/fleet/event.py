@@ -46,9 +46,15 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The provider said that it makes the node."""
+    """The provider said that it makes the node.
+
+    Attributes:
+        node: its name.
+        asked_at_s: when it was asked to, after the order had waited for its turn; None where that is unknown.
+    """
 
     node: str
+    asked_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,15 @@ class CreateFailed:
 
 @dataclass(frozen=True, slots=True)
 class Destroyed:
-    """The provider said that it destroys the node, or does not know it; only a listing proves it."""
+    """The provider said that it destroys the node, or does not know it; only a listing proves it.
+
+    Attributes:
+        node: its name.
+        said_at_s: when it said so; None for now.
+    """
 
     node: str
+    said_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

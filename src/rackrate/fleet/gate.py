@@ -19,9 +19,11 @@ fleet ends.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import os
+import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -37,6 +39,8 @@ from rackrate.fleet.splice import Ends, keep_alive, splice
 
 HOME = "127.0.0.1"
 """Where scheduler, client and the addresses that stand for workers are."""
+NAMED = "named"
+"""Argument that says: the user named the address, which may be that of a machine in front of this one."""
 _ALL = "0.0.0.0"  # noqa: S104 - it stays behind mutual TLS
 _OF_A_NODE = frozenset(
     {"renew", "ended", "mismatched", "events", "environment"}
@@ -81,15 +85,29 @@ class Gate:
         self._head = ""
         self._numbers = itertools.count()
 
-    async def open(self, host: str, port: int) -> tuple[asyncio.Server, int]:
-        """Listen at an address, or on all where the address is that of a machine in front of this one."""
+    async def open(self, host: str, port: int, *, may_be_elsewhere: bool = False) -> asyncio.Server:
+        """Listen at an address of this machine, and nowhere else.
+
+        Args:
+            host: where machines dial.
+            port: the same; 0 for any.
+            may_be_elsewhere: whether `host` may be that of a machine in front of this one, which passes on
+                what it gets: then this one listens on all its addresses, and says so.
+
+        Raises:
+            OSError: it cannot listen there.
+        """
         context = self._identity.server_context()
         options: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": _FIRST_LINE_S, "limit": LONGEST}
-        try:
-            server = await asyncio.start_server(self._serve, host, port, **options)
-        except OSError:
-            server = await asyncio.start_server(self._serve, _ALL, port, **options)
-        return server, server.sockets[0].getsockname()[1]
+        here = _ALL if may_be_elsewhere and not await asyncio.to_thread(_is_here, host) else host
+        server = await asyncio.start_server(self._serve, here, port, **options)
+        if here != host:
+            port = server.sockets[0].getsockname()[1]
+            sys.stderr.write(
+                f"gate: {host} is no address of this machine: port {port} is open on all it has,"
+                " to nodes with a certificate of this fleet\n"
+            )
+        return server
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection, whatever it is for."""
@@ -219,10 +237,27 @@ def _refusal(name: str, message: Message) -> NotAllowed | None:
     return None if is_own else NotAllowed(f"{name} may speak for no other node", hint="")
 
 
-async def run(folder: Folder, host: str, port: int) -> None:
+def _is_here(host: str) -> bool:
+    """Tell whether an address is one of this machine's own.
+
+    Raises:
+        OSError: it is no address, or no name of one.
+    """
+    family, kind, proto, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, proto) as probe:
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                return False
+            raise
+    return True
+
+
+async def run(folder: Folder, host: str, port: int, *, is_named: bool) -> None:
     """Keep the gate until the keeper, at the other end of the standard input, is gone."""
-    server, port = await Gate(folder).open(host, port)
-    sys.stdout.write(f"{host}:{port}\n")
+    server = await Gate(folder).open(host, port, may_be_elsewhere=is_named)
+    sys.stdout.write(f"{host}:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
@@ -235,5 +270,5 @@ async def run(folder: Folder, host: str, port: int) -> None:
 if __name__ == "__main__":
     tree.die_with_parent()
     _host, _, _port = sys.argv[2].rpartition(":")
-    asyncio.run(run(Folder(Path(sys.argv[1])), _host, int(_port)))
+    asyncio.run(run(Folder(Path(sys.argv[1])), _host, int(_port), is_named=sys.argv[3:] == [NAMED]))
     os._exit(0)  # without waiting for streams

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rackrate.fleet.backends.base import Backend, NoNode, Order
 from rackrate.fleet.folder import Folder
+from rackrate.fleet.gate import NAMED
 from rackrate.fleet.spec import Spec
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class GateProcess:
         at = self._spec.at or await asyncio.to_thread(lambda: self._backend.at) or _ANYWHERE
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "rackrate.fleet.gate", str(self._folder.path), at),
+            *([NAMED] if self._spec.at else []),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -27,7 +27,7 @@ from typing import Any, Literal
 import psutil
 
 from rackrate.errors import FleetError, InternalError, RackrateError
-from rackrate.fleet.backends import local, open_backend
+from rackrate.fleet.backends import KEYS, local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.button import Button
@@ -226,7 +226,8 @@ class Keeper:
             order = self.spec.order(name, "worker", self.age_s())
             if self._gate:
                 order = await self._gate.order(name, self.age_s())
-            await asyncio.get_running_loop().run_in_executor(self._orders, self._create_now, order)
+            loop = asyncio.get_running_loop()
+            asked_at_s = await loop.run_in_executor(self._orders, self._create_now, order)
         except NotNow as error:
             self.handle(CreateFailed(name, error.message, is_certain=True, again_s=error.again_s))
         except NoNode as error:
@@ -234,21 +235,28 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - nobody knows whether there is a node
             self.handle(CreateFailed(name, f"{type(error).__name__}: {error}", is_certain=False))
         else:
-            self.handle(Created(name))
+            self.handle(Created(name, asked_at_s))
 
-    def _create_now(self, order: Order) -> None:
-        """Order a node, unless it was given up while the order waited for its turn."""
+    def _create_now(self, order: Order) -> float:
+        """Order a node, unless it was given up while the order waited for its turn; return when."""
         if self.life.nodes[order.name].state is not NodeState.INTENT:
             raise NoNode(f"{order.name} was given up before it was ordered")
+        asked_at_s = self.age_s()
         self._backend.create(order)
+        return asked_at_s
 
     async def _destroy(self, name: str) -> None:
         try:
-            await self._call(self._backend.destroy, name)
+            said_at_s = await self._call(self._destroy_now, name)
         except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
             sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
         else:
-            self.handle(Destroyed(name))
+            self.handle(Destroyed(name, said_at_s))
+
+    def _destroy_now(self, name: str) -> float:
+        """Have a node destroyed; return when that was answered."""
+        self._backend.destroy(name)
+        return self.age_s()
 
     async def _list(self) -> None:
         asked_at_s = self.age_s()
@@ -412,9 +420,11 @@ def main(path: Path) -> None:
     spec = Spec.read(folder.spec)
     env = json.loads(sys.stdin.read() or "{}")
     home = local.open_backend(spec)
-    home.start()
     is_home = spec.backend == "local"
     backend = home if is_home else open_backend(spec)
+    for name in KEYS.values():
+        os.environ.pop(name, None)  # the backend has read it: head, gate and nodes inherit none
+    home.start()
 
     async def keep() -> None:
         await Keeper(folder, spec, backend, None if is_home else home, env).run()

@@ -1,9 +1,10 @@
 """What have the nodes cost, and what would they have cost at a later instant?
 
 Money is whole micro-USD: sums of a bill must not depend on their order. A node is billed from the
-instant its creation was asked for until the provider said that it destroys it, once a listing has borne
-that out; both err on the dear side. Where a provider bills less until a machine runs, that holds until the
-node called home; of one that never did nobody knows, and it counts as running.
+instant the provider was asked to make it until it said that it destroys it, once a listing has borne that
+out; both err on the dear side, by the time of a call. Where a provider bills less until a machine runs, that
+holds until the node called home: what it takes from running to calling is billed too low. Of one that never
+called nobody knows, and it counts as running.
 
     billed seconds = max(seconds, least), rounded up to whole steps
     cost = billed seconds x rate / 3600, rounded up to a micro-USD

@@ -63,6 +63,7 @@ class Change:
         state: that it came into.
         why: in words.
         until_s: instant to which the node is billed, where that is not this one.
+        from_s: instant from which it is billed, where that is not its order's.
     """
 
     at_s: float
@@ -70,6 +71,7 @@ class Change:
     state: NodeState
     why: str
     until_s: float | None = None
+    from_s: float | None = None
 
     def __str__(self) -> str:
         """Write it for people: `12.3 s ending: boot timeout`."""
@@ -84,13 +86,15 @@ class Change:
             "state": str(self.state),
             "why": self.why,
         }
-        return entry if self.until_s is None else {**entry, "until_s": round(self.until_s, 3)}
+        billed = {"until_s": self.until_s, "from_s": self.from_s}
+        return entry | {name: round(at_s, 3) for name, at_s in billed.items() if at_s is not None}
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Change:
         """Return the change that `to_dict` wrote."""
         state = NodeState(entry["state"])
-        return cls(entry["at_s"], entry["node"], state, entry["why"], entry.get("until_s"))
+        billed = entry.get("until_s"), entry.get("from_s")
+        return cls(entry["at_s"], entry["node"], state, entry["why"], *billed)
 
 
 @dataclass
@@ -104,6 +108,7 @@ class Node:
         story: every change, oldest first.
         lease: as last granted; None before it called home.
         is_answered: whether the provider said yes or no to the order.
+        asked_at_s: when the provider was asked to make it; None where that is unknown.
         is_refused: whether the provider said no to the order, and nothing was seen of the node since.
         destroy_asked_at_s: when it was last asked to be destroyed.
         destroyed_at_s: when the provider said that it destroys it; None where a later listing belies that.
@@ -116,6 +121,7 @@ class Node:
     story: list[Change] = field(default_factory=list)
     lease: Lease | None = None
     is_answered: bool = False
+    asked_at_s: float | None = None
     is_refused: bool = False
     destroy_asked_at_s: float | None = None
     destroyed_at_s: float | None = None
@@ -137,7 +143,8 @@ class Node:
         until_s = last.at_s if last.until_s is None else last.until_s
         gone_at_s = until_s if self.state is NodeState.GONE else None
         runs_from_s = next((one.at_s for one in self.story if one.state is NodeState.BOOTED), None)
-        return Line(self.name, self.rate, self.ordered_at_s, gone_at_s, runs_from_s)
+        from_s = self.ordered_at_s if self.asked_at_s is None else self.asked_at_s
+        return Line(self.name, self.rate, from_s, gone_at_s, runs_from_s)
 
     def is_over(self, at_s: float, why: str) -> Change:
         """Go to gone, billed to the instant at which the provider said so, or not at all where it never was.
@@ -145,7 +152,7 @@ class Node:
         Raises:
             InvalidTransition: it was not ending.
         """
-        until_s = self.ordered_at_s if self.is_refused else self.destroyed_at_s
+        until_s = self.line().from_s if self.is_refused else self.destroyed_at_s
         return self.move(NodeState.GONE, at_s, why, until_s)
 
     def begin(self, at_s: float, why: str) -> Change:
@@ -166,6 +173,7 @@ class Node:
         return self._write(at_s, why, until_s)
 
     def _write(self, at_s: float, why: str, until_s: float | None = None) -> Change:
-        change = Change(at_s, self.name, self.state, why, until_s)
+        is_written = any(one.from_s is not None for one in self.story)
+        change = Change(at_s, self.name, self.state, why, until_s, None if is_written else self.asked_at_s)
         self.story.append(change)
         return change

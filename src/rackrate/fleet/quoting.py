@@ -10,15 +10,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rackrate.fleet.backends import PLACES
+from rackrate.fleet.backends import KEYS, PLACES
 from rackrate.fleet.backends.base import Machine
 from rackrate.fleet.ledger import MICROUSD
 
 if TYPE_CHECKING:
     from rackrate.fleet.backends.rented import Rental
-
-RENTED = ("runpod", "vast")
-"""Places that state a price."""
 
 
 def open_rental(provider: str) -> Rental:
@@ -39,7 +36,7 @@ def quoted(asked: dict[str, Any]) -> dict[str, Any]:
         NoNode: there are no such machines, or too few.
         ProviderError: the provider does not answer.
     """
-    if asked.get("backend") not in RENTED:
+    if asked.get("backend") not in KEYS:
         return asked
     machine: Machine = asked.get("machine") or Machine()
     rental = open_rental(asked["backend"])

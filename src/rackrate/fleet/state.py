@@ -127,6 +127,7 @@ class Lifecycle:
         for change in changes:
             node = life.nodes.setdefault(change.node, Node(change.node, policy.rate))
             node.state = change.state
+            node.asked_at_s = change.from_s if node.asked_at_s is None else node.asked_at_s
             node.story.append(change)
         life.phase, life.why = Phase.CLOSING, "its keeper died"
         return life
@@ -175,10 +176,12 @@ class Lifecycle:
         if node is None:
             return
         if isinstance(event, Destroyed):
-            node.destroyed_at_s = at_s if node.destroyed_at_s is None else node.destroyed_at_s
+            said_at_s = at_s if event.said_at_s is None else event.said_at_s
+            node.destroyed_at_s = said_at_s if node.destroyed_at_s is None else node.destroyed_at_s
             return
         if isinstance(event, Created):
             node.is_answered = True
+            node.asked_at_s = event.asked_at_s
             if node.state is NodeState.INTENT:
                 self._move(node, NodeState.REQUESTED, at_s, "the provider makes it")
             return

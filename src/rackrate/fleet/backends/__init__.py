@@ -24,6 +24,10 @@ PLACES = {
 """The module of each place; all but `local` make machines of their own."""
 
 
+KEYS = {"runpod": "RUNPOD_API_KEY", "vast": "VAST_API_KEY"}
+"""Where machines are rented, and the variable that holds the account's key: it is the keeper's alone."""
+
+
 def open_backend(spec: Spec) -> Backend:
     """Return the backend that a spec names; no other is loaded."""
     backend: Backend = import_module(PLACES[spec.backend]).open_backend(spec)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ProviderDown, nearest
+from rackrate.fleet.backends import KEYS
 from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
 from rackrate.fleet.backends.rented import RentedBackend
@@ -25,7 +26,7 @@ from rackrate.fleet.ledger import MICROUSD, Rate
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
-RUNPOD = Provider("RunPod", "https://api.runpod.io", "RACKRATE_RUNPOD_URL", "RUNPOD_API_KEY")
+RUNPOD = Provider("RunPod", "https://api.runpod.io", "RACKRATE_RUNPOD_URL", KEYS["runpod"])
 DISK_USD_PER_GB_MONTH = 0.10
 HOURS_PER_MONTH = 730
 _GB_PER_GIB = 2**30 / 10**9

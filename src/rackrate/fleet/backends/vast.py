@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import match_gpu, nominal_vram_gib
 from rackrate.errors import AuthRejected, ProviderDown, ProviderError
+from rackrate.fleet.backends import KEYS
 from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
 from rackrate.fleet.backends.rented import RentedBackend
@@ -27,7 +28,7 @@ from rackrate.fleet.ledger import MICROUSD, Rate
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
-VAST = Provider("Vast.ai", "https://console.vast.ai", "RACKRATE_VAST_URL", "VAST_API_KEY")
+VAST = Provider("Vast.ai", "https://console.vast.ai", "RACKRATE_VAST_URL", KEYS["vast"])
 _GB_PER_GIB = 2**30 / 10**9
 _MIB_PER_GIB = 1024
 _MEMORY_TOLERANCE = 0.1
