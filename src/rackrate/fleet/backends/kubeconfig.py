@@ -113,7 +113,10 @@ class _Entry:
         try:
             return (self.folder / path).read_text("utf-8").strip() if path else ""
         except OSError as error:
-            raise UsageError(f"{self.what}: {name} {path!r} cannot be read: {error.strerror}") from error
+            raise UsageError(
+                f"{self.what}: {name} {path!r} cannot be read: {error.strerror}",
+                hint=f"paths are relative to {self.folder}",
+            ) from error
 
 
 def read_cluster() -> Cluster:

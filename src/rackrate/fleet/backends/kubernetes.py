@@ -183,9 +183,7 @@ def _pod(order: Order, machine: Machine, products: Sequence[str]) -> Json:
     if machine.gpu:
         limits[GPU] = str(machine.n_gpus or 1)
         spec["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
-        spec["affinity"] = {
-            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _one_of(products)}
-        }
+        spec["affinity"] = {"nodeAffinity": _one_of(products)}
     spec["containers"] = [
         {
             "name": "node",
