@@ -90,11 +90,18 @@ class KubernetesBackend:
         except ProviderError as error:
             if error.status != _CONFLICT:
                 raise
-            found = self._api.ask("GET", f"{self._pods}/{name}")
+            found = self._there(name)
         try:
             return str(found["metadata"]["uid"])
         except (KeyError, TypeError) as error:
             raise ProviderDown(f"the cluster made {name}, but its answer has no uid") from error
+
+    def _there(self, name: str) -> Json:
+        """Return a pod that is there: whatever is said instead is no refusal of it."""
+        try:
+            return self._api.ask("GET", f"{self._pods}/{name}")
+        except ProviderError as error:
+            raise ProviderDown(f"{name} is there, and nobody says what it is: {error.message}") from error
 
     def _hand_over(self, order: Order, uid: str) -> None:
         """Make the Secret that a pod waits for; a pod that must not have one is destroyed."""
