@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import shutil
 import socket
@@ -92,3 +93,18 @@ def ssh_server(tmp_path: Path) -> Iterator[Any]:
     env = {"PYTHONPATH": ":".join(sys.path), "XDG_DATA_HOME": str(tmp_path / "there")}
     with sshd.Sshd(tmp_path / "sshd", env) as server:
         yield server
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Run an emulated Kubernetes cluster that boots real machines; the kubeconfig leads to it."""
+    from rackrate.testing.kubernetes import KubernetesServer, Pods  # noqa: PLC0415 - the engine's packages
+    from rackrate.testing.machines import Machines  # noqa: PLC0415
+
+    machines = Machines(tmp_path / "ground")
+    with KubernetesServer(Pods(machines), machines.log) as server:
+        kubeconfig = tmp_path / "kubeconfig"
+        kubeconfig.write_text(json.dumps(server.kubeconfig()))
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+        yield server
+    machines.close()

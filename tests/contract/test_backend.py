@@ -14,6 +14,8 @@ from tests.contract.conftest import Gate
 from rackrate.fleet import tree
 from rackrate.fleet.backends.base import Backend, Machine, Order
 from rackrate.fleet.backends.container import ContainerBackend
+from rackrate.fleet.backends.kubeconfig import read_cluster
+from rackrate.fleet.backends.kubernetes import KubernetesBackend
 from rackrate.fleet.backends.local import LocalBackend
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.backends.ssh import SshBackend
@@ -35,7 +37,7 @@ def until(is_so: Callable[[], bool], patience_s: float = PATIENCE_S) -> float:
     return time.monotonic() - started
 
 
-PLACES = ("local", "emulated", "container", "ssh")
+PLACES = ("local", "emulated", "container", "ssh", "kubernetes")
 CLOUDS = ("runpod", "vast")
 
 
@@ -63,6 +65,20 @@ class CloudBackend(RentedBackend):
         return self._machines.log(machine.id)
 
 
+class PodBackend(KubernetesBackend):
+    """Pods of an emulated cluster."""
+
+    def __init__(self, server: Any, folder: Path) -> None:
+        super().__init__(read_cluster(), folder)
+        self._pods_there = server.pods
+        self.at = f"{server.pods.ground.address}:0"
+
+    def create(self, order: Order) -> None:
+        """Return when the pod runs, so that a test may take the time from there."""
+        super().create(order)
+        until(lambda: all(pod.phase != "Pending" for pod in self._pods_there.now.values()))
+
+
 @pytest.fixture(params=[*PLACES, *CLOUDS])
 def place(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -83,6 +99,9 @@ def opened(
         case "ssh":
             host = request.getfixturevalue("ssh_server").host(slots=3)
             yield lambda folder, _: SshBackend(folder, (host,))
+        case "kubernetes":
+            cluster = request.getfixturevalue("cluster")
+            yield lambda folder, _: PodBackend(cluster, folder)
         case cloud:
             machines = Machines(tmp_path / "ground")
             account = open_account(cloud, machines, address=machines.address)
@@ -107,7 +126,7 @@ def machine(place: str, request: pytest.FixtureRequest) -> Machine | None:
     """Return what a node's machine is to be, where it is one."""
     if place == "container":
         return Machine(image=request.getfixturevalue("node_image"))
-    return L40S if place in CLOUDS else None
+    return L40S if place in (*CLOUDS, "kubernetes") else None
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ _ONE = (
         "backend",
         str,
         None,
-        "Where they live: local, container, ssh, ...  [default: local, or the plan's]",
+        "Where they live: local, container, ssh, kubernetes, ...  [default: local, or the plan's]",
     ),
     ("image", str, "", "OCI image that a node's machine boots."),
     ("at", str, "", "HOST:PORT at which nodes that are other machines reach this one."),

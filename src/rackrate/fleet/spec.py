@@ -14,6 +14,7 @@ from rackrate.fleet.backends import PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.backends.engines import find_engine
 from rackrate.fleet.backends.hosts import read_hosts
+from rackrate.fleet.backends.kubeconfig import read_cluster
 from rackrate.fleet.budget import Budget
 from rackrate.fleet.ledger import MICROUSD, Ledger, Rate
 from rackrate.fleet.pool import Pool
@@ -127,7 +128,8 @@ class Spec:
         """See to it that the place can be asked for nodes; a spec that is only read may be of last year.
 
         Raises:
-            UsageError, UnknownName, BadQuantity: it cannot, and what is to be said or installed.
+            MissingCredential, UsageError, UnknownName, BadQuantity: it cannot, and what is to be said or
+                installed.
         """
         if self.backend == "ssh":
             read_hosts(self.hosts)
@@ -135,6 +137,13 @@ class Spec:
             if not self.machine.image:
                 raise UsageError("a container is made of an image: none is named", hint='image="me/work:1"')
             find_engine()
+        if self.backend == "kubernetes":
+            if not self.machine.image:
+                raise UsageError("a pod is made of an image: none is named", hint='image="me/work:1"')
+            if not self.at:
+                hint = 'say by which address they reach it: at="192.0.2.7:7700"'
+                raise UsageError("pods dial this machine, and cannot reach its loopback address", hint=hint)
+            read_cluster().tls()
 
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""

@@ -19,6 +19,7 @@ PLACES = {
     "ssh": "rackrate.fleet.backends.ssh",
     "runpod": "rackrate.fleet.backends.runpod",
     "vast": "rackrate.fleet.backends.vast",
+    "kubernetes": "rackrate.fleet.backends.kubernetes",
     "emulated": "rackrate.testing.machines",
 }
 """The module of each place; all but `local` make machines of their own."""

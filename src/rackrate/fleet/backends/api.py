@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -24,9 +25,34 @@ _CONNECT_S = 5.0
 _ANSWER_S = 30.0
 _AGAIN_S = 5.0
 """Until the next try where a provider says "too often" without saying when."""
-_WORDS = ("detail", "msg", "error", "title")
+_WORDS = ("detail", "msg", "message", "error", "title")
 """Where an answer has its words, the most telling first."""
 _THRESHOLD = re.compile(r"threshold=([\d.]+)")
+
+
+class Asked(Protocol):
+    """Who is asked, and what is shown to them."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def key_hint(self) -> str:
+        """What to look at when the key is not taken."""
+
+    def address(self) -> str:
+        """Return the URL that is asked."""
+
+    def headers(self) -> dict[str, str]:
+        """Return what goes along with each question.
+
+        Raises:
+            MissingCredential: the environment has no key.
+        """
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return how the server is checked; None for what the system trusts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +85,23 @@ class Provider:
             )
         return key
 
+    @property
+    def key_hint(self) -> str:
+        """Return what to look at when the key is not taken."""
+        return f"is {self.key_variable} the key of this account, and still valid?"
+
+    def headers(self) -> dict[str, str]:
+        """Return the key as it is shown.
+
+        Raises:
+            MissingCredential: the environment has none.
+        """
+        return {"Authorization": f"Bearer {self.key()}"}
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Return nothing of its own: the system knows who signs for providers."""
+        return None
+
     def address(self) -> str:
         """Return the URL that is asked."""
         return os.environ.get(self.url_variable, self.url).rstrip("/")
@@ -71,11 +114,12 @@ class Api:
         MissingCredential: the environment has no key.
     """
 
-    def __init__(self, provider: Provider) -> None:
-        self.provider = provider
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
         self._http = httpx2.Client(
-            base_url=provider.address(),
-            headers={"Authorization": f"Bearer {provider.key()}"},
+            base_url=asked.address(),
+            headers=asked.headers(),
+            verify=asked.tls() or True,
             timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
             follow_redirects=True,  # a slash at the end, say; the client keeps the key from other places
         )
@@ -100,7 +144,17 @@ class Api:
             ProviderDown: no answer: what was asked for may have been done.
             ProviderError: any other answer that is no success, with its status and words.
         """
-        what = f"{self.provider.name}: {method} {path}"
+        return _json(*self._reply(method, path, body, query, lane))
+
+    def text(self, path: str, *, query: Json | None = None) -> str:
+        """Return an answer that is text; it raises as `ask` does."""
+        return self._reply("GET", path, None, query, "")[0].text
+
+    def _reply(
+        self, method: str, path: str, body: Json | None, query: Json | None, lane: str
+    ) -> tuple[httpx2.Response, str]:
+        """Return an answer that is a success, and what was asked."""
+        what = f"{self._asked.name}: {method} {path}"
         self._wait_is_over(what, lane)
         try:
             reply = self._http.request(method, path, json=body, params=query)
@@ -112,16 +166,17 @@ class Api:
                 self._not_before_s[lane] = time.monotonic() + again_s
             raise RateLimited(f"{what}: {_words(reply)}", again_s=again_s)
         if reply.status_code == httpx2.codes.UNAUTHORIZED:
-            hint = f"is {self.provider.key_variable} the key of this account, and still valid?"
             raise AuthRejected(
-                f"{what}: the key is not taken: {_words(reply)}", status=reply.status_code, hint=hint
+                f"{what}: the key is not taken: {_words(reply)}",
+                status=reply.status_code,
+                hint=self._asked.key_hint,
             )
         if not reply.is_success:
             words = _words(reply)
             raise ProviderError(
                 f"{what}: {reply.status_code}: {words}", status=reply.status_code, words=words
             )
-        return _json(reply, what)
+        return reply, what
 
     def close(self) -> None:
         """Hang up."""

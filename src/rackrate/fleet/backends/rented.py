@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +68,26 @@ class Rental(Protocol):
         """Hang up."""
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Say of an answer to an order that is a no that there is no node; others say nothing about that.
+
+    Raises:
+        NotNow: the provider was asked too often.
+        NoNode: it said no, in its words.
+    """
+    try:
+        yield
+    except RateLimited as error:
+        raise NotNow(error.message, again_s=error.again_s) from error
+    except (MissingCredential, AuthRejected) as error:
+        raise NoNode(error.message, hint=error.hint) from error
+    except ProviderError as error:
+        if 0 < error.status < _FAULT:
+            raise NoNode(error.message, hint=error.hint) from error
+        raise
+
+
 class RentedBackend:
     """Nodes on machines of a provider.
 
@@ -100,16 +121,11 @@ class RentedBackend:
         if order.machine is None:
             raise NoNode(f"{order.name}: the order names no machine", hint="name a GPU and an image")
         try:
-            if self._find(order.name):
-                return
-            machine_id = self._rental.make(order, order.machine)
-        except RateLimited as error:
-            raise NotNow(error.message, again_s=error.again_s) from error
-        except (MissingCredential, AuthRejected) as error:
-            raise NoNode(error.message, hint=error.hint) from error
-        except ProviderError as error:
-            if 0 < error.status < _FAULT:
-                raise NoNode(error.message, hint=error.hint) from error
+            with refusals():
+                if self._find(order.name):
+                    return
+                machine_id = self._rental.make(order, order.machine)
+        except ProviderError:
             with self._lock:
                 self._listed_at_s = float("-inf")  # it may be there: no older listing tells
             raise
