@@ -217,7 +217,7 @@ def history_chart(price: Price | None) -> str:
     if price is None or len(price.history) < 2:  # noqa: PLR2004
         return ""
     return chart.on_page(
-        chart.history_svg(price), f"{price.plot().title}. The history page has the numbers as a table."
+        chart.history_svg(price), f"{price.line().title}. The history page has the numbers as a table."
     )
 
 
