@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import altair
+import altair as alt
 import nbclient
 import nbformat
 import pytest
@@ -76,6 +76,6 @@ def test_the_marimo_notebook_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     app = runpy.run_path(str(NOTEBOOKS / "choose_a_gpu_marimo.py"))["app"]
     outputs, names = app.run()
     assert names["model"].value == "llama-3.1-8b"
-    drawn = [out.to_dict()["title"]["text"] for out in outputs if isinstance(out, altair.TopLevelMixin)]
+    drawn = [out.to_dict()["title"]["text"] for out in outputs if isinstance(out, alt.TopLevelMixin)]
     assert drawn == [names[name].plot().to_dict()["title"]["text"] for name in ("fit", "price")]
     assert names["plan"] in outputs
