@@ -70,11 +70,11 @@ def history(price: Price) -> Any:
         .encode(y="median:Q", tooltip=["day:T", "n:Q", "changed:N"])
     )
     title = alt.Title(
-        price.plot().title,
+        price.line().title,
         subtitle="blue: median of providers, dots where the set changed; dashed: same offers; grey: range",
         anchor="start",
     )
-    return alt.layer(band, index, median, marks, title=title, description=price.plot().title).properties(
+    return alt.layer(band, index, median, marks, title=title, description=price.line().title).properties(
         width=640, height=280
     )
 

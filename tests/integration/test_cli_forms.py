@@ -40,7 +40,9 @@ EXAMPLES = {
 }
 OF_PROVIDERS = {"market collect", "market replay"}  # tests/collect walks them, against servers of its own
 OF_FILES = {"plan show", "plan diff", "plan export"}  # of plans that were kept: test_cli_plan walks them
-WITHOUT_DATA = {"mcp", "serve", "config path"} | OF_FILES | OF_PROVIDERS  # prints one path, as it is
+WITHOUT_DATA = (
+    {"mcp", "serve", "config path", "market watch"} | OF_FILES | OF_PROVIDERS
+)  # prints one path, as it is
 _FLEET = ("up", "run", "status", "watch", "cost", "logs", "scale", "down", "ls", "reap", "doctor")
 OF_A_FLEET = {"run", "sweep"} | {f"fleet {word}" for word in _FLEET}
 """They need nodes: tests/integration/test_cli_fleet.py, test_cli_sweep.py, test_fleet_command.py, ..."""
@@ -233,6 +235,7 @@ def test_the_examples_in_the_help_run(cli: Any, tmp_path: Path) -> None:
         for line in (command.help or "").splitlines():
             of_others = (
                 "market import",
+                "rules.toml",
                 "--svg",
                 "--from-log",
                 " -o ",

@@ -30,7 +30,7 @@ def test_the_history_is_written_as_svg_with_its_finding(tmp_path: Path, cli: Any
     assert (ran.code, ran.err) == (0, f"wrote {file}\n")
     root = ET.fromstring(file.read_text(encoding="utf-8"))  # noqa: S314 - we wrote it
     said = "".join(root.itertext())
-    title = rackrate.price("l40s", history="90d").plot().title
+    title = rackrate.price("l40s", history="90d").line().title
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert title in said
     assert "USD per GPU-hour" in said

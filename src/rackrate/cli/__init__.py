@@ -30,7 +30,7 @@ _COMMANDS = {
     "run": ("rackrate.cli.run:run", "Bring up a plan's machines, run a program there, end them."),
     "fleet": ("rackrate.cli.fleet:fleet", "Nodes that do work for you and do not outlive you."),
     "sweep": ("rackrate.cli.sweep:sweep", "One function, many parameters, on nodes that end with it."),
-    "market": ("rackrate.cli.market:market", "Import, collect, check and describe price lists."),
+    "market": ("rackrate.cli.market:market", "Import, collect, check, watch and describe price lists."),
     "serve": ("rackrate.cli.serve:serve", "The site and the JSON API, from this machine."),
     "mcp": ("rackrate.cli.mcp:mcp", "The questions as tools of an agent (MCP)."),
     "config": ("rackrate.cli.settings:config", "Show settings and where they come from."),

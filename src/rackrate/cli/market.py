@@ -1,4 +1,4 @@
-"""`rackrate market`: import, collect, check and describe price lists."""
+"""`rackrate market`: import, collect, check, watch and describe price lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rackrate.cli.alerts import watch
 from rackrate.cli.output import emit, output_options, progress
 from rackrate.errors import UsageError
 
@@ -21,7 +22,10 @@ _DATA = click.option(
 
 @click.group()
 def market() -> None:
-    """Import, collect, check and describe price lists."""
+    """Import, collect, check, watch and describe price lists."""
+
+
+market.add_command(watch)
 
 
 @market.command("import")

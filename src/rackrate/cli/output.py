@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from rackrate.errors import UsageError
 from rackrate.report.block import (
     Answer,
     Block,
@@ -83,8 +82,6 @@ def emit(answer: Answer, form: str | None) -> None:
         return
     blocks = list(answer.blocks())
     if form == "csv":
-        if not any(isinstance(block, Table) for block in blocks):
-            raise UsageError("this answer has no table for CSV", hint="use --json")
         click.echo(to_csv(blocks), nl=False)
     elif form == "md":
         click.echo(to_markdown(blocks))

@@ -7,9 +7,11 @@ it (slug, USD) stands beside what it wrote (`gpu_raw`, `price`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from html import escape
 from typing import Any
 
 
@@ -81,6 +83,9 @@ class Offer:
     def vram_total_gib(self) -> float | None:
         """Memory of all its GPUs, GiB."""
         return None if self.vram_gib is None else self.vram_gib * self.gpu_count
+
+    def _repr_html_(self) -> str:
+        return facts_html(f"{self.gpu or self.gpu_raw} at {self.provider}", self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for `--json`: instants as ISO 8601, flags as a list."""
@@ -157,3 +162,13 @@ class RawOffer:
     country: str = ""
     region: str = ""
     available: Any = None
+
+
+def facts_html(title: str, facts: Mapping[str, Any]) -> str:
+    """Write what is known of one thing as HTML in the page's own colours; what is absent is left out."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+        if value not in (None, [])
+    )
+    return f"<div><h4>{escape(title)}</h4><table><tbody>{rows}</tbody></table></div>"

@@ -17,6 +17,8 @@ from datetime import date, datetime
 from html import escape
 from typing import Any, Protocol
 
+from rackrate.errors import UsageError
+
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 """Line breaks and terminal controls: somebody's list may hold them, a cell may not."""
 
@@ -179,10 +181,21 @@ class Answer(Protocol):
         """Return what people see, in order; CSV holds the table asked for, else the first."""
 
 
-def to_csv(blocks: Sequence[Block]) -> str:
-    """Write one table with raw values: the one asked for, else the first; keys with units on top."""
+def asked_for(blocks: Sequence[Block]) -> Table | None:
+    """Return the table that the question was about: the one that says so, else the first."""
     tables = [block for block in blocks if isinstance(block, Table)]
-    table = next((table for table in tables if table.is_asked_for), tables[0])
+    return next((table for table in tables if table.is_asked_for), tables[0] if tables else None)
+
+
+def to_csv(blocks: Sequence[Block]) -> str:
+    """Write the table asked for with raw values, keys with units on top.
+
+    Raises:
+        UsageError: there is no table.
+    """
+    table = asked_for(blocks)
+    if table is None:
+        raise UsageError("this answer has no table for CSV", hint="use --json")
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column.key for column in table.columns])

@@ -12,11 +12,12 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.load import sources
 from rackrate.catalog.model import Model
 from rackrate.catalog.provider import Provider
-from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text
+from rackrate.report.shown import Shown
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(Shown):
     """A table of things.
 
     Attributes:
@@ -41,12 +42,9 @@ class Listing:
         """Return the one table."""
         return [Table(self.title, self.columns, self.rows, self.notes)]
 
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
-
 
 @dataclass(frozen=True)
-class Card:
+class Card(Shown):
     """All facts of one thing, each with its source.
 
     Attributes:
@@ -90,9 +88,6 @@ class Card:
             day = f", {self.as_of:%Y-%m-%d}" if self.as_of else ""
             blocks.append(Table(f"Cheapest counted offer of each GPU and kind{day}", columns, self.prices))
         return blocks
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
 
 def fact_table(title: str, facts: Mapping[str, Fact[Any]]) -> Table:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rackrate.report.block import Block, Column, Table
+from rackrate.report.shown import Shown
 from rackrate.units import format_age
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def tier(age_h: float) -> str:
 
 
 @dataclass(frozen=True)
-class Collected:
+class Collected(Shown):
     """What a collection, or a replay, brought.
 
     Attributes:
@@ -109,7 +110,7 @@ class SourceStatus:
 
 
 @dataclass(frozen=True)
-class Standings:
+class Standings(Shown):
     """How the sources stand, and what changed in those asked for by name.
 
     Attributes:

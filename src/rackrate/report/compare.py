@@ -16,7 +16,8 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import CAPABILITIES
 from rackrate.market.stats import Spread
 from rackrate.plan.parity import PARITY_FRAC
-from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text
+from rackrate.report.shown import Shown
 
 _LINES: tuple[tuple[str, str, int | None, Callable[[Gpu], Fact[Any]]], ...] = (
     ("memory_gib", "memory GiB", 0, lambda gpu: gpu.memory_gib),
@@ -35,7 +36,7 @@ _LINES: tuple[tuple[str, str, int | None, Callable[[Gpu], Fact[Any]]], ...] = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """Some GPUs against the first of them.
 
     Attributes:
@@ -124,9 +125,6 @@ class Comparison:
             yield f"{ratio:.1f} times its price ({both})"
         else:
             yield f"{1 - ratio:.0%} cheaper ({both})"
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Name the GPUs, in one line."""

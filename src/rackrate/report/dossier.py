@@ -10,12 +10,13 @@ from typing import Any
 from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
 from rackrate.market.offer import Kind
-from rackrate.report.block import Block, Column, Table, Text, to_html
+from rackrate.report.block import Block, Column, Table, Text
 from rackrate.report.cards import fact_cell, gpu_card
 from rackrate.report.compare import Comparison, link_name
 from rackrate.report.offers import Offers, age_of
 from rackrate.report.parity import Parity
 from rackrate.report.price import Price
+from rackrate.report.shown import Shown
 
 _SHEET = (
     "memory_gib", "memory_visible_gib", "bandwidth_gb_per_s", "fp16_tensor_tflops", "fp8_tensor_tflops",
@@ -26,7 +27,7 @@ _SHEET = (
 
 
 @dataclass(frozen=True)
-class Dossier:
+class Dossier(Shown):
     """Everything on one GPU.
 
     Attributes:
@@ -48,6 +49,17 @@ class Dossier:
     parity: Parity
     purchases: tuple[tuple[Any, ...], ...]
     names: tuple[str, ...]
+
+    def plot(self) -> Any:
+        """Return the price history as an Altair chart.
+
+        Raises:
+            NoAnswer: fewer than two days of history.
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - a heavy extra
+
+        return chart.history(self.price)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as plain data."""
@@ -104,7 +116,7 @@ class Dossier:
         yield self.price.rent_table()
         yield self.price.spread_table()
         if len(self.price.history) > 1:
-            yield self.price.plot()
+            yield self.price.line()
             yield Text("Price history", tuple(self.price.history_words()))
 
     def _who(self) -> Table:
@@ -180,9 +192,6 @@ class Dossier:
             )
         lines.append(f"rent or own: rackrate own {gpu.slug}")
         return Text("To buy", tuple(lines))
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say what it is and what it costs, in one line."""

@@ -15,7 +15,8 @@ from rackrate.catalog.load import sources
 from rackrate.fit.solve import MOST_CONCURRENT, Fit
 from rackrate.fit.term import Z90
 from rackrate.fit.ways import Way
-from rackrate.report.block import Block, Cell, Column, Stack, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Stack, Table, Text
+from rackrate.report.shown import Shown
 
 if TYPE_CHECKING:
     from rackrate.fit.cases import Case
@@ -24,7 +25,7 @@ _SEQUENCES = {"image": "images", "asr": "windows of 30 s"}
 
 
 @dataclass(frozen=True)
-class FitAnswer:
+class FitAnswer(Shown):
     """Whether a model fits, and why.
 
     Attributes:
@@ -58,6 +59,16 @@ class FitAnswer:
             parts.append(f"{setup.kv} KV cache")
         parts.append(_layout(self.fit))
         return ", ".join(parts)
+
+    def plot(self) -> Any:
+        """Return the terms of memory as an Altair chart.
+
+        Raises:
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - a heavy extra
+
+        return chart.memory(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as plain data; what a task does not have is None."""
@@ -197,9 +208,6 @@ class FitAnswer:
         ]
         title = "The nearest run in your calibration file"
         return Table(title, columns, rows, (f"from {self.measured[0].source}",))
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say the verdict and the figures in one line."""

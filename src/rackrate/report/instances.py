@@ -11,8 +11,9 @@ from typing import Any
 from rackrate.catalog.provider import find_provider, match_provider
 from rackrate.market.offer import Kind, Offer
 from rackrate.market.stats import FRESH
-from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text
 from rackrate.report.offers import Offers, age_of
+from rackrate.report.shown import Shown
 
 _SAME = 0.005  # what rounds to 0 %
 
@@ -35,7 +36,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Instances:
+class Instances(Shown):
     """The shapes in which one GPU is rented.
 
     Attributes:
@@ -138,9 +139,6 @@ class Instances:
         yield "lists made once are shown with their date and not counted in the spread"
         for reason, n in sorted(self.offers.hidden.items()):
             yield f"left out: {n} {reason}"
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
 
 def shapes_of(gpu: str, kind: str, offers: Offers) -> Instances:

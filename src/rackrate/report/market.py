@@ -10,7 +10,8 @@ from typing import Any
 from rackrate.catalog.gpu import Gpu
 from rackrate.market.offer import Kind
 from rackrate.market.stats import HistoryDay, Spread
-from rackrate.report.block import Block, Cell, Column, Table, to_html
+from rackrate.report.block import Block, Cell, Column, Table
+from rackrate.report.shown import Shown
 
 WEEK_DAYS = 7
 
@@ -69,7 +70,7 @@ class GpuMarket:
 
 
 @dataclass(frozen=True)
-class Market:
+class Market(Shown):
     """Every GPU of the catalog in the market of a day, under one kind.
 
     Attributes:
@@ -138,16 +139,13 @@ class Market:
         ]
         return tuple(sorted(found, key=lambda row: (-row[0].toordinal(), *row[1:])))
 
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
-
 
 _SEEN = 0.0005
 """A move that rounds to 0.1 %."""
 
 
 @dataclass(frozen=True)
-class Changes:
+class Changes(Shown):
     """What moved in the last days.
 
     Attributes:

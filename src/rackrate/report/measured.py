@@ -9,8 +9,9 @@ from typing import Any
 from rackrate.fit.cases import VERDICTS, Case
 from rackrate.fit.logs import EngineLog
 from rackrate.fit.predict import Prediction
-from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text
 from rackrate.report.fit import chance
+from rackrate.report.shown import Shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class MeasuredRun:
+class MeasuredRun(Shown):
     """What a start-up log says, and what was to be expected.
 
     Attributes:
@@ -150,9 +151,6 @@ class MeasuredRun:
         yield from self.assumed
         if self.saved:
             yield self.saved
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say what was read in one line."""

@@ -15,7 +15,8 @@ from rackrate.plan.doubt import Doubt, Ranged, Swing
 from rackrate.plan.economics import LONGEST_YEARS, SimpleView
 from rackrate.plan.electricity import Place
 from rackrate.plan.explain import explained
-from rackrate.report.block import Block, Cell, Column, Stack, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Stack, Table, Text
+from rackrate.report.shown import Shown
 from rackrate.units import HOURS_PER_DAY, HOURS_PER_MONTH
 
 _DAYS_PER_MONTH = HOURS_PER_MONTH / HOURS_PER_DAY
@@ -41,7 +42,7 @@ class Rent:
 
 
 @dataclass(frozen=True)
-class OwnAnswer:
+class OwnAnswer(Shown):
     """Whether to rent or to own one GPU.
 
     Attributes:
@@ -86,6 +87,16 @@ class OwnAnswer:
     def title(self) -> str:
         """GPU, use, verdict in one line."""
         return f"{self.gpu} for {self.doubt.expected.hours_per_day:g} h a day: {self.verdict}"
+
+    def plot(self) -> Any:
+        """Return what an hour costs by years kept as an Altair chart.
+
+        Raises:
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - a heavy extra
+
+        return chart.ownership(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as plain data; a breakeven that never comes is `never`."""
@@ -360,9 +371,6 @@ class OwnAnswer:
                 f"simple breakeven, {rent.against} = {simple.price_usd:,.2f} / (({rent.usd_per_hour:.3f} - "
                 f"{simple.power_w / 1000:g} x {simple.kwh_usd:g}) x {simple.hours_per_day:g}) days"
             )
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say the verdict and the cost in one line."""

@@ -10,9 +10,10 @@ from typing import Any
 from rackrate.catalog.model import Model
 from rackrate.choice import Choice
 from rackrate.fit.solve import Fit
-from rackrate.report.block import Block, Cell, Column, Table, to_html
+from rackrate.report.block import Block, Cell, Column, Table
 from rackrate.report.on_gpu import count_words, why_not
 from rackrate.report.price import Price
+from rackrate.report.shown import Shown
 from rackrate.report.speed import PAID, TITLES, SpeedAnswer
 
 _SET_UP = (
@@ -120,7 +121,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class ModelsOn:
+class ModelsOn(Shown):
     """Models on one GPU.
 
     Attributes:
@@ -182,12 +183,9 @@ class ModelsOn:
         notes = (f"shown: {shown} of {self.n_matching} that match", *_NOTES)
         return [Table(title, _MODEL + _SET_UP, self.rows(), notes)]
 
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
-
 
 @dataclass(frozen=True)
-class GpusFor:
+class GpusFor(Shown):
     """One model on the GPUs that are for rent.
 
     Attributes:
@@ -220,9 +218,6 @@ class GpusFor:
         rows = [(pair.gpu, *pair.values()) for pair in self.pairs]
         title = f"{self.model.name}, {self.task}: on the {len(rows)} GPUs that are for rent"
         return [Table(title, columns, rows, tuple(_NOTES))]
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
 
 _ACTIVE = 0.9  # a smaller share is worth saying

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from rackrate.plan.parity import FIGURES, Alternative
-from rackrate.report.block import Block, Column, Table, to_html
+from rackrate.report.block import Block, Column, Table
+from rackrate.report.shown import Shown
 
 SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Parity:
+class Parity(Shown):
     """What one could have instead of a GPU.
 
     Attributes:
@@ -68,9 +69,6 @@ class Parity:
         if not self.alternatives:
             return f"For the price of the {price} nothing has more of anything"
         return f"For the price of the {price} or less you could have"
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Name the best alternative, in one line."""

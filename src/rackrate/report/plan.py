@@ -10,7 +10,8 @@ from rackrate.plan.answer import Plan, Row
 from rackrate.plan.prices import TITLES
 from rackrate.plan.question import FAMILIES, ROUGH
 from rackrate.plan.words import money, time_words
-from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text
+from rackrate.report.shown import Shown
 
 _BAR = 24  # characters of the longest bar
 
@@ -44,7 +45,7 @@ _SPEEDS: tuple[tuple[str, Column, float], ...] = (
 
 
 @dataclass(frozen=True)
-class PlanAnswer:
+class PlanAnswer(Shown):
     """Which machines to rent, and why.
 
     Attributes:
@@ -72,6 +73,16 @@ class PlanAnswer:
         price = f"{money(best.usd_per_hour.value)} USD/h"
         how = (best.precision, best.engine) if best.precision else ()
         return f"{self.plan.name}: " + ", ".join((f"{best.what} at {best.where}", *how, price))
+
+    def plot(self) -> Any:
+        """Return cost and time of the rows as an Altair chart.
+
+        Raises:
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - a heavy extra
+
+        return chart.frontier(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plan as plain data, see `rackrate.plan.answer`."""
@@ -182,9 +193,6 @@ class PlanAnswer:
             (each.n, each.what, each.rule, ", ".join(each.examples) or None) for each in self.plan.excluded
         ]
         return Table("Left out", columns, rows)
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say what is recommended, in one line."""

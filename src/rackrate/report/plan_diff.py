@@ -8,11 +8,12 @@ from typing import Any
 
 from rackrate.plan.answer import Plan, Row
 from rackrate.plan.prices import TITLES
-from rackrate.report.block import Block, Cell, Column, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Table, Text
+from rackrate.report.shown import Shown
 
 
 @dataclass(frozen=True)
-class PlanDiff:
+class PlanDiff(Shown):
     """Two plans side by side.
 
     Attributes:
@@ -64,9 +65,6 @@ class PlanDiff:
             Text("Asked", lines or ("the same",)),
             Table("Recommended", columns, rows, (f"prices of {days[0]} and {days[1]}",)),
         ]
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Name the two recommendations, in one line."""

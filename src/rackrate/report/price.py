@@ -11,7 +11,8 @@ from rackrate.catalog.aliases import families_of
 from rackrate.market import stats
 from rackrate.market.offer import Kind
 from rackrate.market.stats import HistoryDay, Spread
-from rackrate.report.block import Block, Column, Plot, Table, Text, to_html
+from rackrate.report.block import Block, Column, Plot, Table, Text
+from rackrate.report.shown import Shown
 from rackrate.units import HOURS_PER_DAY, HOURS_PER_MONTH, HOURS_PER_WEEK
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Price:
+class Price(Shown):
     """What one GPU costs under one kind.
 
     Attributes:
@@ -54,6 +55,17 @@ class Price:
             "week": usd_per_hour * HOURS_PER_WEEK,
             "month": usd_per_hour * self.hours_per_month,
         }
+
+    def plot(self) -> Any:
+        """Return the history as an Altair chart.
+
+        Raises:
+            NoAnswer: fewer than two days of history.
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - a heavy extra
+
+        return chart.history(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as plain data."""
@@ -110,7 +122,7 @@ class Price:
             ]
             blocks += [self.rent_table()] * bool(self.other_kinds)
         if self.history:
-            blocks += [self.plot(), self.history_table()]
+            blocks += [self.line(), self.history_table()]
             if self.by_provider:
                 blocks.append(self.provider_table())
         return blocks
@@ -170,7 +182,7 @@ class Price:
         notes += [f"{n} offers say only `{name}` and are left out" for name, n in self.loose.items()]
         return Table(f"{self.gpu}: {self.kind} spread across providers", columns, rows, tuple(notes))
 
-    def plot(self) -> Plot:
+    def line(self) -> Plot:
         """Return the daily median as a line."""
         first, last = self.history[0], self.history[-1]
         change = last.index / first.index - 1
@@ -238,9 +250,6 @@ class Price:
 
     def _day(self) -> str:
         return f"prices of {self.as_of:%Y-%m-%d}" if self.as_of else "no date"
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say the median in one line."""

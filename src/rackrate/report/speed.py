@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rackrate.report.block import Block, Cell, Column, Line, Table, Text, to_html
+from rackrate.report.block import Block, Cell, Column, Line, Table, Text
+from rackrate.report.shown import Shown
 
 if TYPE_CHECKING:
     from rackrate.pace import Curve, Pace, Situation
@@ -44,7 +45,7 @@ PAID: Mapping[str, tuple[str, str, float]] = {
 
 
 @dataclass(frozen=True)
-class SpeedAnswer:
+class SpeedAnswer(Shown):
     """How fast a model is, and what that costs.
 
     Attributes:
@@ -83,6 +84,17 @@ class SpeedAnswer:
     def _cost(self, usd_per_hour: float, speed: Estimate) -> dict[str, float]:
         one = PAID[self.pace.paid][2] * usd_per_hour / HOUR_S
         return {"value": one / speed.value, "low": one / speed.high, "high": one / speed.low}
+
+    def plot(self) -> Any:
+        """Return the speed over requests at once as an Altair chart.
+
+        Raises:
+            NoAnswer: it has no curve: it is no language model that answers requests.
+            UsageError: the chart packages are not installed.
+        """
+        from rackrate import chart  # noqa: PLC0415 - a heavy extra
+
+        return chart.speed(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as plain data."""
@@ -221,9 +233,6 @@ class SpeedAnswer:
     def _nearest(self) -> tuple[str, ...]:
         found = [near for where in self.pace.situations for e in where.figures.values() for near in e.nearest]
         return tuple(dict.fromkeys(found))[:_SHOWN]
-
-    def _repr_html_(self) -> str:
-        return to_html(self.blocks())
 
     def __repr__(self) -> str:
         """Say the speed in one line."""

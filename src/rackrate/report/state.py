@@ -12,6 +12,7 @@ from rackrate.catalog.provider import billing_currency
 from rackrate.market.offer import COLUMNS
 from rackrate.market.quality import BY_CODE
 from rackrate.report.block import Block, Column, Table, Text
+from rackrate.report.shown import Shown
 from rackrate.units import format_age
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ less than this, and that is kept in another currency, moved with the exchange ra
 
 
 @dataclass(frozen=True)
-class Imported:
+class Imported(Shown):
     """What became of an import.
 
     Attributes:
@@ -108,7 +109,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Checked:
+class Checked(Shown):
     """What is wrong with the data, and what the gate found in them.
 
     Attributes:
@@ -169,7 +170,7 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class MarketStats:
+class MarketStats(Shown):
     """What is in a store, and what its prices did.
 
     Attributes:

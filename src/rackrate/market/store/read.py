@@ -15,7 +15,7 @@ import duckdb
 
 from rackrate.errors import DataError, StoreBroken
 from rackrate.market.filter import OfferFilter
-from rackrate.market.offer import COLUMNS
+from rackrate.market.offer import COLUMNS, facts_html
 from rackrate.market.stats import FRESH, SHOWN
 from rackrate.market.store import manifest
 from rackrate.market.store.gate import literal, text
@@ -96,6 +96,13 @@ class Store:
         """Open the sample that ships with the package."""
         folder = Path(str(files("rackrate.market") / "data" / "sample"))
         return cls(folder, manifest.load(folder), is_sample=True)
+
+    def _repr_html_(self) -> str:
+        sources = sorted({file.source for file in self.files})
+        facts = {"newest": self.newest, "dataset": self.version, "sources": ", ".join(sources)}
+        return facts_html(
+            "The bundled market sample" if self.is_sample else f"Market in {self.folder}", facts
+        )
 
     @property
     def version(self) -> str:

@@ -228,7 +228,7 @@ def history_chart(ask: Ask, price: Price | None) -> str:
     """Return the chart of a history for a page; empty where there are not two days."""
     if price is None or len(price.history) < 2:  # noqa: PLR2004
         return ""
-    says = f"{price.plot().title}. The history page has the numbers as a table."
+    says = f"{price.line().title}. The history page has the numbers as a table."
     return chart.on_page(_history_svg(ask, price), says)
 
 
