@@ -69,7 +69,7 @@ def test_another_name_of_a_gpu_moves_to_its_slug(site: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "names"),
     [
-        ("/offers?vrm_gib=40", "did you mean `vram_gib`?"),
+        ("/offers?vrm_gib=40", "did you mean <code>vram_gib</code>?"),
         ("/offers?vram_gib=much", "vram"),
         ("/offers?kind=sport", "spot"),
         ("/gpus/l40s?hours_per_month=9000", "hours_per_month"),
