@@ -33,7 +33,7 @@ _ONE = (
     ("max-hours", float, 1.0, "After which all ends in any case."),
     ("idle-s", float, 600.0, "Seconds without work until all ends; of a pool, a node."),
     ("lease-s", float, 10.0, "Seconds after which a node ends that hears nothing."),
-    ("boot-timeout-s", float, 60.0, "Seconds in which a node must come up."),
+    ("boot-timeout-s", float, None, "Seconds in which a node must come up.  [default: 60; rented ones 900]"),
 )
 _MANY = (
     ("host", "hosts", "USER@HOST:PORT or a file of TOML: a machine of yours, for the backend ssh."),
@@ -67,7 +67,7 @@ def asked_for(*, image: str, hosts: tuple[str, ...], sync: tuple[str, ...], **op
     from rackrate.fleet.backends.base import Machine  # noqa: PLC0415 - start-up
     from rackrate.fleet.backends.hosts import as_named  # noqa: PLC0415 - start-up
 
-    left_open = ("nodes", "backend", "usd_per_node_hour")
+    left_open = ("nodes", "backend", "usd_per_node_hour", "boot_timeout_s")
     said = {name: value for name, value in options.items() if name not in left_open or value is not None}
     paths = tuple(str(Path(path).resolve()) for path in sync)
     return said | {"machine": Machine(image=image), "hosts": as_named(hosts), "sync": paths}

@@ -55,7 +55,7 @@ class Fleet:
         max_hours: after which the fleet ends in any case.
         idle_s: seconds without work until it ends, or a node of a pool does; None for never.
         lease_s: seconds after which a node ends that hears nothing from you.
-        boot_timeout_s: seconds in which a node must come up.
+        boot_timeout_s: seconds in which a node must come up; by default a minute, or 15 where it is rented.
         at: `host:port` at which nodes that are other machines reach this one; a port of 0 is any free one.
         env: variables that tasks see, with their values, or the names of some that are set here.
         sync: packages, modules and folders of modules that nodes are to have as they are here.
@@ -91,7 +91,7 @@ class Fleet:
         max_hours: float = 12.0,
         idle_s: float | None = 600.0,
         lease_s: float = 10.0,
-        boot_timeout_s: float = 60.0,
+        boot_timeout_s: float | None = None,
         at: str = "",
         env: Mapping[str, str] | Iterable[str] = (),
         sync: Iterable[str | PathLike[str]] = (),
@@ -106,6 +106,7 @@ class Fleet:
             "nodes_max": most,
             "backend": backend or None,
             "usd_per_node_hour": usd_per_node_hour,
+            "boot_timeout_s": boot_timeout_s,
         }
         said = renting.asked_of(what, image=image)
         said |= {name: value for name, value in given.items() if value is not None}
@@ -118,7 +119,6 @@ class Fleet:
             max_hours=max_hours,
             idle_s=idle_s,
             lease_s=lease_s,
-            boot_timeout_s=boot_timeout_s,
             at=at,
             env=env,
             sync=tuple(str(Path(path).resolve()) for path in sync),

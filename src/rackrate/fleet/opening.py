@@ -31,7 +31,7 @@ from rackrate.errors import (
     nearest,
 )
 from rackrate.fleet import environment, journal, quoting, sync, tls, tree
-from rackrate.fleet.backends import open_backend
+from rackrate.fleet.backends import BOOT_S, USUAL_BOOT_S, open_backend
 from rackrate.fleet.backends.base import CONSOLE, Backend
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.folder import Folder, home, new_folder
@@ -57,6 +57,7 @@ def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
         BadQuantity, UnknownName, OverBudget: what was asked for cannot be.
     """
     me = psutil.Process()
+    asked = {"boot_timeout_s": BOOT_S.get(asked.get("backend", ""), USUAL_BOOT_S), **asked}
     owner = {"owner_pid": me.pid, "owner_since_s": me.create_time()} if is_owned else {}
     return Spec(
         fleet=folder.fleet,

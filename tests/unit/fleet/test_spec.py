@@ -19,7 +19,7 @@ from cryptography import x509
 
 from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError
 from rackrate.fleet import folder as folders
-from rackrate.fleet import tls
+from rackrate.fleet import opening, tls
 from rackrate.fleet.backends.base import Order
 from rackrate.fleet.folder import Folder, all_folders, find_folder, new_folder, running_folder
 from rackrate.fleet.identity import Identity
@@ -152,3 +152,12 @@ def test_an_owner_is_seen_frozen_or_ended() -> None:
     assert owner_state(spec) == "ended"
     assert owner_state(SPEC) == "seen"
     assert owner_state(replace(SPEC, owner_pid=os.getpid(), owner_since_s=0.0)) == "ended"
+
+
+@pytest.mark.parametrize(("backend", "seconds"), [("local", 60.0), ("runpod", 900.0), ("ssh", 120.0)])
+def test_a_node_has_the_time_to_boot_that_its_place_takes(
+    backend: str, seconds: float, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path / "f")
+    assert opening.spec_of(folder, is_owned=False, backend=backend).boot_timeout_s == seconds
+    assert opening.spec_of(folder, is_owned=False, backend=backend, boot_timeout_s=7).boot_timeout_s == 7

@@ -25,6 +25,11 @@ PLACES = {
 """The module of each place; all but `local` make machines of their own."""
 
 
+BOOT_S = {"container": 120.0, "ssh": 120.0, "kubernetes": 900.0, "runpod": 900.0, "vast": 900.0}
+"""Seconds in which a node must come up, where nobody says; elsewhere `USUAL_BOOT_S`. An image of 10 GB takes
+minutes."""
+USUAL_BOOT_S = 60.0
+
 KEYS = {"runpod": "RUNPOD_API_KEY", "vast": "VAST_API_KEY"}
 """Where machines are rented, and the variable that holds the account's key: it is the keeper's alone."""
 
