@@ -151,7 +151,7 @@ def test_a_trial_whose_node_is_killed_goes_on_from_its_checkpoint_elsewhere(flee
     second = [event for event in so_far(fleet) if event["attempt"] == 2]
     assert [event["step"] for event in second] == [9, 10, 11, 12]
     assert {event["start"] for event in second} == {9}
-    assert sweep.checkpoint(0) == b"12" + bytes(size)
+    assert sweep.checkpoint(0) == sweep.checkpoint(trial) == b"12" + bytes(size)
 
 
 def test_a_trial_that_fails_is_tried_elsewhere_and_then_given_up(fleet: rackrate.Fleet) -> None:

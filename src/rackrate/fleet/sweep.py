@@ -125,10 +125,11 @@ class Sweep:
         """
         import_module("rackrate.notebook" if _is_in_kernel() else "rackrate.cli.watch").show(self)
 
-    def checkpoint(self, trial: int) -> bytes | None:
-        """Return what a trial kept last; None when it kept nothing, was stopped or failed."""
+    def checkpoint(self, trial: Trial | int) -> bytes | None:
+        """Return what a trial, or the one of a number, kept last; None when it kept nothing."""
+        number = trial.number if isinstance(trial, Trial) else trial
         with suppress(FileNotFoundError):
-            return checkpoint_path(self._folder, trial).read_bytes()
+            return checkpoint_path(self._folder, number).read_bytes()
         return None
 
     def _run(self) -> None:
