@@ -63,8 +63,8 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
         BadQuantity: a number that cannot be.
 
     Example:
-        >>> models_on("l40s", name="llama-3.1-70b", limit=1).pairs[0].choice.fit.setup.precision.name
-        'int4'
+        >>> models_on("l40s", name="llama-3.1-8b", limit=1).pairs[0].choice.fit.setup.precision.name
+        'bf16'
     """
     found = find_gpu(gpu)
     if task not in TASKS:

@@ -13,7 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
-from typing import IO, Any
+from typing import IO, Any, BinaryIO, cast
 
 from rackrate import chart
 from rackrate.errors import DataError, RackrateError
@@ -72,13 +72,12 @@ class Artist:
 
     def _ask(self, asked: bytes) -> Any:
         child = self._started()
-        assert child.stdin
-        assert child.stdout
+        to, back = cast("BinaryIO", child.stdin), cast("BinaryIO", child.stdout)
         late = threading.Timer(LONGEST_S, child.kill)
         late.start()
         try:
-            _write(child.stdin, asked)
-            return pickle.loads(_read(child.stdout))  # noqa: S301 - from our own child
+            _write(to, asked)
+            return pickle.loads(_read(back))  # noqa: S301 - from our own child
         finally:
             late.cancel()
 
