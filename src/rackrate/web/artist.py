@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import IO, Any, BinaryIO, cast
 
 from rackrate import chart
@@ -96,12 +97,9 @@ class Artist:
         child, self._child = self._child, None
         if child is None:
             return
-        for pipe in (child.stdin, child.stdout):
-            assert pipe
-            try:
+        for pipe in filter(None, (child.stdin, child.stdout)):
+            with suppress(OSError):  # what was not yet written has no reader
                 pipe.close()
-            except OSError:  # what was not yet written has no reader
-                continue
         child.kill()
         child.wait()
 
