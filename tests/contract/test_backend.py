@@ -19,6 +19,7 @@ from rackrate.fleet.backends.kubernetes import KubernetesBackend
 from rackrate.fleet.backends.local import LocalBackend
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.backends.ssh import SshBackend
+from rackrate.fleet.gate import NAMED
 from rackrate.testing.machines import MachineBackend, Machines
 
 FLEET = "c0117ac7"
@@ -166,7 +167,7 @@ def order(
         here = Order(name, FLEET, "worker", str(gate.folder.keeper), ttl_s=ttl_s, longest_s=longest_s)
         if place == "local":
             return here
-        gate.open(at or made[0].at or "127.0.0.1:0")
+        gate.open(at or made[0].at or "127.0.0.1:0", *([NAMED] if at else []))
         identity = gate.identity(name).to_pem()
         return replace(here, keeper=gate.address, identity=identity, machine=machine)
 

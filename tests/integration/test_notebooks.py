@@ -29,12 +29,13 @@ def nothing_stays() -> Iterator[None]:
 
 
 def shown(notebook: Any) -> list[list[Any]]:
-    """Return what each cell of code shows, as text."""
-    return [
-        [out.get("text") or out.get("data", {}) for out in cell.outputs if out.get("name") != "stderr"]
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-    ]
+    """Return what each cell of code shows: what it wrote, in one piece, and its values."""
+    return [_shown(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _shown(outputs: list[Any]) -> list[Any]:
+    wrote = "".join(out["text"] for out in outputs if out.get("name") == "stdout")  # it comes in any pieces
+    return [*([wrote] if wrote else []), *(out["data"] for out in outputs if "data" in out)]
 
 
 def run(name: str, folder: Path) -> tuple[Any, Any]:

@@ -166,8 +166,8 @@ class Machines:
         with self._lock:
             if self._nursery is None:
                 return
-            for pipe in (self._nursery.stdin, self._nursery.stdout):
-                if pipe:
+            for pipe in filter(None, (self._nursery.stdin, self._nursery.stdout)):
+                with suppress(OSError):  # what a dead one did not read has no reader
                     pipe.close()
             if not self.names():
                 self._nursery.wait(_PATIENCE_S)

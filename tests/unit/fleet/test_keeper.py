@@ -114,7 +114,7 @@ def keep() -> Iterator[Keep]:
 
         thread = threading.Thread(target=asyncio.run, args=(keeping(),))
         thread.start()
-        while not folder.keeper.exists():
+        while folder.ask("status") is None and thread.is_alive():  # its socket is there before it listens
             thread.join(0.005)
         running.append((thread, Kept(place, Line(folder.keeper), folder.fleet)))
         return running[-1][1]
