@@ -49,11 +49,12 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
     """Kill every descendant of this process and wait for it.
 
     When a fleet's lease is over all its agents do this at once, on a machine that was busy until then: so
-    there is one look at the machine's processes for all descendants, and none to see that nothing is left.
+    there is one look at the machine's processes for all descendants, and, where all children may be
+    collected, none to see that nothing is left.
 
     Args:
         group: a process group among them that is killed first, without looking for anything.
-        keep: children that are left alone, with all below them.
+        keep: children that are left alone, with all below them; whoever waits for them still can.
     """
     if group is not None:
         with suppress(ProcessLookupError, PermissionError):
@@ -69,6 +70,9 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
+        for pid in below:
+            with suppress(ChildProcessError):  # not a child, or not yet
+                os.waitpid(pid, os.WNOHANG)
 
 
 def _collect() -> bool:
@@ -82,11 +86,15 @@ def _collect() -> bool:
 
 
 def _below(root: int, keep: frozenset[int]) -> list[int]:
-    """Return all descendants of this process that are not kept, children that are dead collected."""
+    """Return all descendants of this process that are not kept, dead children that nobody collected too.
+
+    Nothing is collected during the look: a child that dies meanwhile hands its own children to this process,
+    and these may have been read before, as the child's. While the child is listed, the look is not empty.
+    """
     children: dict[int, list[int]] = {}
     for pid, parent in _parents():
         children.setdefault(parent, []).append(pid)
-    found = [pid for pid in children.get(root, []) if pid not in keep and not _is_collected(pid)]
+    found = [pid for pid in children.get(root, []) if pid not in keep]
     for pid in found:  # grows while it is walked
         found += children.get(pid, [])
     return found
@@ -102,13 +110,6 @@ def _parents() -> Iterator[tuple[int, int]]:
             with suppress(FileNotFoundError, ProcessLookupError):
                 stat = Path(f"/proc/{name}/stat").read_bytes()
                 yield int(name), int(stat[stat.rindex(b")") :].split(None, 3)[2])
-
-
-def _is_collected(pid: int) -> bool:
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:
-        return True
 
 
 def end_tree(root: psutil.Process) -> None:

@@ -86,6 +86,7 @@ class Agent:
         self._pid: int | None = None
         self._from_engine: int | None = None
         self._rest = b""
+        self._is_ending = False
         self._wake_read, self._wake_write = os.pipe()
 
     def run(self) -> None:
@@ -99,6 +100,7 @@ class Agent:
             while True:
                 self._live()
         except Over as over:
+            self._is_ending = True
             tree.end_children(self._pid)
             self._log(f"over: {over}")
             if self.lease.is_live(time.monotonic()):  # else the keeper knows, or is dead
@@ -106,7 +108,7 @@ class Agent:
                     self._line.ask("ended", _FAREWELL_S, node=self.order.name, why=str(over), **self._said())
 
     def _signalled(self, number: int, _frame: object) -> None:
-        if number == signal.SIGTERM:
+        if number == signal.SIGTERM and not self._is_ending:  # told twice, it ends no less
             raise Over("told to end")
 
     def _log(self, text: str) -> None:
