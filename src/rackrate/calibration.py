@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from rackrate.config import calibration_file
+from rackrate.durable import write_whole
 from rackrate.errors import ImportRejected
 from rackrate.fit.cases import Case, read_cases, write_cases
 
@@ -59,12 +60,7 @@ def save(cases: Sequence[Case], path: Path | None = None) -> int:
         return 0
     named = [replace(case, id=f"{key}-{number}") for number, case in enumerate(cases, start=1)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with temporary.open("w", encoding="utf-8") as out:
-        out.write(write_cases([*before, *named]))
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
+    write_whole(path, write_cases([*before, *named]), mark=f".{os.getpid()}")
     return len(named)
 
 

@@ -16,7 +16,7 @@ from rackrate.choice import COUNTS, best_choice
 from rackrate.config import calibration_file
 from rackrate.errors import ImportRejected, UnknownName, UsageError, nearest
 from rackrate.fit.precision import find_precision
-from rackrate.fit.setup import TASKS
+from rackrate.fit.setup import check_task
 from rackrate.fit.ways import ways
 from rackrate.report.fit import FitAnswer
 from rackrate.sizing import Weights, find_card, find_weights, parse_tokens
@@ -118,8 +118,7 @@ def models_on(
     """
     from rackrate.report.on_gpu import on_gpu  # noqa: PLC0415 - start-up
 
-    if task not in TASKS:
-        raise UnknownName("task", task, nearest(task, TASKS) or TASKS)
+    check_task(task)
     card, count = find_card(gpu)
     most = count if ":" in gpu else COUNTS[-1]
     tokens = None if context is None else parse_tokens(context)

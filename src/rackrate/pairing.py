@@ -11,8 +11,8 @@ from rackrate.catalog.gpu import find_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, all_models
 from rackrate.choice import COUNTS, Choice, best_choice
-from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError, nearest
-from rackrate.fit.setup import TASKS
+from rackrate.errors import NoAnswer, RackrateError, UsageError
+from rackrate.fit.setup import check_task
 from rackrate.report.pairing import GpusFor, ModelsOn, Pair
 from rackrate.report.speed import SpeedAnswer
 from rackrate.sizing import model_of, parse_tokens
@@ -67,8 +67,7 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
         'bf16'
     """
     found = find_gpu(gpu)
-    if task not in TASKS:
-        raise UnknownName("task", task, nearest(task, TASKS) or TASKS)
+    check_task(task)
     tokens = None if context is None else parse_tokens(context)
     every = _choices(found.slug, task, tokens)
     matching = [each for each in every if _matches(*each, name, kind, precision, count)]
@@ -112,8 +111,7 @@ def gpus_for(
         True
     """
     found = model_of(model)
-    if task not in TASKS:
-        raise UnknownName("task", task, nearest(task, TASKS) or TASKS)
+    check_task(task)
     tokens = None if context is None else parse_tokens(context)
     store, at = api.open_market(data), api.to_instant(as_of)
     rented = sorted({row[0] for row in store.tally(at)} & set(slugs("gpus")))

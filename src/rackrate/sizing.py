@@ -28,7 +28,7 @@ from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
 from rackrate.fit.pipeline import OFFLOADS, PIXELS_PER_TOKEN, TEXT_TOKENS
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
-from rackrate.fit.setup import TASKS, Load, Setup, choose_engine, default_layout
+from rackrate.fit.setup import Load, Setup, check_task, choose_engine, default_layout
 from rackrate.fit.solve import Fit, solve
 from rackrate.fit.training import Training, lora_targets
 from rackrate.fit.weights import weight_bytes
@@ -296,8 +296,7 @@ def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
 
 def _engine(arch: Architecture, wish: Wish, precision: Precision) -> tuple[Engine, str]:
     """Return the engine and the version that are asked for; GGUF files run in llama.cpp."""
-    if wish.task not in TASKS:
-        raise UnknownName("task", wish.task, nearest(wish.task, TASKS) or TASKS)
+    check_task(wish.task)
     name, _, version = wish.engine.strip().partition(" ")
     if version and not re.fullmatch(r"[bv]?\d[\w.+-]*", version):
         raise BadQuantity(f"engine version {version!r} is no version", hint=f"write it like {name} 0.11")

@@ -18,6 +18,7 @@ HOURS_PER_DAY = 24
 HOURS_PER_WEEK = 168
 HOURS_PER_MONTH = 730.0  # 8,760 hours of a year / 12
 HOURS_PER_YEAR = 8760
+GB_PER_GIB = 2**30 / 1e9
 
 GIB_PER_UNIT = {
     "B": 2.0**-30,

@@ -9,7 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 from xml.etree import ElementTree as ET
 
 from rackrate.alerts.rule import News
-from rackrate.alerts.state import write_whole
+from rackrate.durable import write_whole
 
 _ATOM = "http://www.w3.org/2005/Atom"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rackrate.alerts.rule import News
+from rackrate.durable import write_whole
 from rackrate.errors import DataError, Refused
 
 SCHEMA = 1
@@ -70,16 +70,6 @@ _HINT = "name another file with --state, or remove it: what holds now is then to
 def save(path: Path, state: State) -> None:
     """Put a state in place, durably and at once."""
     write_whole(path, json.dumps(state.to_dict(), indent=1, ensure_ascii=False))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one rename, so that nobody reads half of it."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(path)
 
 
 @contextmanager

@@ -23,6 +23,16 @@ from rackrate.fit.training import Training
 TASKS = ("inference", "full", "lora", "qlora")
 
 
+def check_task(name: str) -> None:
+    """Check that there is such a task.
+
+    Raises:
+        UnknownName: there is not, with the nearest.
+    """
+    if name not in TASKS:
+        raise UnknownName("task", name, nearest(name, TASKS) or TASKS)
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """What is asked of the model at once.
@@ -91,8 +101,7 @@ class Setup:
     stored_bytes: int = 0
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise UnknownName("task", self.task, nearest(self.task, TASKS) or TASKS)
+        check_task(self.task)
         if not 0 < self.memory_fraction <= 1:
             hint = "vLLM's default is 0.9"
             raise UsageError(

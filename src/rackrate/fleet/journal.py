@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rackrate.durable import sync_folder
 from rackrate.errors import DataError
 
 Entry = dict[str, Any]
@@ -72,7 +73,7 @@ class Journal:
         if path.exists():
             os.truncate(path, _read(path)[1])
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     def write(self, entries: Iterable[Mapping[str, Any]], *, is_synced: bool = True) -> None:
         """Append entries; when this returns, they are on the disk, or with the system if that is enough."""
@@ -93,12 +94,3 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file survive a crash, not only its content."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from rackrate.plan.estimate import Estimate, constant, table
+from rackrate.units import GB_PER_GIB
 
 HOUR_S = 3600.0
-GB_PER_GIB = 2**30 / 1e9
 
 
 @cache

@@ -18,13 +18,14 @@ from rackrate.catalog.aliases import family_members
 from rackrate.fit.precision import PRECISIONS
 from rackrate.plan.answer import Row
 from rackrate.plan.cards import Cards
-from rackrate.plan.coldstart import GB_PER_GIB, HOUR_S, Start, known, reclaims, start, way_to_users_s
+from rackrate.plan.coldstart import HOUR_S, Start, known, reclaims, start, way_to_users_s
 from rackrate.plan.copies import Found
 from rackrate.plan.doubt import Ranged
 from rackrate.plan.frontier import Machines, Shapes, best_of_each, enough, frontier, order
 from rackrate.plan.prices import scaled, unit_prices
 from rackrate.plan.question import Question
 from rackrate.plan.stock import Stock
+from rackrate.units import GB_PER_GIB
 
 SPOT = "spot"
 _KINDS = {"ttft_s": "loaded_ttft", "tpot_s": "tpot"}

@@ -7,9 +7,7 @@ providers rent out; `MachineBackend` rents it to a fleet without a provider betw
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,6 +23,7 @@ import psutil
 from rackrate.errors import FleetError, UsageError
 from rackrate.fleet import tree
 from rackrate.fleet.backends.base import NoNode, Order
+from rackrate.fleet.backends.held import is_held
 from rackrate.testing import namespaces
 from rackrate.testing.nursery import ALIVE, LOG
 
@@ -105,13 +104,13 @@ class Machines:
 
     def names(self) -> frozenset[str]:
         """Return the machines in which any process lives."""
-        return frozenset(path.parent.name for path in self.folder.glob(f"*/{ALIVE}") if _is_held(path))
+        return frozenset(path.parent.name for path in self.folder.glob(f"*/{ALIVE}") if is_held(path))
 
     def stop(self, name: str) -> None:
         """Kill everything in a machine; of one that is not there, that is no error."""
         alive = self.folder / name / ALIVE
         until_s = time.monotonic() + _PATIENCE_S
-        while _is_held(alive):
+        while is_held(alive):
             with suppress(psutil.NoSuchProcess, ValueError, IndexError):
                 tree.end_tree(psutil.Process(self._pid_and_number(name)[0]))
             if time.monotonic() > until_s:
@@ -179,21 +178,6 @@ def _runs(process: psutil.Process) -> bool:
         return process.status() not in {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE}
     except psutil.NoSuchProcess:
         return False
-
-
-def _is_held(path: Path) -> bool:
-    """Tell whether a process of the machine lives: all hold a lock, which ends with the last of them."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 class MachineBackend:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import atexit
 import fcntl
-import gc
 import json
 import os
-import select
 import shutil
 import signal
 import sys
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rackrate.fleet import boot, tree
+from rackrate.fleet.backends import forking
 from rackrate.testing import namespaces
 from rackrate.testing.namespaces import Switch
 
@@ -41,28 +40,16 @@ def main(folder: Path) -> None:
         temporary = tempfile.mkdtemp(prefix="rrm")
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         tree.adopt_orphans()
-    gc.collect()
-    gc.freeze()
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    forking.share()
     _say({"address": switch.address if switch else "127.0.0.1", "is_isolated": switch is not None})
     pids: set[int] = set()
-    n_made, rest, is_open = 0, b"", True
-    while is_open or pids:
-        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], 1.0)
-        if wake_read in ready:
-            os.read(wake_read, 512)
-        if 0 in ready:
-            data = os.read(0, 1 << 16)
-            is_open = bool(data)
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                n_made += 1
-                asked = json.loads(line)
-                pids.add(_fork(folder / asked["name"], n_made, asked["env"], switch, temporary))
-                _say({})
+    n_made = 0
+    for lines in forking.turns(lambda: bool(pids)):
+        for line in lines:
+            n_made += 1
+            asked = json.loads(line)
+            pids.add(_fork(folder / asked["name"], n_made, asked["env"], switch, temporary))
+            _say({})
         with suppress(ChildProcessError):
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
                 pids.discard(pid)

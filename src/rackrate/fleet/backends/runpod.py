@@ -22,14 +22,13 @@ from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.ledger import MICROUSD, Rate
+from rackrate.units import GB_PER_GIB, HOURS_PER_MONTH
 
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
 RUNPOD = Provider("RunPod", "https://api.runpod.io", "RACKRATE_RUNPOD_URL", KEYS["runpod"])
 DISK_USD_PER_GB_MONTH = 0.10
-HOURS_PER_MONTH = 730
-_GB_PER_GIB = 2**30 / 10**9
 _SECURE, _COMMUNITY = "SECURE", "COMMUNITY"
 """Tiers: RunPod's own data centres, unless the offer names the hosts of others."""
 _ENDED = "TERMINATED"
@@ -156,4 +155,4 @@ def _check(machine: Machine) -> str:
 
 
 def _disk_gb(machine: Machine) -> int:
-    return math.ceil(machine.disk_gib * _GB_PER_GIB)
+    return math.ceil(machine.disk_gib * GB_PER_GIB)

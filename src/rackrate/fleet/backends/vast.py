@@ -24,12 +24,12 @@ from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.ledger import MICROUSD, Rate
+from rackrate.units import GB_PER_GIB
 
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
 VAST = Provider("Vast.ai", "https://console.vast.ai", "RACKRATE_VAST_URL", KEYS["vast"])
-_GB_PER_GIB = 2**30 / 10**9
 _MIB_PER_GIB = 1024
 _MEMORY_TOLERANCE = 0.1
 """A driver shows less memory than the data sheet says, and some hosts round."""
@@ -223,4 +223,4 @@ def _check(machine: Machine) -> None:
 
 
 def _disk_gb(machine: Machine) -> int:
-    return math.ceil(machine.disk_gib * _GB_PER_GIB)
+    return math.ceil(machine.disk_gib * GB_PER_GIB)

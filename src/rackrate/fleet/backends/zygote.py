@@ -9,10 +9,8 @@ behind and kills it. When its input ends it waits for its nodes, which have leas
 from __future__ import annotations
 
 import fcntl
-import gc
 import json
 import os
-import select
 import signal
 import sys
 import threading
@@ -23,6 +21,7 @@ from pathlib import Path
 
 from rackrate.errors import UsageError
 from rackrate.fleet import tree
+from rackrate.fleet.backends import forking
 from rackrate.fleet.backends.agent import Agent, Engine
 from rackrate.fleet.backends.base import Order
 
@@ -38,27 +37,14 @@ def main(folder: Path, preload: Sequence[str]) -> None:
 
     _preload(preload)
     tree.adopt_orphans()
-    gc.collect()
-    gc.freeze()
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_write, False)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    forking.share()
     agents: dict[int, str] = {}
-    rest, is_open = b"", True
-    while is_open or agents:
-        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], 1.0)
-        if wake_read in ready:
-            os.read(wake_read, 512)
-        if 0 in ready:
-            data = os.read(0, 1 << 16)
-            is_open = bool(data)
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                order = Order.from_dict(json.loads(line))
-                if order.name not in agents.values():
-                    agents[_fork(folder / order.name, order, engine.run)] = order.name
-                os.write(1, order.name.encode() + b"\n")
+    for lines in forking.turns(lambda: bool(agents)):
+        for line in lines:
+            order = Order.from_dict(json.loads(line))
+            if order.name not in agents.values():
+                agents[_fork(folder / order.name, order, engine.run)] = order.name
+            os.write(1, order.name.encode() + b"\n")
         _bury(agents)
 
 

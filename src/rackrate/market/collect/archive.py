@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rackrate.durable import write_whole
 from rackrate.errors import DataError, Refused, StoreBroken
 from rackrate.market.collect.base import Answer
 
@@ -266,12 +267,7 @@ def _run(path: Path) -> Run:
 
 
 def _write(path: Path, doc: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".new")
     try:
-        with temporary.open("w", encoding="utf-8") as out:
-            json.dump(doc, out, indent=1)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(path)
+        write_whole(path, json.dumps(doc, indent=1))
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}", code="disk") from error

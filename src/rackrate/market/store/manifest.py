@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rackrate.durable import sync_folder, write_whole
 from rackrate.errors import DataError, Refused, StoreBroken
 
 SCHEMA = 1
@@ -132,22 +132,8 @@ def load(folder: Path) -> Manifest:
 def save(folder: Path, manifest: Manifest) -> None:
     """Put `manifest` in place of the current one, durably and at once."""
     doc = {"schema": SCHEMA, "files": [asdict(file) for file in manifest.files]}
-    temporary = folder / f"{NAME}.new"
-    with temporary.open("w", encoding="utf-8") as out:
-        json.dump(doc, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    temporary.replace(folder / NAME)
+    write_whole(folder / NAME, json.dumps(doc, indent=1))
     sync_folder(folder)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames within `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from typing import Any
 import duckdb
 
 from rackrate import clock
+from rackrate.durable import sync_folder
 from rackrate.errors import DataError
 from rackrate.market.importers.files import Purchase
 from rackrate.market.normalise import OF_ROW, Batch, Reject, plain
@@ -399,7 +400,7 @@ class _Writer:
             os.fsync(out.fileno())
             sha256 = hashlib.file_digest(out, "sha256").hexdigest()
         temporary.replace(self.folder / name)
-        manifest.sync_folder(self.folder)
+        sync_folder(self.folder)
         if self.on_file:
             self.on_file(name)
         now = clock.now().isoformat(timespec="seconds")

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from rackrate.errors import NoAnswer, UsageError
 from rackrate.plan.answer import Plan, Row
+from rackrate.units import GB_PER_GIB
 
 PORT = 8000
 TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable, no secret
 SHM_GIB = 16  # for messages between the processes of several GPUs
+_SPARE_GB = 100  # of a disk, for the system and the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ SOFTWARE: Mapping[str, Software] = {
     ),
 }
 """Engines that an export can start. Source: `vllm serve --help`, SGLang's page on server arguments."""
+
+
+def disk_gb(row: Row) -> int:
+    """Return the disk that a machine needs, in the gigabytes that are sold."""
+    return math.ceil(row.weights_gib * GB_PER_GIB) + _SPARE_GB
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from typing import Any
 
 from rackrate.plan.answer import Row
 from rackrate.plan.exports.names import gpu_in, provider_in
-from rackrate.plan.exports.server import PORT, TOKEN, Server
-
-DISK_SPARE_GB = 100  # for the system and the image
+from rackrate.plan.exports.server import PORT, TOKEN, Server, disk_gb
 
 
 def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
@@ -18,7 +15,7 @@ def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
     resources: dict[str, Any] = {
         "accelerators": f"{gpu_in('skypilot', row)}:{row.count}",
         "ports": PORT,
-        "disk_size": math.ceil(row.weights_gib * 2**30 / 1e9) + DISK_SPARE_GB,
+        "disk_size": disk_gb(row),
     }
     cloud = provider_in("skypilot", row)
     if cloud:

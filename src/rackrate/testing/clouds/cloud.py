@@ -144,6 +144,18 @@ class Request:
     body: Json | None
     token: str
 
+    @classmethod
+    def of(cls, asked: BaseHTTPRequestHandler) -> Request:
+        """Read what a client sent; a body that is no JSON is none."""
+        split = urlsplit(asked.path)
+        length = int(asked.headers.get("Content-Length") or 0)
+        body: Json | None = None
+        with suppress(ValueError):
+            body = json.loads(asked.rfile.read(length)) if length else None
+        scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
+        query = dict(parse_qsl(split.query))
+        return cls(asked.command, split.path, query, body, token if scheme == "Bearer" else "")
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -407,16 +419,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _answer(self) -> None:
-        split = urlsplit(self.path)
-        length = int(self.headers.get("Content-Length") or 0)
-        body: Json | None = None
-        with suppress(ValueError):
-            body = json.loads(self.rfile.read(length)) if length else None
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        request = Request(
-            self.command, split.path, dict(parse_qsl(split.query)), body, token if scheme == "Bearer" else ""
-        )
-        reply = self.server.cloud.handle(request)
+        reply = self.server.cloud.handle(Request.of(self))
         data = b"" if reply.body is None else json.dumps(reply.body).encode()
         self.send_response(reply.status)
         if data:

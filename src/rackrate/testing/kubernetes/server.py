@@ -16,12 +16,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
 
 from rackrate.testing.clouds.cloud import Request
 from rackrate.testing.kubernetes.certificates import Authority, Shown
@@ -323,16 +321,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def _answer(self) -> None:
-        split = urlsplit(self.path)
-        length = int(self.headers.get("Content-Length") or 0)
-        body: Json | None = None
-        with suppress(ValueError):
-            body = json.loads(self.rfile.read(length)) if length else None
-        scheme, _, token = self.headers.get("Authorization", "").partition(" ")
-        request = Request(
-            self.command, split.path, dict(parse_qsl(split.query)), body, token if scheme == "Bearer" else ""
-        )
-        answer = self.server.answer(request, has_certificate=bool(self.connection.getpeercert()))
+        has_certificate = bool(self.connection.getpeercert())
+        answer = self.server.answer(Request.of(self), has_certificate=has_certificate)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
         self.end_headers()

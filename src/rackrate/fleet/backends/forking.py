@@ -1,0 +1,38 @@
+"""How does a process that forks others wait? For the next line of its input, or the end of one of its own."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator
+
+
+def share() -> None:
+    """Keep the garbage collector from writing to what is loaded, which forked processes are to share."""
+    gc.collect()
+    gc.freeze()
+
+
+def turns(has_children: Callable[[], bool]) -> Iterator[list[bytes]]:
+    """Yield the lines that have come in at each turn: when there are any, a child ended, or a second is over.
+
+    Args:
+        has_children: whether any is left; when none is and the input has ended, so have the turns.
+    """
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    rest, is_open = b"", True
+    while is_open or has_children():
+        lines: list[bytes] = []
+        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], 1.0)
+        if wake_read in ready:
+            os.read(wake_read, 512)
+        if 0 in ready:
+            data = os.read(0, 1 << 16)
+            is_open = bool(data)
+            *lines, rest = (rest + data).split(b"\n")
+        yield lines
