@@ -17,7 +17,8 @@ demo: $(READY)
 	$(BIN)/rackrate fit llama-3.1-70b --gpu l40s --precision int4
 
 test: $(READY)
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 -m "not alone"
+	$(BIN)/pytest -m alone
 
 lint: $(READY)
 	$(BIN)/ruff check

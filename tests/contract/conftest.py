@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -51,7 +51,7 @@ class FakeKeeper:
             self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as stream:
+        with suppress(ConnectionError), connection, connection.makefile("rwb") as stream:  # nodes are killed
             for line in stream:
                 self.heard.append(json.loads(line))
                 if not self.is_silent:

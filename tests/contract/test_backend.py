@@ -215,6 +215,7 @@ def test_another_process_lists_and_destroys_what_this_one_created(
     until(lambda: not stranger.list(FLEET))
 
 
+@pytest.mark.alone
 def test_a_node_asks_for_its_lease_and_lives_on_it(
     make: Make, order: Callable[..., Order], keeper: Any
 ) -> None:
@@ -226,6 +227,7 @@ def test_a_node_asks_for_its_lease_and_lives_on_it(
     assert backend.list(FLEET) == {order(1).name}
 
 
+@pytest.mark.alone
 def test_a_node_that_hears_nothing_ends_with_its_lease(
     make: Make, order: Callable[..., Order], keeper: Any
 ) -> None:
@@ -238,6 +240,7 @@ def test_a_node_that_hears_nothing_ends_with_its_lease(
     assert "its lease has run out" in backend.logs(order(1).name).read_text()
 
 
+@pytest.mark.alone
 def test_a_node_that_never_reaches_anybody_ends_with_its_first_lease(
     make: Make, order: Callable[..., Order], keeper: Any, boot_s: float
 ) -> None:
@@ -247,6 +250,7 @@ def test_a_node_that_never_reaches_anybody_ends_with_its_first_lease(
     assert until(lambda: not backend.list(FLEET)) <= boot_s + 1.0 + 1.0 + backend.settle_s
 
 
+@pytest.mark.alone
 def test_a_node_ends_when_its_longest_life_is_over_whatever_it_is_told(
     make: Make, order: Callable[..., Order], keeper: Any, boot_s: float
 ) -> None:

@@ -127,6 +127,7 @@ def test_a_delete_that_fails_is_an_error_and_the_next_one_works(account: Any, ma
     assert account.cloud.billed() == []
 
 
+@pytest.mark.alone
 def test_too_many_requests_mean_not_now_and_are_not_repeated_too_early(
     account: Any, make: Any, order: Any
 ) -> None:

@@ -104,6 +104,7 @@ def test_a_node_that_dies_is_replaced_and_its_work_done_again(fleet: rackrate.Fl
     assert "signal SIGKILL" in fleet.logs(lost[0]["node"])
 
 
+@pytest.mark.alone
 def test_a_scheduler_that_is_held_up_for_longer_than_a_lease_fails_no_node() -> None:
     with rackrate.Fleet(nodes=0, lease_s=1) as fleet:
         agent = int((fleet.folder.path / "nodes" / f"rr-{fleet.id}-head" / "alive").read_text())
@@ -213,6 +214,7 @@ def test_a_fleet_whose_workers_do_not_start_says_why_and_leaves_nothing(
     assert "no_such_module" in opening.log_of(folder, "1")
 
 
+@pytest.mark.alone
 def test_idle_fleets_end_and_the_budget_is_kept(tmp_path: Path) -> None:
     del tmp_path
     with rackrate.Fleet(nodes=1, lease_s=LEASE_S, idle_s=1) as idle:

@@ -22,7 +22,10 @@ from rackrate.fleet import opening, tree
 from rackrate.fleet.backends.local import LocalBackend
 from rackrate.fleet.folder import Folder, all_folders
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what is promised here, Linux makes possible")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="what is promised here, Linux makes possible"),
+]
 
 LEASE_S = 3.0
 N_NODES = 4

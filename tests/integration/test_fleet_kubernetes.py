@@ -52,6 +52,7 @@ def test_a_fleet_works_on_pods_and_leaves_nothing_in_the_cluster(cluster: Any) -
     )
 
 
+@pytest.mark.alone
 def test_pods_end_with_their_lease_when_the_keeper_is_killed_and_are_reaped(cluster: Any) -> None:
     folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **asked(cluster))
     opening.wait_ready(folder, keeper)

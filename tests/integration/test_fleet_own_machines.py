@@ -105,6 +105,7 @@ def test_tasks_run_there_and_nothing_stays(
     assert stranger.list(fleet_id) == frozenset()
 
 
+@pytest.mark.alone
 def test_nodes_whose_keeper_was_killed_end_with_their_lease(open_fleet: Open, stranger: Backend) -> None:
     fleet = open_fleet(nodes=1, lease_s=LEASE_S)
     try:

@@ -149,6 +149,7 @@ def kernel() -> Iterator[Kernel]:
     kernel.close()
 
 
+@pytest.mark.alone
 def test_curves_move_and_the_stop_button_works_while_the_kernel_is_busy(page: Any, kernel: Kernel) -> None:
     kernel.client.execute(CELL)
 
