@@ -15,10 +15,12 @@ from rackrate.fit.backward import (
     kept_terms,
     loss_bytes,
 )
-from rackrate.fit.engine import Engine
+from rackrate.fit.engine import Engine, version_of
 from rackrate.fit.kv import PAGE_PADDING, Memory, memory_of
 from rackrate.fit.overhead import (
+    MXFP4_SINCE,
     Card,
+    beside_term,
     context_term,
     graphs_term,
     link_term,
@@ -56,11 +58,15 @@ class Estimate:
         terms: its parts.
         limit_gib: what the engine may use of the card.
         limit_sigma_gib: one standard deviation of that.
+        beside: what it takes on top of its share of the card; None where it has no share, or all is in it.
+        left_gib: of the card, for that.
     """
 
     terms: tuple[Term, ...]
     limit_gib: float
     limit_sigma_gib: float
+    beside: Term | None = None
+    left_gib: float = 0.0
 
     @property
     def total(self) -> Total:
@@ -94,7 +100,21 @@ def estimate(arch: Architecture, card: Card, setup: Setup, load: Load) -> Estima
     else:
         terms = _forward(arch, setup, load)
     fraction = setup.memory_fraction
-    return Estimate(tuple(terms), fraction * card.gib, fraction * card.sigma_gib)
+    found = Estimate(tuple(terms), fraction * card.gib, fraction * card.sigma_gib)
+    if setup.engine.name != "vllm" or setup.is_training or arch.task in ("image", "asr"):
+        return found
+    return replace(found, beside=_beside(card, setup, load), left_gib=(1 - fraction) * card.gib)
+
+
+def _beside(card: Card, setup: Setup, load: Load) -> Term:
+    limits = setup.limits(card, _longest(load))
+    version = version_of(setup.version or setup.engine.version)
+    is_mxfp4 = setup.precision.name == "mxfp4" and version >= MXFP4_SINCE
+    return beside_term(card, limits, has_graphs=not setup.is_eager, is_mxfp4=is_mxfp4)
+
+
+def _longest(load: Load) -> int:
+    return load.context if isinstance(load.context, int) else int(load.context.max())
 
 
 def sequence_memory(arch: Architecture, setup: Setup) -> Memory:
@@ -125,8 +145,7 @@ def _weights(arch: Architecture, setup: Setup) -> Term:
 
 
 def _serving(arch: Architecture, card: Card, setup: Setup, load: Load) -> list[Term]:
-    longest = load.context if isinstance(load.context, int) else int(load.context.max())
-    limits = setup.limits(card, longest)
+    limits = setup.limits(card, _longest(load))
     outside = serving_outside(setup.engine, setup.version or setup.engine.version, card, setup.layout)
     terms = [_weights(arch, setup), *outside]
     if setup.engine.name == "vllm":  # SGLang leaves the rest of the card to activations and graphs

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from rackrate.catalog.gpu import Gpu
-from rackrate.fit.engine import NEWER_LINKS, Engine, version_of
+from rackrate.fit.engine import NEWER_LINKS, Engine, VllmLimits, version_of
 from rackrate.fit.parallel import Layout
 from rackrate.fit.term import Term
 
@@ -37,6 +37,7 @@ class Card:
         source: where it was read, or what was assumed.
         is_a100: whether engines take it for one.
         has_multicast: whether such cards sit behind a switch that sends to several at once (NVLink SHARP).
+        is_hopper: whether it is of that generation, which has kernels of its own.
     """
 
     gpu: str
@@ -46,6 +47,7 @@ class Card:
     source: str
     is_a100: bool = False
     has_multicast: bool = False
+    is_hopper: bool = False
 
 
 def has_multicast(gpu: Gpu) -> bool:
@@ -55,16 +57,16 @@ def has_multicast(gpu: Gpu) -> bool:
 
 def usable_memory(gpu: Gpu) -> Card:
     """Return what CUDA gives a process on this card: measured, else from the driver's figure or label."""
-    is_a100 = gpu.slug.startswith("a100")
+    kind = gpu.slug.startswith("a100"), has_multicast(gpu), gpu.architecture == "Hopper"
     seen = gpu.memory_cuda_gib
     if seen.value is not None:
         how = "as CUDA reports it"
-        return Card(gpu.slug, seen.value, 0.03, how, seen.source, is_a100, has_multicast(gpu))
+        return Card(gpu.slug, seen.value, 0.03, how, seen.source, *kind)
     shown = gpu.memory_visible_gib
     if shown.value is not None:
         gib = shown.value * (1 - DRIVER_FRAC)
         how = f"{shown.value:.2f} GiB in nvidia-smi, less {DRIVER_FRAC:.1%} that CUDA does not report"
-        return Card(gpu.slug, gib, 0.006 * gib, how, shown.source, is_a100, has_multicast(gpu))
+        return Card(gpu.slug, gib, 0.006 * gib, how, shown.source, *kind)
     nominal = gpu.memory_gib.value or 0.0
     # Cards for data centres ship with ECC on, workstation cards with it off.
     is_server = gpu.segment == "datacenter"
@@ -72,7 +74,7 @@ def usable_memory(gpu: Gpu) -> Card:
     gib = nominal * (1 - DRIVER_FRAC - 0.003) * (1 - (ECC_FRAC if has_inline_ecc else 0))
     how = f"{nominal:g} GiB nominal" + (", a sixteenth for ECC" if has_inline_ecc else "")
     how += ", less the driver's share"
-    return Card(gpu.slug, gib, 0.012 * gib, how, gpu.memory_gib.source, is_a100, has_multicast(gpu))
+    return Card(gpu.slug, gib, 0.012 * gib, how, gpu.memory_gib.source, *kind)
 
 
 TRAINING_CONTEXT_GIB = 0.07  # libraries that only the way back loads (H100: 0.75 GiB against 0.68)
@@ -131,6 +133,35 @@ def serving_outside(engine: Engine, version: str, card: Card, layout: Layout) ->
     if link and card.has_multicast and (is_newer or layout.shared > 2):  # noqa: PLR2004 - a pair
         link = replace(link, gib=MULTICAST_GIB, sigma_gib=0.15)
     return (context, link) if link else (context,)
+
+
+STARTED_GIB, STARTED_SIGMA_GIB = 0.35, 0.1  # the CUDA context: there before vLLM begins to count
+SMALL_CARD_GIB = 24.0  # smaller ones run smaller models, whose graphs are smaller
+MXFP4_GIB, MXFP4_SIGMA_GIB = 3.1, 0.9
+"""What Hopper's MXFP4 kernels hold outside of torch when a step runs, which no profile sees: one and two H100
+are out of memory at 0.95 with 4.0 GiB left over, and start at 0.90 with 7.9 (gpt-oss-20b, vLLM 0.19). An H100
+with 0.97 holds gpt-oss-120b by 0.11.2 and not by 0.14.1 (vllm-project/vllm#33155)."""
+MXFP4_SINCE = (0, 14)
+
+
+def beside_term(card: Card, limits: VllmLimits, *, has_graphs: bool, is_mxfp4: bool) -> Term:
+    """Return what vLLM takes on top of the share of the card that it was given.
+
+    Args:
+        card: one GPU.
+        limits: what it tries out at start-up.
+        has_graphs: whether it captures any.
+        is_mxfp4: whether kernels for experts that are stored so run.
+    """
+    parts = [("context", STARTED_GIB, STARTED_SIGMA_GIB)]
+    if has_graphs and not limits.counts_graphs:
+        gib = min(card.gib / SMALL_CARD_GIB, 1.0) * graphs_term(limits.max_num_seqs).gib
+        parts.append(("CUDA graphs", gib, GRAPHS_ERROR * gib))
+    if is_mxfp4 and card.is_hopper:
+        parts.append(("MXFP4 kernels", MXFP4_GIB, MXFP4_SIGMA_GIB))
+    sigma = sum(sigma_gib**2 for _, _, sigma_gib in parts) ** 0.5
+    how = " + ".join(f"{gib:.2f} GiB of {name}" for name, gib, _ in parts)
+    return Term("beside its share", sum(gib for _, gib, _ in parts), sigma, how, "vLLM's start-up logs")
 
 
 LOSS_SLACK = 0.195  # logits of several sizes leave gaps: 0 (the allocator gives back what it can before it

@@ -117,11 +117,14 @@ UNSEEN_FRAC = 0.006  # of the whole: what no formula here holds; weighed in verd
 
 
 def probability(found: Estimate) -> float:
-    """Return the probability that an estimate stays below its limit."""
+    """Return the probability that an estimate stays below its limit, and what is beside it in the rest."""
     total = found.total
     unseen = UNSEEN_FRAC * total.gib
     sigma = float(total.sigma_gib**2 + found.limit_sigma_gib**2 + unseen**2) ** 0.5
-    return probability_below(found.limit_gib, float(total.gib), sigma)
+    inside = probability_below(found.limit_gib, float(total.gib), sigma)
+    if not found.beside:
+        return inside
+    return inside * probability_below(found.left_gib, found.beside.gib, found.beside.sigma_gib)
 
 
 def verdict(chance: float) -> str:

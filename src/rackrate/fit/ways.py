@@ -18,6 +18,7 @@ from rackrate.fit.training import Training
 MOST_GPUS = 64
 SHORTEST = 2048  # tokens; a context below is rarely of use
 _USUAL_FRACTION = 0.95  # leaves room for nothing else on the card
+_SAFE_FRACTION = 0.9  # leaves room for what is beside the share
 _SEQUENCES = 64
 
 Applied = tuple[Setup, Load]
@@ -107,6 +108,12 @@ def _of_serving(fit: Fit) -> Iterator[_Change]:
                 f"--gpu-memory-utilization {_USUAL_FRACTION}",
                 "nothing, if nobody else uses the card",
                 lambda setup, load: (replace(setup, memory_fraction=_USUAL_FRACTION), load),
+            )
+        if setup.memory_fraction > _SAFE_FRACTION:
+            yield _Change(
+                f"--gpu-memory-utilization {_SAFE_FRACTION}",
+                "a smaller KV cache",
+                lambda setup, load: (replace(setup, memory_fraction=_SAFE_FRACTION), load),
             )
         seqs = max(_SEQUENCES, fit.load.concurrency)
         if seqs < setup.limits(fit.card, fit.load.context).max_num_seqs:

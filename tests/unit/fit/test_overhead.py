@@ -6,8 +6,10 @@ import pytest
 
 from rackrate.catalog.gpu import load_gpu
 from rackrate.catalog.load import slugs
-from rackrate.fit.engine import ENGINES
+from rackrate.fit.engine import ENGINES, memory_fraction_of, vllm_limits
+from rackrate.fit.estimate import estimate
 from rackrate.fit.overhead import (
+    beside_term,
     context_term,
     graphs_term,
     link_term,
@@ -16,8 +18,11 @@ from rackrate.fit.overhead import (
     usable_memory,
 )
 from rackrate.fit.parallel import ONE_GPU, Layout
+from rackrate.fit.precision import PRECISIONS
+from rackrate.fit.setup import Load, Setup
+from rackrate.fit.solve import HOPELESS, SURE, probability
 from rackrate.fit.term import Total
-from rackrate.sizing import find_card
+from rackrate.sizing import find_card, find_weights
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,43 @@ def test_slack_grows_with_what_moves() -> None:
     torch = ENGINES["torch"]
     sizes = [slack_term(torch, gib) for gib in (0.0, 1.0, 10.0)]
     assert [term.gib for term in sizes if term] == [torch.slack_frac * gib for gib in (0.0, 1.0, 10.0)]
+
+
+@pytest.mark.parametrize(
+    ("fraction", "version", "chance"),
+    [
+        (0.97, "0.11", "sure"),
+        (0.90, "0.19", "sure"),
+        (0.95, "0.19", "unlikely"),
+        (0.92, "0.25", "sure"),
+        (0.99, "0.25", "hopeless"),
+    ],
+)
+def test_what_mxfp4_takes_beside_its_share_of_a_hopper_card(
+    fraction: float, version: str, chance: str
+) -> None:
+    """gpt-oss-20b on one H100, vLLM 0.19: starts at 0.90, out of memory at 0.95 as the sampler warms up."""
+    setup = Setup(version=version, precision=PRECISIONS["mxfp4"], memory_fraction=fraction)
+    arch = find_weights("gpt-oss-20b").arch
+    found = estimate(arch, usable_memory(load_gpu("h100-sxm")), setup, Load(8192, 1))
+    bounds = {"sure": (SURE, 1), "unlikely": (HOPELESS, 0.5), "hopeless": (0, HOPELESS)}
+    low, high = bounds[chance]
+    assert low <= probability(found) <= high
+
+
+@pytest.mark.parametrize("gpu", ["l40s", "rtx-4090", "t4", "h100-sxm", "a10"])
+@pytest.mark.parametrize("version", ["0.10", "0.19", "0.21", "0.25"])
+def test_the_rest_of_a_card_holds_what_vllm_takes_beside_its_default_share(gpu: str, version: str) -> None:
+    setup = Setup(version=version, memory_fraction=memory_fraction_of(ENGINES["vllm"], version))
+    arch = find_weights("llama-3.2-1b").arch
+    found = estimate(arch, usable_memory(load_gpu(gpu)), setup, Load(2048, 1))
+    assert probability(found) >= SURE
+
+
+def test_without_graphs_only_the_context_is_beside_the_share() -> None:
+    card = usable_memory(load_gpu("l40s"))
+    limits = vllm_limits("0.19", card.gib, is_a100=False, context=8192)
+    eager = beside_term(card, limits, has_graphs=False, is_mxfp4=True)
+    graphs = beside_term(card, limits, has_graphs=True, is_mxfp4=True)
+    assert eager.gib == pytest.approx(0.35)  # no kernels of Hopper's
+    assert graphs.gib - eager.gib == pytest.approx(graphs_term(limits.max_num_seqs).gib)
