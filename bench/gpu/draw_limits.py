@@ -1,11 +1,11 @@
-"""Draw cases whose verdict can be wrong: close to what a card holds, by lot, before they are measured.
+"""Draw cases whose verdict can be wrong: near what a card holds, by lot, before they are measured.
 
-    python bench/gpu/draw_limits.py --seed 7 --n 44 > bench/gpu/results/limits-7.jsonl
+    python bench/gpu/draw_limits.py --seed 7 --n 44 > bench/gpu/results/limits-7.jsonl  # --least, --most
     python bench/gpu/measure_memory.py --cases bench/gpu/results/limits-7.jsonl --out ...
 
-A lot decides on workload, model, batch, optimiser and on how much of the card the case is to take, 0.85 to
-1.15 of it; the length that the memory model thinks takes as much is the case's. So about half of them
-should run, and what the model says of each was fixed before anybody knew.
+A lot decides on workload, model, batch, optimiser and on how much of the card the case is to take, as a rule
+0.85 to 1.15 of it; the length that the memory model thinks takes as much is the case's. So about half of
+them should run, and what the model says of each was fixed before anybody knew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from rackrate.fit.training import Training
 from rackrate.sizing import Wish, fits
 
 GPU = "h100-sxm"
-LEAST, MOST = 0.85, 1.15  # of the card
 STEP, SHORTEST, LONGEST = 256, 256, 65536  # tokens
 _OPTIMISERS = {"adamw-fused": "adamw", "adamw": "adamw", "sgd": "sgd"}
 _DECODERS = tuple(
@@ -34,8 +33,8 @@ _DECODERS = tuple(
 )
 
 
-def drawn(lot: random.Random) -> Case | None:
-    """Return a case by lot; None where no length brings it near what the card holds."""
+def drawn(lot: random.Random, least: float, most: float) -> Case | None:
+    """Return a case by lot that takes `least` to `most` of the card; None where no length does."""
     workload = lot.choice((INFERENCE, FULL, LORA))
     case = Case(
         workload,
@@ -44,7 +43,7 @@ def drawn(lot: random.Random) -> Case | None:
         optimiser=lot.choice(tuple(_OPTIMISERS)) if workload == FULL else "adamw-fused",
         checkpointing=workload != INFERENCE and lot.random() < 0.5,  # noqa: PLR2004 - one of two
     )
-    share = lot.uniform(LEAST, MOST)
+    share = lot.uniform(least, most)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "config.json"
         config.write_text(json.dumps(written(MODELS[case.model])), encoding="utf-8")
@@ -55,7 +54,7 @@ def drawn(lot: random.Random) -> Case | None:
                 low = middle + 1
             else:
                 high = middle
-        if not LEAST <= _share(case, config, low * STEP) <= MOST * 1.05:
+        if not least <= _share(case, config, low * STEP) <= most * 1.05:
             return None
     return _with_tokens(case, low * STEP)
 
@@ -84,12 +83,12 @@ def _share(case: Case, config: Path, tokens: int) -> float:
     return float(found.total.gib) / found.estimate.limit_gib
 
 
-def cases(seed: int, n: int) -> Iterator[Case]:
-    """Yield `n` cases, each once."""
+def cases(seed: int, n: int, least: float, most: float) -> Iterator[Case]:
+    """Yield `n` cases that take `least` to `most` of the card, each once."""
     lot = random.Random(seed)  # noqa: S311 - repeatable on purpose
     seen: set[Case] = set()
     while len(seen) < n:
-        case = drawn(lot)
+        case = drawn(lot, least, most)
         if case and case not in seen:
             seen.add(case)
             yield case
@@ -100,8 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--n", type=int, default=44)
+    parser.add_argument("--least", type=float, default=0.85, help="share of the card")
+    parser.add_argument("--most", type=float, default=1.15)
     options = parser.parse_args()
-    for case in cases(options.seed, options.n):
+    for case in cases(options.seed, options.n, options.least, options.most):
         said = {f.name: getattr(case, f.name) for f in fields(case) if getattr(case, f.name) != f.default}
         sys.stdout.write(json.dumps(said) + "\n")
 
