@@ -18,7 +18,7 @@ from rackrate.fit.formats import FORMATS
 from rackrate.fit.parallel import Layout
 from rackrate.fit.precision import LINEAR, Precision
 from rackrate.fit.term import GIB, Term, larger
-from rackrate.fit.training import LOSSES, NEW_COPIES, Training
+from rackrate.fit.training import LOSSES, NEW_COPIES, Training, merged_bytes
 from rackrate.fit.weights import largest_matrix_bytes
 
 LATENT_TOKENS_A_PIXEL = 1 / 256  # diffusion: the VAE shrinks 8 times and patches are 2 x 2
@@ -32,6 +32,7 @@ NORM_COPIES = 5.0
 
 CLASSES = 2  # of an encoder, where nobody says
 WORKSPACE_GIB = 0.063  # cuBLAS, forward and back (H100)
+MERGED_BACK = 1.5  # of a layer's experts with adapters, when it is computed again (Qwen3 30B, H100)
 FUSED_FFN = 6.0  # bytes of each inner number that fused gates keep (Liger, Unsloth); plain ones keep 8
 
 SCORE_BYTES = {"bf16": 6.5, "fp32": 9.0, "split": 4.0}
@@ -125,6 +126,11 @@ def kept_terms(
         if not training.offloads_checkpoints:
             width = 4.0 if training.is_mixed or training.is_fp32 else 2.0
             kept = kept + stack.n_layers * tokens * stack.hidden_size * width
+    merged = merged_bytes(arch, training, layout)
+    if training.has_checkpointing:
+        one_layer = one_layer + MERGED_BACK * merged
+    else:
+        kept = kept + sum(stack.n_layers for stack in _trained(arch) if stack.n_experts_per_token) * merged
     loss = loss_bytes(arch, training, length, sequences)
     how = "a checkpoint a layer" if training.has_checkpointing else "all that each layer keeps"
     first = _moving("activations", kept / GIB + WORKSPACE_GIB, f"{how}, {arch.main.n_layers} layers")

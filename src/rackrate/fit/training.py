@@ -17,6 +17,7 @@ from rackrate.fit.term import GIB, Term
 from rackrate.fit.weights import weight_bytes
 
 METHODS = ("full", "lora", "qlora")
+MERGE_COPIES = 0.6  # of adapters, beside the weights that they are added to
 
 OPTIMISERS: Mapping[str, tuple[float, float]] = {
     "adamw": (8.0, 0.0),
@@ -146,9 +147,47 @@ def lora_targets(arch: Architecture, word: str) -> tuple[str, ...]:
 
 
 def adapter_params(arch: Architecture, training: Training) -> int:
-    """Return the parameters of LoRA's matrices: rank x (in + out) for each adapted matrix."""
+    """Return the parameters of LoRA's matrices: rank x (in + out) for each adapted matrix.
+
+    Experts that are stored as one array have gate and up in one matrix, which peft gives twice the rank:
+    20.76 million parameters a layer of Qwen3 30B at rank 16 (peft 0.21, counted on an H100).
+    """
     adapted = [tensor for tensor in arch.tensors if _is_adapted(tensor, training)]
-    return sum(training.rank * (tensor.rows + tensor.cols) * tensor.count for tensor in adapted)
+    joined = [tensor for tensor in adapted if merges_experts(training) and _is_joined(tensor)]
+    plain = sum((tensor.rows + tensor.cols) * tensor.count for tensor in adapted)
+    return training.rank * (plain + sum(tensor.rows * tensor.count for tensor in joined))
+
+
+def merges_experts(training: Training) -> bool:
+    """Tell whether adapters of experts are added to the experts' own weights before they are used.
+
+    transformers 5 holds all experts of a layer in one array, which no adapter can stand beside.
+    """
+    return training.method != "full" and training.hidden_copies == NEW_COPIES
+
+
+def merged_bytes(arch: Architecture, training: Training, layout: Layout) -> float:
+    """Return what the experts of one layer take with their adapters added, bytes; 0 where none is adapted.
+
+    The weights in 16 bit, and 0.6 of the experts' adapters: 1.26 GB a layer of Qwen3 30B at rank 16
+    (peft 0.21, from 4 and 8 layers and two lengths on an H100).
+    """
+    experts = [
+        tensor for tensor in arch.tensors if tensor.role == "experts" and _is_adapted(tensor, training)
+    ]
+    n_layers = sum(stack.n_layers for stack in arch.stacks if stack.n_experts_per_token)
+    if not merges_experts(training) or not experts or not n_layers:
+        return 0.0
+    weights = sum(2.0 * tensor.n_params * share(tensor, arch, layout) for tensor in experts)
+    adapters = sum(
+        training.rank * (tensor.rows * (2 if _is_joined(tensor) else 1) + tensor.cols) * tensor.count
+        for tensor in experts
+    )
+    return (weights + MERGE_COPIES * 4.0 * adapters) / n_layers
+
+
+def _is_joined(tensor: Tensor) -> bool:
+    return tensor.role == "experts" and "down" not in tensor.name
 
 
 def _is_adapted(tensor: Tensor, training: Training) -> bool:
@@ -156,7 +195,7 @@ def _is_adapted(tensor: Tensor, training: Training) -> bool:
         return False
     if training.targets:
         return tensor.name in training.targets
-    return tensor.role in LINEAR - {"experts"}
+    return tensor.role in LINEAR
 
 
 def state_terms(arch: Architecture, precision: Precision, training: Training, layout: Layout) -> list[Term]:
