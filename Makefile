@@ -7,6 +7,7 @@ CASES := ../shared/data/fit_cases.csv
 H100 := ../shared/data/h100_measurements_calibration.csv
 OWN := $(wildcard bench/gpu/results/*.csv)
 LOGS := bench/cases/engine_logs.csv
+REPORTED := bench/cases/reported_verdicts.csv
 SPEEDS := ../shared/data/perf_cases.csv
 SCORE := --worst 0
 
@@ -41,6 +42,7 @@ bench: $(READY)
 	$(BIN)/python bench/score_fit.py $(LOGS) --docs "Does it fit: engine logs" $(SCORE)
 	$(BIN)/python bench/score_fit.py $(LOGS) --docs "Does it fit: engine logs, held out" \
 		--cross-validate --no-peers $(SCORE)
+	$(BIN)/python bench/score_fit.py $(REPORTED) --docs "Does it fit: verdicts as reported" $(SCORE)
 	$(if $(wildcard $(CASES) $(H100)),$(BIN)/python bench/score_fit.py $(wildcard $(CASES) $(H100)) \
 		--docs "Does it fit: held out" --cross-validate --no-peers $(SCORE))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -330,6 +331,15 @@ def test_the_engine_logs_are_answered_and_their_rooms_are_close(bench: ModuleTyp
     assert all(score.n_refused == 0 for score in by_kind.values())
     assert by_kind["KV room"].n >= 50
     assert by_kind["KV room"].is_met
+
+
+def test_the_reported_verdicts_are_all_answered_and_of_both_kinds(bench: ModuleType) -> None:
+    outcome, prepared = bench.run([BENCH / "cases" / "reported_verdicts.csv"], with_peers=False)
+    assert outcome.left_out == []
+    (score,) = bench.scores(outcome.by_name[bench.OURS])
+    assert (score.kind, score.n, score.n_refused) == ("verdict", 111, 0)
+    assert sum(one.row.case.quantity == "fits" for one in prepared) == 49
+    assert all(re.search(r"#\d+|@[0-9a-f]{7}|/[0-9a-f]{7}|\(vLLM 0", one.row.case.source) for one in prepared)
 
 
 def test_a_run_of_ours_close_to_the_limit_is_a_verdict_too(bench: ModuleType) -> None:

@@ -20,7 +20,8 @@ as the sources have it, and `Case.settings` reads it into names:
 | lora_rank, lora_targets | `64`, `q,v`, `all-linear` | `LoRA r=8 on q,v` |
 | checkpointing | `yes`, `no` | `no activation checkpointing` |
 | optimizer, paged, optimizer_in_backward | `adamw`, `adamw_8bit`, ... | `8-bit/paged AdamW` |
-| sharding, offload | `fsdp`, `zero3`, `deepspeed`; `cpu` | `ZeRO-3`, `CPU offload` |
+| sharding | `fsdp`, `zero3`, `deepspeed` | `ZeRO-3` |
+| offload | `cpu` of a trainer, `model` and `sequential` of a pipeline, `none` | `CPU offload` |
 | micro_batch, gradient_accumulation, packed_tokens, longest_sample_tokens | a count | `micro-batch 2` |
 | quant_group, double_quant | `128`, `128x128`; `yes` | `GPTQ-Int4 g128` |
 | frozen, n_frames, vae_tiling, host_embedding | | `ViT frozen`, `no tiling` |
@@ -401,7 +402,8 @@ _RULES = (
     _rule("sharding", r"\bDeepSpeed\b", "deepspeed"),
     _rule("sharding", r"\bDDP\b", "ddp"),
     _rule("offload", r"\b(?:no|without) (?:CPU[- ])?offload", "none"),
-    _rule("offload", r"\b(?:cpu|optimi[sz]er|model|sequential)[_ -](?:cpu[_ -])?offload", "cpu"),
+    _rule("offload", r"\b(sequential|model)[_ -](?:cpu[_ -])?offload"),
+    _rule("offload", r"\b(?:cpu|optimi[sz]er)[_ -](?:cpu[_ -])?offload", "cpu"),
     _rule("micro_batch", r"(?:micro-?batch(?:[ -]size)?|\bbs)[ =:]+(\d+)"),
     _rule("gradient_accumulation", r"gradient[ -]accumulation(?:[ -]steps)?[ =:]+(\d+)"),
     _rule("packed_tokens", r"packed to (\d+)"),

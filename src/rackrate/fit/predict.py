@@ -18,7 +18,7 @@ from rackrate.fit.estimate import OUTSIDE, Estimate, estimate, sequence_memory
 from rackrate.fit.kv import memory_of
 from rackrate.fit.overhead import Card, graphs_term
 from rackrate.fit.parallel import ONE_GPU, Layout
-from rackrate.fit.pipeline import component_bytes
+from rackrate.fit.pipeline import OFFLOADS, component_bytes
 from rackrate.fit.precision import PRECISIONS, Precision, find_precision, precision_in
 from rackrate.fit.setup import Load, Setup, default_layout
 from rackrate.fit.solve import probability
@@ -231,6 +231,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
     precision = precision_of(case)
     layout = _layout(case, said, arch, task, style)
     fraction = said.get("gpu_memory_utilization") or said.get("mem_fraction_static")
+    offload = said.get("offload", "").lower()  # of a pipeline; `cpu` is a trainer's
     setup = Setup(
         engine=engine,
         version=case.engine,
@@ -244,6 +245,7 @@ def setup_of(case: Case, arch: Architecture, style: Style) -> tuple[Setup, Load]
         sampler=said.get("sampler", ""),
         is_eager="enforce_eager" in said,
         has_flash_attention=said.get("attention", style.attention) not in ("no flash", "eager"),
+        offload=offload if offload in OFFLOADS else "none",
         training=None if task == "inference" else _training(case, arch, said, style, task),
     )
     context = case.context or (512 if task == "inference" or "short" in case.note else 2048)
@@ -267,18 +269,22 @@ def _kv(said: Mapping[str, str]) -> str:
 def _layout(case: Case, said: Mapping[str, str], arch: Architecture, task: str, style: Style) -> Layout:
     """Return how the case's GPUs shared the model."""
     n_gpus = max(case.gpu_count, 1)
-    if "tensor_parallel_size" in said:
-        return Layout(tensor=int(said["tensor_parallel_size"]))
-    if task != "inference" and n_gpus > 1 and said.get("sharding") == "ddp":
+    stated = {name: int(said[key]) for name in _PARALLEL if (key := f"{name}_parallel_size") in said}
+    if stated:
+        return Layout(**stated)
+    if task == "inference" or n_gpus == 1:
+        return default_layout(arch, find_engine(style.engine), task, n_gpus)
+    sharding = said.get("sharding", "")
+    if sharding == "ddp":
         return Layout(data=n_gpus)
-    if (
-        task != "inference"
-        and n_gpus > 1
-        and "sharding" not in said
-        and not (style.shards and task == "full")
-    ):
+    if not sharding and not (style.shards and task == "full"):
         return Layout(pipeline=n_gpus)
-    return default_layout(arch, find_engine(style.engine), task, n_gpus)
+    return Layout(data=n_gpus, shard=_STAGES.get(sharding, ALL_SHARED))
+
+
+_PARALLEL = ("tensor", "pipeline", "expert", "data")
+_STAGES, ALL_SHARED = {"zero1": 1, "zero2": 2}, 3
+"""What ZeRO's stages share out: optimiser states, gradients too; FSDP and whatever else, weights too."""
 
 
 def precision_of(case: Case) -> Precision:
@@ -332,6 +338,7 @@ def _training(case: Case, arch: Architecture, said: Mapping[str, str], style: St
         keeps_gradients=style.keeps_gradients,
         attention="eager" if said.get("attention") == "eager" else style.attention,
         rank=int(said.get("lora_rank", style.rank)),
+        has_offload=said.get("offload") == "cpu" and is_full,
         targets=() if targets == "all-linear" else _targets(arch, targets),
         label_count=style.label_count,
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rackrate.errors import UnknownName
 from rackrate.fit.cases import Case, read_cases
-from rackrate.fit.predict import precision_of, predict, style_of
+from rackrate.fit.parallel import Layout
+from rackrate.fit.predict import precision_of, predict, setup_of, style_of
 from rackrate.sizing import find_card, find_weights
 
 
@@ -161,3 +163,45 @@ def test_flashinfer_samples_without_sorting() -> None:
     run = {"model": "Qwen2-7B-Instruct", "params_b": 7.6, "engine": "vLLM 0.10.1.1", "quantity": "kv_gib"}
     said = case(**run, note="gpu_memory_utilization 0.25; FlashInfer samples")
     assert expected(said, "qwen2-7b", "a100-80gb-sxm") == pytest.approx(5.01, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("workload", "gpus", "note", "layout"),
+    [
+        ("inference", 6, "TP 2; PP 3", Layout(tensor=2, pipeline=3)),
+        ("inference", 8, "DP 8; EP 8", Layout(data=8, expert=8)),
+        ("inference", 4, "", Layout(tensor=4)),
+        ("full_ft", 8, "ZeRO-1", Layout(data=8, shard=1)),
+        ("full_ft", 8, "ZeRO-2", Layout(data=8, shard=2)),
+        ("full_ft", 8, "ZeRO-3", Layout(data=8, shard=3)),
+        ("full_ft", 8, "FSDP", Layout(data=8, shard=3)),
+        ("full_ft", 8, "DDP", Layout(data=8)),
+        ("full_ft", 8, "", Layout(pipeline=8)),
+    ],
+)
+def test_notes_say_how_the_gpus_share_the_model(workload: str, gpus: int, note: str, layout: Layout) -> None:
+    of = case(workload=workload, gpu_count=gpus, note=note)
+    setup, _ = setup_of(of, find_weights("qwen3-32b").arch, style_of(of))
+    assert setup.layout == layout
+
+
+def test_a_pipeline_whose_parts_wait_on_the_host_fits_where_the_whole_does_not() -> None:
+    """Black-forest-labs/flux#120 and #138: FLUX.1-dev on 24 GB."""
+    of = case(model="FLUX.1-dev", workload="diffusion", engine="diffusers", context=None, quantity="fits")
+    chances = [
+        expected(replace(of, note=note), "flux.1-dev", "rtx-3090")
+        for note in ("no offload", "model CPU offload", "sequential CPU offload")
+    ]
+    assert chances[0] < 0.05
+    assert chances == sorted(chances)
+    assert chances[2] > 0.95
+
+
+def test_states_that_wait_on_the_host_are_not_on_the_gpu() -> None:
+    """Hiyouga/LlamaFactory#5977: Llama 3 8B on 8 x RTX 3090 by ZeRO-3."""
+    of = case(workload="full_ft", engine="HF trainer", gpu_count=8, context=1024, quantity="peak_gib")
+    whole, without = (
+        expected(replace(of, note=note), "llama-3-8b", "rtx-3090")
+        for note in ("ZeRO-3; AdamW", "ZeRO-3; AdamW; CPU offload")
+    )
+    assert whole - without == pytest.approx(8.03 * 12 / 8 / 1.0737, rel=0.02)
