@@ -136,7 +136,8 @@ def version_of(text: str) -> tuple[int, ...]:
 
 
 _LARGE_GIB = 70
-_V1 = (0, 8, 3)
+_V1 = (0, 8)
+_FEWER_SEATS = (0, 8, 4)  # before it, V1 tries 1,024 sequences on every card (vllm-project/vllm#16158)
 _LONGER_CHUNKS = (0, 7)
 _KERNEL_SAMPLES = (0, 17)  # 5.64 GiB of Qwen3 14B's profile in 0.16, 2.23 in 0.17
 _GRAPHS_IN_BUDGET = (0, 21)
@@ -146,7 +147,7 @@ NEWER_LINKS = (0, 18)
 
 
 def is_large(card_gib: float, *, is_a100: bool) -> bool:
-    """Tell whether vLLM 0.8.3 and later takes a card for a large one."""
+    """Tell whether V1 of vLLM takes a card for a large one."""
     return card_gib >= _LARGE_GIB and not is_a100
 
 
@@ -174,24 +175,26 @@ def vllm_limits(version: str, card_gib: float, *, is_a100: bool, context: int) -
     """Return vLLM's defaults for a card.
 
     Args:
-        version: of vLLM; `V0` in it says that a later version ran its first generation.
+        version: of vLLM; `V0` or `V1` in it says which generation of the engine ran.
         card_gib: memory of one GPU.
         is_a100: vLLM treats an A100 as a small card whatever its memory.
         context: longest sequence that is asked for (`max_model_len`), tokens.
 
-    Source: vLLM's EngineArgs: V1 since 0.8.3 takes 1,024 sequences and 8,192 tokens on cards of 70 GiB
-    and more, else 256 and 2,048; V0 takes 256, and the whole context in one step up to 32K. Beyond, its
-    steps are chunks of 2,048 (512 before 0.7) that end no prompt, so its profile samples nothing.
+    Source: vLLM's EngineArgs: V1 (0.8) takes 1,024 sequences and 8,192 tokens on cards of 70 GiB and
+    more, else 256 (1,024 before 0.8.4) and 2,048; V0 takes 256, and the whole context in one step up to
+    32K. Beyond, its steps are chunks of 2,048 (512 before 0.7) that end no prompt, so its profile samples
+    nothing.
     """
     known = version_of(version)
-    if known < _V1 or re.search(r"\bV0\b", version):
+    stated = re.search(r"\bV[01]\b", version)
+    if stated[0] == "V0" if stated else known < _V1:
         if context <= 32768:  # noqa: PLR2004 - chunked above
             return VllmLimits(256, max(context, 2048), counts_graphs=False, is_v0=True)
         chunk = 2048 if known >= _LONGER_CHUNKS else 512
         return VllmLimits(256, chunk, counts_graphs=False, sampler="none", is_v0=True)
     is_big = is_large(card_gib, is_a100=is_a100)
     return VllmLimits(
-        1024 if is_big else 256,
+        1024 if is_big or known < _FEWER_SEATS else 256,
         8192 if is_big else 2048,
         known >= _GRAPHS_IN_BUDGET,
         "kernel" if known >= _KERNEL_SAMPLES else "sort",

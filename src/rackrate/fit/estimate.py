@@ -19,6 +19,7 @@ from rackrate.fit.engine import Engine, version_of
 from rackrate.fit.kv import PAGE_PADDING, Memory, memory_of
 from rackrate.fit.overhead import (
     MXFP4_SINCE,
+    ZERO_BUCKETS,
     Card,
     beside_term,
     context_term,
@@ -199,6 +200,8 @@ def _training(arch: Architecture, setup: Setup, load: Load) -> list[Term]:
         buckets = 2 * gradient_gib(arch, replace(how, is_foreach=False), setup.layout)
         source = "two H200: +0.80, +2.33, +5.2 GiB for gradients of 0.41, 1.25, 2.30"
         terms.append(Term("DDP buckets", buckets, 0.1 * buckets, "two copies of the gradients", source))
+    if setup.layout.data > 1 and setup.layout.shard in (1, 2):
+        terms.append(ZERO_BUCKETS)
     slack = training_slack(activations.gib, loss_bytes(arch, how, length, load.concurrency) / GIB)
     return [*terms, slack, *_outside(setup.engine, setup)]
 

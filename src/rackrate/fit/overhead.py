@@ -164,6 +164,12 @@ def beside_term(card: Card, limits: VllmLimits, *, has_graphs: bool, is_mxfp4: b
     return Term("beside its share", sum(gib for _, gib, _ in parts), sigma, how, "vLLM's start-up logs")
 
 
+ZERO_BUCKETS = Term(
+    "ZeRO buckets", 5.0, 2.5, "4.5 times two buckets of 0.2 to 0.5 billion 16-bit numbers",
+    "the DeepSpeed guide of transformers: 9 GB for buckets of 5e8 with overlap_comm",
+)  # fmt: skip
+
+
 LOSS_SLACK = 0.195  # logits of several sizes leave gaps: 0 (the allocator gives back what it can before it
 # fails) to 0.6 of the loss, 116 cases on an H100
 KEPT_SLACK = 0.015  # BERT without a large vocabulary: 0.41 GiB beside 19

@@ -111,3 +111,18 @@ def test_every_engine_is_sourced_and_sane(engine: object) -> None:
     assert 0.1 <= engine.context_gib <= 1  # type: ignore[attr-defined]
     assert engine.source  # type: ignore[attr-defined]
     assert engine.version  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("version", "seqs", "is_v0"),
+    [
+        ("0.7.3", 256, True),
+        ("V1 0.7.3", 1024, False),
+        ("0.8.0", 1024, False),
+        ("0.8.4", 256, False),
+        ("V0 0.8.5", 256, True),
+    ],
+)
+def test_the_generation_of_vllm_and_its_seats_on_a_small_card(version: str, seqs: int, is_v0: bool) -> None:  # noqa: FBT001
+    limits = vllm_limits(version, 23.5, is_a100=False, context=8192)
+    assert (limits.max_num_seqs, limits.is_v0) == (seqs, is_v0)
