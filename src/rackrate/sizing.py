@@ -22,12 +22,13 @@ from rackrate.catalog.gpu import find_gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model, load_model
 from rackrate.errors import BadQuantity, ImportRejected, UnknownName, UsageError, nearest
+from rackrate.fit.declared import from_config
 from rackrate.fit.engine import CACHE_TYPES, TORCH_CACHE_TYPES, Engine
 from rackrate.fit.kv import kv_bytes
 from rackrate.fit.overhead import Card, usable_memory
 from rackrate.fit.parallel import Layout
 from rackrate.fit.pipeline import OFFLOADS, PIXELS_PER_TOKEN, TEXT_TOKENS
-from rackrate.fit.precision import PRECISIONS, Precision, find_precision, from_config
+from rackrate.fit.precision import PRECISIONS, Precision, find_precision
 from rackrate.fit.setup import Load, Setup, check_task, choose_engine, default_layout
 from rackrate.fit.solve import Fit, solve
 from rackrate.fit.training import Training, lora_targets

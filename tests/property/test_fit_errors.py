@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rackrate.catalog.architecture import read_config
 from rackrate.errors import RackrateError, UsageError
-from rackrate.fit.precision import from_config
+from rackrate.fit.declared import from_config
 from rackrate.sizing import Weights, find_card, find_weights, fits
 
 few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -105,13 +105,19 @@ methods = st.sampled_from(
         "mlx",
         "hqq",
         "auto-round",
+        "torchao",
+        "quanto",
+        "quark",
+        "exl2",
+        "aqlm",
         "x",
     ]
 )
 fields = st.sampled_from(
     ["bits", "w_bit", "group_size", "q_group_size", "weight_block_size", "load_in_4bit", "config_groups",
      "ignore",
-     "modules_to_not_convert", "quant_algo", "quantization", "quant_config", "llm_int8_skip_modules"]
+     "modules_to_not_convert", "quant_algo", "quantization", "quant_config", "quant_type", "weights",
+     "num_codebooks", "global_quant_config", "quantized_layers", "lm_head", "mode", "llm_int8_skip_modules"]
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ To be read in this order:
 
     term         a term of the sum, its range and where it comes from
     formats, gguf_mix, precision   how numbers are stored, and which tensors a precision narrows
+    declared     which precision a config declares
     parallel     what of a tensor one GPU holds
     weights      the sum over tensors
     kv           what a sequence leaves behind

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from rackrate.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -67,6 +69,20 @@ def _integers() -> Iterator[Format]:
                 yield Format(name, bits, group_cols=cols, group_bits=16 if is_symmetric else 16 + bits)
 
 
+_AVERAGE_STEP = 0.05
+
+
+def averaged(bits: float) -> str:
+    """Return the name of the format of matrices whose numbers have `bits` on average: `4.25bpw`.
+
+    Raises:
+        UsageError: fewer bits than one, or more than eight.
+    """
+    if not 1 <= bits <= 8:  # noqa: PLR2004 - what EXL2 and EXL3 write
+        raise UsageError(f"{bits:g} bits a weight are not from 1 to 8", hint="write it like 4.25")
+    return f"{round(bits / _AVERAGE_STEP) * _AVERAGE_STEP:.4g}bpw"
+
+
 WIDTHS = (2, 3, 4, 8)
 GROUPS = (16, 32, 64, 128, 256, 512, 1024, -1)
 MLX_WIDTHS = (2, 3, 4, 5, 6, 8)
@@ -85,6 +101,7 @@ _ALL = (
     Format("mxfp4", 4, group_cols=32, group_bits=8),
     Format("nvfp4", 4, group_cols=16, group_bits=8),
     *_integers(),
+    *(Format(averaged(step * _AVERAGE_STEP), step * _AVERAGE_STEP) for step in range(20, 161)),
     *(
         Format(f"mlx{bits}-g{group}", bits, group_cols=group, group_bits=32)
         for bits in MLX_WIDTHS

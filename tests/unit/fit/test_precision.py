@@ -8,7 +8,8 @@ import pytest
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import UnknownName
-from rackrate.fit.precision import ALIASES, PRECISIONS, find_precision, from_config, precision_in
+from rackrate.fit.declared import from_config
+from rackrate.fit.precision import ALIASES, PRECISIONS, find_precision, precision_in
 from rackrate.fit.term import GIB
 from rackrate.fit.weights import weight_bytes
 from rackrate.sizing import find_weights
