@@ -30,8 +30,10 @@ from rackrate.errors import RackrateError
 from rackrate.fit.cases import Case
 from rackrate.fit.overhead import Card
 from rackrate.fit.precision import Precision
-from rackrate.fit.predict import precision_of, predict, style_of
+from rackrate.fit.predict import predict
 from rackrate.fit.resolve import architecture_for, card_for
+from rackrate.fit.run import precision_of
+from rackrate.fit.tools import style_of
 
 RESERVING = ("vllm", "sglang")
 OURS = "rackrate"

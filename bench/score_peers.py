@@ -14,7 +14,8 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.fit.cases import VERDICTS, Case
 from rackrate.fit.overhead import Card
 from rackrate.fit.precision import Precision
-from rackrate.fit.predict import Prediction, style_of
+from rackrate.fit.predict import Prediction
+from rackrate.fit.tools import style_of
 
 GIB = 2.0**30
 RULE = 1.2

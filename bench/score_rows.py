@@ -22,7 +22,7 @@ from typing import Any
 
 from rackrate.errors import RackrateError
 from rackrate.fit.cases import COLUMNS, Case, case_from_row, read_cases
-from rackrate.fit.predict import Style
+from rackrate.fit.tools import Style
 from rackrate.fit.training import NEW_COPIES
 
 GIB = 2.0**30

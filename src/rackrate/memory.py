@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rackrate.catalog.load import slugs
 from rackrate.choice import COUNTS, best_choice
 from rackrate.config import calibration_file
-from rackrate.errors import ImportRejected, UnknownName, UsageError, nearest
+from rackrate.errors import ImportRejected, NoAnswer, UnknownName, UsageError, nearest
 from rackrate.fit.precision import find_precision
 from rackrate.fit.setup import check_task
 from rackrate.fit.ways import ways
@@ -200,6 +200,8 @@ def _compared(case: Case, run: list[Case], weights: Weights, card: Card) -> Comp
     room = next((other.value for other in run if other.quantity == "kv_gib"), None)
     try:
         return Compared(case, predict(case, weights.arch, card, room))
+    except NoAnswer:
+        return Compared(case, None)
     except UnknownName as error:
         if error.kind != "quantity":
             raise

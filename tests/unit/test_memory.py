@@ -246,6 +246,46 @@ def test_the_model_is_found_by_its_name_in_the_log() -> None:
         assert memory._model_named(EngineLog("vLLM", model=name)).arch.name == slug, name
 
 
+TWO_GPUS = """\
+llama_model_load_from_file_impl: using device CUDA0 (NVIDIA GeForce RTX 3090) - 23871 MiB free
+llama_model_load_from_file_impl: using device CUDA1 (NVIDIA GeForce RTX 3090) - 23871 MiB free
+print_info: file type   = Q4_K - Medium
+print_info: general.name     = Qwen2.5 32B Instruct
+load_tensors: offloaded 65/65 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =   417.66 MiB
+load_tensors:        CUDA0 model buffer size =  9106.94 MiB
+load_tensors:        CUDA1 model buffer size =  9401.53 MiB
+llama_context: n_ctx         = 16384
+llama_context: n_ubatch      = 512
+llama_kv_cache:      CUDA0 KV buffer size =  2112.00 MiB
+llama_kv_cache:      CUDA1 KV buffer size =  1984.00 MiB
+llama_kv_cache: size = 4096.00 MiB ( 16384 cells,  64 layers,  1/1 seqs), K (f16): 2048.00 MiB, V (f16): 2048.00 MiB
+llama_context:      CUDA0 compute buffer size =   268.01 MiB
+llama_context:      CUDA1 compute buffer size =   347.01 MiB
+main: server is listening on http://127.0.0.1:8080
+"""
+HALF_ON_THE_HOST = """\
+print_info: file type   = Q4_K - Medium
+print_info: general.name     = Meta Llama 3.1 8B Instruct
+load_tensors: offloaded 16/33 layers to GPU
+load_tensors:   CPU_Mapped model buffer size =  4685.30 MiB
+load_tensors:        CUDA0 model buffer size =  2004.00 MiB
+llama_context: n_ctx         = 8192
+llama_kv_cache:      CUDA0 KV buffer size =   512.00 MiB
+llama_kv_cache:        CPU KV buffer size =   512.00 MiB
+"""
+
+
+@pytest.mark.parametrize(("text", "gpu"), [(TWO_GPUS, "rtx-3090:2"), (HALF_ON_THE_HOST, "l40s")])
+def test_llama_cpp_on_two_gpus_and_on_half_of_one(text: str, gpu: str, tmp_path: Path) -> None:
+    """The embedding stays on the host; the cache counts over all GPUs, the compute buffer on the fullest."""
+    path = tmp_path / "server.log"
+    path.write_text(text, "utf-8")
+    found = memory.measured(path, gpu=gpu)
+    assert {"weights_gib", "kv_gib"} <= {row.case.quantity for row in found.rows}
+    assert [row.case.quantity for row in found.rows if row.is_inside is False] == []
+
+
 def test_a_model_that_nobody_knows_is_asked_for() -> None:
     with pytest.raises(UnknownName, match="'moe-fp8': so the log names it; --model says which"):
         run("vllm-0.11.0-tp2", "")

@@ -66,7 +66,13 @@ VERDICTS = frozenset({"fits", "oom"})  # quantities that are true or false, writ
 _REQUIRED = ("workload", "model", "quantity", "value", "per")
 _QUANTITY = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _MAX_COUNT = 10**9
-_PER: Mapping[str, Literal["gpu", "total"]] = {"gpu": "gpu", "total": "total"}
+_PER: Mapping[str, Literal["gpu", "total"]] = {"gpu": "gpu", "per gpu": "gpu", "total": "total"}
+_WORKLOADS = dict.fromkeys(
+    ("full", "full ft", "full fine tune", "full finetune", "full finetuning", "training", "pretraining"),
+    "full_ft",
+)
+"""Other words for a workload."""
+_ANSWERS = {"true": "1", "yes": "1", "false": "0", "no": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,15 +157,17 @@ class CaseTable:
 def read_cases(text: str) -> CaseTable:
     """Read cases from CSV with a header; columns may come in any order, others are passed over.
 
+    A column of `COLUMNS` that is not there counts as empty.
+
     Raises:
-        ImportRejected: the text is no CSV, or lacks one of `COLUMNS`.
+        ImportRejected: the text is no CSV, or lacks a column without which a row is no case.
     """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
     try:
         header = [name.strip() for name in next(reader, [])]
-        missing = [name for name in COLUMNS if name not in header]
+        missing = [name for name in _REQUIRED if name not in header]
         if missing:
-            hint = f"the header must have the columns {', '.join(COLUMNS)}"
+            hint = f"a case needs {', '.join(_REQUIRED)}; all columns are {', '.join(COLUMNS)}"
             raise ImportRejected(f"the table of cases has no column {', '.join(missing)}", hint=hint)
         return _read_rows(reader, header)
     except csv.Error as error:
@@ -188,15 +196,17 @@ def case_from_row(row: Mapping[str, str]) -> Case:
             raise ImportRejected(f"{name} is empty", hint=f"a case needs {', '.join(_REQUIRED)}")
     if not _QUANTITY.fullmatch(cell["quantity"]):
         raise ImportRejected(f"quantity {cell['quantity']!r} is no name", hint="write it like weights_gib")
-    value = _number(cell["value"], "value")
-    if cell["quantity"] in VERDICTS and value not in {0.0, 1.0}:
+    is_verdict = cell["quantity"] in VERDICTS
+    said = _ANSWERS.get(cell["value"].lower(), cell["value"]) if is_verdict else cell["value"]
+    value = _number(said, "value")
+    if is_verdict and value not in {0.0, 1.0}:
         raise ImportRejected(f"value {cell['value']!r} of {cell['quantity']} is not 0 or 1")
-    per = _PER.get(cell["per"])
+    per = _PER.get(cell["per"].lower().replace("_", " "))
     if per is None:
         raise ImportRejected(f"per {cell['per']!r} is neither gpu nor total")
     return Case(
         id=cell["id"],
-        workload=cell["workload"],
+        workload=_workload(cell["workload"]),
         model=cell["model"],
         params_b=_number(cell["params_b"], "params_b") if cell["params_b"] else None,
         precision=cell["precision"],
@@ -213,6 +223,11 @@ def case_from_row(row: Mapping[str, str]) -> Case:
         source=cell["source"],
         note=cell["note"],
     )
+
+
+def _workload(text: str) -> str:
+    plain = text.lower()
+    return _WORKLOADS.get(re.sub(r"[-_]", " ", plain), plain)
 
 
 def read_settings(case: Case) -> dict[str, str]:
@@ -258,6 +273,8 @@ def _read_rows(reader: Iterable[list[str]], header: list[str]) -> CaseTable:
 
 
 def _number(text: str, name: str) -> float:
+    if re.fullmatch(r"\d{1,3}(?:,\d{3}){1,4}(?:\.\d*)?", text):
+        text = text.replace(",", "")
     if not re.fullmatch(r"\d{1,15}(?:\.\d*)?(?:[eE][-+]?\d{1,2})?", text) or math.isinf(float(text)):
         raise ImportRejected(f"{name} {text!r} is not a number of 0 or more")
     return float(text)
@@ -376,8 +393,10 @@ _RULES = (
         "kv_cache_dtype",
         r"(?:\bKV(?: cache)?|kv[_ -]cache[_ -]dtype|type_k)[ =:]+(q\d_[\dK]\w*|fp8\w*|int8|bf16|f(?:p)?16)",
     ),
-    _rule("tensor_parallel_size", r"(?:\bTP|tensor[_ -]parallel(?:[_ -]size)?|tp_size)[ =:]*(\d+)\b"),
-    _rule("pipeline_parallel_size", r"(?:\bPP|pipeline[_ -]parallel(?:[_ -]size)?|pp_size)[ =:]*(\d+)\b"),
+    _rule("tensor_parallel_size", r"(?:\bTP|tensor[_ -]parallel(?:[_ -]size)?|tp_size)[ =:]*([1-9]\d*)\b"),
+    _rule(
+        "pipeline_parallel_size", r"(?:\bPP|pipeline[_ -]parallel(?:[_ -]size)?|pp_size)[ =:]*([1-9]\d*)\b"
+    ),
     _rule("data_parallel_size", r"(?:\bDP|data[_ -]parallel(?:[_ -]size)?|dp_size)[ =:]*(\d+)\b"),
     _rule("expert_parallel_size", r"(?:\bEP|expert[_ -]parallel(?:[_ -]size)?|ep_size)[ =:]*(\d+)\b"),
     _rule("lora_rank", r"(?:\bLoRA(?:,|\s)*(?:rank|r)?|\brank|\br)\s*=?\s*(\d+)\b(?!\s*[xB.])"),

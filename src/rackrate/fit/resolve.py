@@ -16,7 +16,11 @@ from typing import Any
 
 from rackrate.catalog.aliases import family_members, match_gpu
 from rackrate.catalog.architecture import Architecture, architecture_of, read_config
-from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
+from rackrate.catalog.architecture.bare import (
+    architecture_of_count,
+    architecture_of_parts,
+    best_architecture,
+)
 from rackrate.catalog.gpu import Gpu, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, find_model
@@ -61,6 +65,8 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
     if config:
         return read_config(config, case.model)
     model = model_for(case.model, case.params_b)
+    if not model and case.workload == "asr":  # whose tools say `large-v2`
+        model = model_for(f"whisper-{case.model}", case.params_b)
     if model:
         try:
             return _as_counted(best_architecture(model), case.params_b)
@@ -70,6 +76,8 @@ def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Arc
     if not billions:
         hint = "give its parameter count in params_b, or its config"
         raise NoAnswer(f"{case.model!r} is no model of the catalog and has no parameter count", hint=hint)
+    if case.workload == "diffusion":
+        return architecture_of_parts(case.model, {"transformer": round(billions * 1e9)})
     layers, heads = _LAYERS.search(case.note), _KV_HEADS.search(case.note)
     return _of_count(billions, case.model, int(layers[1]) if layers else 0, int(heads[1]) if heads else 0)
 

@@ -122,6 +122,19 @@ class Training:
         return 4.0 if self.is_mixed or self.is_fp32 else 2.0
 
 
+_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("qkv", "wqkv", "query_key_value", "c_attn"), ("attn_q", "attn_k", "attn_v")),
+    "query": ("attn_q",), "key": ("attn_k",), "value": ("attn_v",),
+    **dict.fromkeys(("o", "wo", "out"), ("attn_output",)),
+    **dict.fromkeys(("dense", "c_proj"), ("attn_output", "ffn_down")),
+    "gate_up": ("ffn_gate", "ffn_up"), "w1": ("ffn_gate",), "w2": ("ffn_down",), "w3": ("ffn_up",),
+    **dict.fromkeys(("wi", "fc1", "fc_in", "c_fc", "dense_h_to_4h", "wi_1"), ("ffn_up",)),
+    "wi_0": ("ffn_gate",), **dict.fromkeys(("fc2", "fc_out", "dense_4h_to_h"), ("ffn_down",)),
+    "q_a": ("attn_q_a",), "q_b": ("attn_q_b",),
+    "kv_a_proj_with_mqa": ("attn_kv_a_mqa",), "kv_b": ("attn_kv_b",),
+}  # fmt: skip
+"""What families call their matrices in Hugging Face modules, without `_proj`; `dense` is two of them."""
+
 _OF_QWEN = {
     "c_attn": ("attn_q", "attn_k", "attn_v"), "c_proj": ("attn_output", "ffn_down"),
     "w1": ("ffn_up",), "w2": ("ffn_gate",),
@@ -130,19 +143,22 @@ _OF_QWEN = {
 
 
 def lora_targets(arch: Architecture, word: str) -> tuple[str, ...]:
-    """Return the tensors that LoRA is to adapt: by their own name, as `q_proj` has it, or Qwen's `c_attn`.
+    """Return the tensors that LoRA is to adapt: by our name, or by that of a family: `q_proj`, `c_attn`.
+
+    The matrices of a block's experts have its name, too.
 
     Raises:
         UnknownName: the model has no such matrix.
     """
     names = {tensor.name for tensor in arch.tensors if tensor.is_matrix and not tensor.is_extra}
-    stem = word.strip().lower().removesuffix("_proj")
-    of_qwen = _OF_QWEN.get(word.strip(), ())
-    if of_qwen and names.issuperset(of_qwen):
-        return of_qwen
-    for name in (word, f"attn_{stem}", f"ffn_{stem}", *(["attn_output"] if stem == "o" else [])):
-        if name in names:
-            return (name,)
+    plain = word.strip()
+    stem = plain.lower().removesuffix("_proj")
+    of_family = _OF_QWEN.get(plain, ()) if arch.model_type == "qwen" else ()
+    others = _OTHER_NAMES.get(plain.lower(), _OTHER_NAMES.get(stem, ()))
+    for wanted in ((plain,), of_family, (f"attn_{stem}",), (f"ffn_{stem}",), others):
+        found = [name for base in wanted for name in (base, f"{base}_exps", f"{base}_shexp")]
+        if found and any(name in names for name in found):
+            return tuple(name for name in found if name in names)
     raise UnknownName("LoRA target", word, nearest(word, names) or sorted(names))
 
 

@@ -79,6 +79,15 @@ def test_a_table_without_the_columns_is_an_error(text: str) -> None:
         read_cases(text)
 
 
+def test_a_column_that_is_not_needed_may_be_missing() -> None:
+    text = (
+        'workload,model,quantity,value,per\nInference,m,weights_gib,"1,024",GPU\nfull-FT,m,fits,yes,total\n'
+    )
+    one, other = read_cases(text).cases
+    assert (one.workload, one.value, one.per, one.note, one.batch) == ("inference", 1024, "gpu", "", None)
+    assert (other.workload, other.value) == ("full_ft", 1.0)
+
+
 def test_what_is_written_is_read_back() -> None:
     cases = read_cases(f"{HEADER}\n{GOOD}\n").cases
     odd = case(id="q", note='a "quoted", note', gpu_count="0", batch="8", value="0.125")

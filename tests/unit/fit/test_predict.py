@@ -10,7 +10,9 @@ import pytest
 from rackrate.errors import UnknownName
 from rackrate.fit.cases import Case, read_cases
 from rackrate.fit.parallel import Layout
-from rackrate.fit.predict import precision_of, predict, setup_of, style_of
+from rackrate.fit.predict import predict
+from rackrate.fit.run import precision_of, setup_of
+from rackrate.fit.tools import style_of
 from rackrate.sizing import find_card, find_weights
 
 

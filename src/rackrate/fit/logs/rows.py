@@ -45,9 +45,9 @@ def to_cases(log: EngineLog, gpu: str = "") -> list[dict[str, str]]:
     ]
     if "compute_gib" in log.measured and "activation_gib" not in log.measured:
         # Measured rows of llama.cpp call the compute buffers its activation.
-        value = log.measured["compute_gib"]
-        raw = f"compute buffers {value / 2**-10:.2f} MiB"
-        rows.append(base | {"quantity": "activation_gib", "value": _text(value), "per": log.per, "raw": raw})
+        value = max(gpu.measured.get("compute_gib", 0.0) for gpu in log.per_gpu)
+        raw = f"compute buffer {value / 2**-10:.2f} MiB"
+        rows.append(base | {"quantity": "activation_gib", "value": _text(value), "per": "gpu", "raw": raw})
     rows += _projection(log, base)
     verdict = _verdict(log)
     if verdict:
@@ -122,6 +122,8 @@ def _note(log: EngineLog) -> str:
             parts.append("flash attention" if value in {"1", "enabled", "true"} else f"flash_attn {value}")
         else:
             parts.append(f"{name} {value}")
+    if log.engine == "llama.cpp":
+        parts.append("embedding stays on the host")
     return "; ".join(re.sub(r"[;\r\n]", " ", part) for part in parts)
 
 
