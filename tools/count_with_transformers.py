@@ -32,12 +32,16 @@ PARTS = (
     ("audio", r"audio|speech"),
     ("vision", r"vision|visual|mm_projector|multi_modal_projector|multimodal_projector|connector|mlp1\."),
 )
+WHOLE = dict.fromkeys(
+    ("vit", "deit", "dinov2", "dinov2_with_registers", "siglip_vision_model"), "vision"
+) | dict.fromkeys(("wav2vec2", "hubert", "wavlm"), "audio")
+"""What a model is that is one part and does not name it."""
 ROLES = (
     ("conv", r"conv_?[123]d|Conv[123]d|patch_embed|patch_conv"),
-    ("mlp", r"shared_(expert|mlp)(?!_gate)|residual_mlp"),
+    ("mlp", r"shared_(expert|mlp)(?!_gate)|residual_mlp|RwkvFeedForward"),
     ("router", r"router|\bgate\.weight|\bgate\.wg|shared_expert_gate|correction_bias|expert_bias"),
     ("experts", r"experts"),
-    ("recurrent", r"linear_attn|[Mm]amba|Mixer|Delta|Lightning|ShortConv|RecurrentBlock"),
+    ("recurrent", r"linear_attn|[Mm]amba|Mixer|Delta|Lightning|ShortConv|RecurrentBlock|RwkvSelfAttention"),
     ("attention", r"[Aa]tt|query|key|value"),
 )
 SMALL_MATRIX = re.compile(r"shared_expert_gate|classifier")
@@ -53,7 +57,7 @@ def role_of(name: str, tensor: Any, owners: list[Any], head: Any) -> str:
         return "embedding"
     if name.endswith(("bias", "A_log")) or re.search(r"[qk]_norm\.weight", name):
         return "norm"
-    if tensor.numel() == max(tensor.shape) and not SMALL_MATRIX.search(name):
+    if tensor.numel() == max(tensor.shape, default=1) and not SMALL_MATRIX.search(name):
         return "norm"
     if owner is head:
         return "head"
@@ -97,7 +101,8 @@ def totals(model: Any) -> dict[str, int]:
     head = model.get_output_embeddings()
     found: Counter[str] = Counter()
     for name, tensor, owners in tensors_of(model):
-        part = next((part for part, pattern in PARTS if re.search(pattern, name)), "")
+        named = (part for part, pattern in PARTS if re.search(pattern, name))
+        part = next(named, WHOLE.get(model.config.model_type, ""))
         if model.config.is_encoder_decoder and re.match(r"(model\.)?encoder\.", name):
             part = "audio" if hasattr(model.config, "num_mel_bins") else "encoder"
         role = role_of(name, tensor, owners, head)

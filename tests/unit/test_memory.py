@@ -259,7 +259,7 @@ llama_context: n_ctx         = 16384
 llama_context: n_ubatch      = 512
 llama_kv_cache:      CUDA0 KV buffer size =  2112.00 MiB
 llama_kv_cache:      CUDA1 KV buffer size =  1984.00 MiB
-llama_kv_cache: size = 4096.00 MiB ( 16384 cells,  64 layers,  1/1 seqs), K (f16): 2048.00 MiB, V (f16): 2048.00 MiB
+llama_kv_cache: size = 4096.00 MiB ( 16384 cells,  64 layers), K (f16): 2048.00 MiB, V (f16): 2048.00 MiB
 llama_context:      CUDA0 compute buffer size =   268.01 MiB
 llama_context:      CUDA1 compute buffer size =   347.01 MiB
 main: server is listening on http://127.0.0.1:8080

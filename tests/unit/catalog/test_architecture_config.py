@@ -147,9 +147,35 @@ def test_a_tower_of_a_known_kind_is_counted_and_an_unknown_one_left_out() -> Non
     assert any("no vision tower" in said for said in blind.assumptions)
 
 
-def test_a_tower_alone_is_no_model() -> None:
-    with pytest.raises(NoAnswer, match="tower"):
-        read_config({"model_type": "siglip_vision_model"})
+def test_a_tower_alone_is_an_encoder_of_the_patches_of_one_image() -> None:
+    found = read_config({"model_type": "siglip_vision_model"})
+    assert (found.task, found.max_context, found.caches) == ("encoder", 196, ())
+    assert found.n_params == 92_884_224
+
+
+def test_classes_of_an_image_are_those_that_the_config_names() -> None:
+    of_imagenet = read_config({"model_type": "vit", "architectures": ["ViTForImageClassification"]})
+    of_two = read_config({"model_type": "vit", "architectures": ["ViTForImageClassification"],
+                          "id2label": {"0": "cat", "1": "dog"}})  # fmt: skip
+    assert of_imagenet.n_params == 86_567_656  # google/vit-base-patch16-224, as the hub states it
+    assert of_imagenet.n_params - of_two.n_params == 998 * 769
+
+
+def test_what_a_listener_says_of_its_sound() -> None:
+    found = read_config({"model_type": "wav2vec2", "architectures": ["Wav2Vec2ForCTC"]})
+    assert found.n_params == 94_396_320  # facebook/wav2vec2-base-960h
+    with pytest.raises(BadQuantity, match="conv_kernel"):
+        read_config({"model_type": "wav2vec2", "conv_dim": [512, 512]})
+
+
+def test_recurrences_that_keep_a_state_of_fixed_size() -> None:
+    rwkv = read_config({"model_type": "rwkv"})
+    assert [(c.kind, c.n_layers, c.state_numbers) for c in rwkv.caches] == [("state", 32, 5 * 4096)]
+    griffin = read_config({"model_type": "recurrent_gemma", "num_key_value_heads": 1})
+    kinds = {cache.kind: (cache.n_layers, cache.window) for cache in griffin.caches}
+    assert kinds == {"state": (18, 0), "sliding": (8, 2048)}
+    with pytest.raises(BadQuantity, match="block_types"):
+        read_config({"model_type": "recurrent_gemma", "block_types": ["windowed"]})
 
 
 def test_an_embedding_model_has_no_head() -> None:

@@ -11,8 +11,8 @@
     layers       attention, latent attention; recurrent: what carries a state instead
     feedforward  dense blocks and experts
     decoder      language models out of these; extras: what one family alone has
-    encoders     BERT and its kin, T5, BART; speech: Whisper
-    towers       eyes; projectors: what joins them to a language model
+    encoders     BERT and its kin, T5, BART; speech: Whisper, wav2vec 2.0
+    towers       eyes; projectors: what joins them to a language model; images: eyes alone
     pipelines    diffusion; denoisers: what works in every step; autoencoders
     sheet        how tensors are written down
 

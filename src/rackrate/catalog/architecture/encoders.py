@@ -72,7 +72,7 @@ def _write_head(sheet: Sheet, config: Config, kind: Family, width: int) -> None:
     """Write what the class that the config names has behind its layers."""
     classes = config.words("architectures") if config.get("architectures") else []
     named, pooler = classes[0] if classes else "", kind.traits.pooler
-    if named.endswith("ForMaskedLM"):
+    if named.endswith(("ForMaskedLM", "ForCausalLM")):
         embed_size = config.count(kind.traits.embed_size, width) if kind.traits.embed_size else width
         sheet.matrix("output_transform", "mlp", width, embed_size, bias=True)
         sheet.norm("output_transform_norm", embed_size, "layer")

@@ -3,12 +3,14 @@
     gemma3n   an embedding a layer, alternating updates (AltUp), a low-rank branch (LAuReL)
     gemma4    an embedding a layer; norms and scales of the experts beside the dense block
     apertus   two numbers of its activation
-    deberta   a table of distances between tokens, a convolution
+    deberta   a table of distances between tokens, a convolution; in the first version projections of them
     mpnet     a table of distances
+    rwkv      a norm of the embedding
+    longformer  a second query, key and value for the tokens that all look at
     mllama    gates of the layers that attend to the image, eight tokens beyond the vocabulary
 
-Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP`, `MllamaTextModel`, `DebertaV2Encoder`,
-`MPNetEncoder` of transformers 5.23.
+Source: `Gemma3nTextModel`, `Gemma4TextModel`, `ApertusMLP`, `MllamaTextModel`, `DebertaEncoder`,
+`DebertaV2Encoder`, `MPNetEncoder`, `LongformerSelfAttention` of transformers 5.23.
 """
 
 from __future__ import annotations
@@ -93,6 +95,33 @@ def _deberta(config: Config, sheet: Sheet, width: int, n_layers: int) -> None:
         sheet.norm("conv_norm", width, "layer")
 
 
+def _deberta_1(config: Config, sheet: Sheet, width: int, n_layers: int) -> None:
+    """Write biases of query and value alone, the table of distances, what projects it in each layer."""
+    layers = sheet.times(n_layers)
+    layers.times(2).vector("attn_qv_bias", width)
+    if not config.flag("relative_attention"):
+        return
+    farthest = config.get("max_relative_positions")
+    n_places = (
+        farthest if isinstance(farthest, int) and farthest > 0 else config.count("max_position_embeddings")
+    )
+    sheet.table("rel_embd", 2 * n_places, width)
+    asked = str(config.get("pos_att_type", ""))
+    if "c2p" in asked:
+        layers.matrix("attn_c2p", "attention", width, width, "column")
+    if "p2c" in asked:
+        layers.matrix("attn_p2c", "attention", width, width, "column", bias=True)
+
+
+def _longformer(_: Config, sheet: Sheet, width: int, n_layers: int) -> None:
+    for name in ("attn_q_global", "attn_k_global", "attn_v_global"):
+        sheet.times(n_layers).matrix(name, "attention", width, width, "column", bias=True)
+
+
+def _rwkv(_: Config, sheet: Sheet, width: int, __: int) -> None:
+    sheet.norm("token_embd_norm", width, "layer")
+
+
 def _mpnet(config: Config, sheet: Sheet, _: int, __: int) -> None:
     n_heads = config.count("num_attention_heads")
     sheet.table("attn_rel_b", config.count("relative_attention_num_buckets"), n_heads)
@@ -103,7 +132,10 @@ EXTRAS: Mapping[str, Callable[[Config, Sheet, int, int], None]] = {
     "gemma4": _gemma4,
     "apertus": _apertus,
     "deberta": _deberta,
+    "deberta_1": _deberta_1,
+    "longformer": _longformer,
     "mllama": _mllama,
     "mpnet": _mpnet,
+    "rwkv": _rwkv,
 }
 """What writes them, by the word in the family's file."""

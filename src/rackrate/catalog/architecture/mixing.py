@@ -14,6 +14,8 @@ from rackrate.catalog.architecture.recurrent import (
     Lightning,
     Mamba,
     Mamba2,
+    RecurrentUnit,
+    Rwkv,
     ShortConv,
 )
 from rackrate.errors import BadQuantity, NoAnswer
@@ -189,6 +191,17 @@ def _short_conv(config: Config, _: Traits) -> Mixer:
     )
 
 
+def _rwkv(config: Config, _: Traits) -> Mixer:
+    return Rwkv(config.count("attention_hidden_size", config.count("hidden_size")))
+
+
+def _recurrent_unit(config: Config, _: Traits) -> Mixer:
+    inner = config.count("lru_width", config.count("hidden_size"), least=1)
+    return RecurrentUnit(
+        inner, config.count("num_attention_heads", least=1), config.count("conv1d_width", least=1)
+    )
+
+
 _RECURRENT: Mapping[str, Callable[[Config, Traits], Mixer]] = {
     "delta": _delta,
     "kimi": _kimi,
@@ -196,4 +209,6 @@ _RECURRENT: Mapping[str, Callable[[Config, Traits], Mixer]] = {
     "mamba": _mamba,
     "mamba2": _mamba2,
     "conv": _short_conv,
+    "rwkv": _rwkv,
+    "unit": _recurrent_unit,
 }

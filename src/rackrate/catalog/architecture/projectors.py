@@ -81,6 +81,41 @@ def _idefics3(vision: Config, top: Config, sheet: Sheet, text_width: int) -> Non
     sheet.matrix("mm_model_fc", "mlp", merged, text_width)
 
 
+def _halved(vision: Config, top: Config, sheet: Sheet, text_width: int) -> None:
+    """Write two layers over shuffled patches, a gate halving what is between them (`Cohere2Vision`)."""
+    merged = vision.count("hidden_size") * top.count("downsample_factor", 2) ** 2
+    inner = top.count("alignment_intermediate_size", least=2)
+    sheet.matrix("mm_1", "mlp", merged, inner, "column", bias=True)
+    sheet.matrix("mm_2", "mlp", inner // 2, text_width, "row", bias=True)
+
+
+def _aya(vision: Config, top: Config, sheet: Sheet, text_width: int) -> None:
+    """Write the same behind a norm (`AyaVision`)."""
+    merged = vision.count("hidden_size") * top.count("downsample_factor", 2) ** 2
+    inner = top.count("alignment_intermediate_size", text_width, least=2)
+    sheet.norm("mm_0", merged, "layer")
+    sheet.matrix("mm_1", "mlp", merged, inner, "column", bias=True)
+    sheet.matrix("mm_2", "mlp", inner // 2, text_width, "row", bias=True)
+
+
+def _lfm2(vision: Config, top: Config, sheet: Sheet, text_width: int) -> None:
+    """Write two layers over shuffled patches, behind a norm unless a switch says otherwise (`Lfm2Vl`)."""
+    merged = vision.count("hidden_size") * top.count("downsample_factor", 2) ** 2
+    inner, bias = top.count("projector_hidden_size", text_width), top.flag("projector_bias", otherwise=True)
+    if top.flag("projector_use_layernorm", otherwise=True):
+        sheet.norm("mm_0", merged, "layer")
+    sheet.matrix("mm_1", "mlp", merged, inner, "column", bias=bias)
+    sheet.matrix("mm_2", "mlp", inner, text_width, "row", bias=bias)
+
+
+def _vip(vision: Config, top: Config, sheet: Sheet, text_width: int) -> None:
+    """Write a norm over the features of several layers, then two layers (`VipLlava`)."""
+    taken = top.get("vision_feature_layer")
+    n_taken = len(taken) if isinstance(taken, (list, tuple)) else 1
+    sheet.norm("mm_0", n_taken * vision.count("hidden_size"), "layer")
+    _twice(vision, top, sheet, text_width)
+
+
 def _kimi(vision: Config, _: Config, sheet: Sheet, text_width: int) -> None:
     """Write a norm and two layers over 2 x 2 patches (`Kimi_K25`)."""
     width = vision.count("mm_hidden_size", vision.count("vt_hidden_size", vision.count("hidden_size")))
@@ -92,10 +127,13 @@ def _kimi(vision: Config, _: Config, sheet: Sheet, text_width: int) -> None:
 
 
 PROJECTORS: Mapping[str, Callable[[Config, Config, Sheet, int], None]] = {
+    "aya": _aya,
     "biased": _biased,
+    "halved": _halved,
     "idefics3": _idefics3,
     "internvl": _internvl,
     "kimi": _kimi,
+    "lfm2": _lfm2,
     "llama4": _llama4,
     "mistral3": _mistral3,
     "mllama": _mllama,
@@ -103,5 +141,6 @@ PROJECTORS: Mapping[str, Callable[[Config, Config, Sheet, int], None]] = {
     "plain": _plain,
     "tiles": _tiles,
     "twice": _twice,
+    "vip": _vip,
 }
 """What joins a tower to a language model of the given width, by the word in the family's file."""

@@ -131,6 +131,25 @@ def _nemotron_h(config: Config, traits: Traits) -> Said:
     }, traits
 
 
+def _rwkv(config: Config, traits: Traits) -> Said:
+    """The context has a name of its own."""
+    return {"max_position_embeddings": config.get("context_length")}, traits
+
+
+def _recurrent_gemma(config: Config, traits: Traits) -> Said:
+    """A short list of blocks is repeated; attention is local; the inner width is that of both halves."""
+    blocks = config.words("layer_types") or ["recurrent", "recurrent", "attention"]
+    named = {"recurrent": "linear_attention", "attention": "sliding_attention"}
+    unknown = sorted(set(blocks) - named.keys())
+    if unknown:
+        raise BadQuantity(f"{config.where}: `block_types` has {unknown[0]!r}")
+    return {
+        "layer_types": [named[blocks[i % len(blocks)]] for i in _layers(config)],
+        "sliding_window": config.count("attention_window_size"),
+        "intermediate_size": config.count("intermediate_size") // 2,
+    }, traits
+
+
 def _minimax(config: Config, traits: Traits) -> Said:
     """Every other layer attends fully; older configs have a list of zeros and ones."""
     listed = config.numbers("attn_type_list")
@@ -343,6 +362,8 @@ QUIRKS: Mapping[str, Quirk] = {
     "openelm": _openelm,
     "opt": _opt,
     "qwen": _qwen,
+    "recurrent_gemma": _recurrent_gemma,
+    "rwkv": _rwkv,
     "smollm3": _smollm3,
     "stablelm": _stablelm,
 }

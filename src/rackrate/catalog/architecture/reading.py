@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from rackrate.catalog.architecture import encoders, pipelines, speech
+from rackrate.catalog.architecture import encoders, images, pipelines, speech
 from rackrate.catalog.architecture.anatomy import Architecture
 from rackrate.catalog.architecture.config import Config, spellings
 from rackrate.catalog.architecture.decoder import read_decoder
@@ -16,7 +16,7 @@ from rackrate.catalog.architecture.projectors import PROJECTORS
 from rackrate.catalog.architecture.quirks import in_common_words
 from rackrate.catalog.architecture.sheet import Sheet
 from rackrate.catalog.architecture.towers import TOWERS
-from rackrate.errors import BadQuantity, NoAnswer
+from rackrate.errors import BadQuantity
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
 PIPELINES = {
@@ -53,9 +53,7 @@ def read_config(config: Mapping[str, Any], name: str = "") -> Architecture:
     notes: list[str] = []
     kind = _family(config, notes)
     top = Config(config, kind.defaults, name, notes)
-    if kind.reader not in READERS:
-        raise NoAnswer(f"{name} cannot be read: {kind.model_type!r} is a tower without a language model")
-    made = READERS[kind.reader](top, kind)
+    made = READERS.get(kind.reader, images.tower)(top, kind)
     level = _text_level(top)
     is_silent = not any(name in level.values for name in spellings("hidden_size"))
     if is_silent and kind.reader != "pipeline":
@@ -182,7 +180,9 @@ READERS: Mapping[str, Callable[[Config, Family], Architecture]] = {
     "encoder": encoders.encoder,
     "t5": encoders.t5,
     "bart": encoders.bart,
+    "pair": images.pair,
     "whisper": speech.whisper,
+    "wav2vec2": speech.wav2vec2,
     "pipeline": pipelines.pipeline,
 }
 """What reads a family, by the word in its file."""

@@ -6,9 +6,12 @@
     mamba        selective state space: a vector of states a channel, a convolution over the channels
     mamba 2      the same with one decay a head; the convolution also sees the two vectors of each group
     short conv   LFM2: a gated convolution over a few tokens, and nothing else to remember
+    rwkv         a weighted mean of all values so far, in each channel
+    gated linear recurrent unit   RecurrentGemma: a decaying sum in each channel, behind a convolution
 
 Source: `Qwen3NextGatedDeltaNet`, `KimiLinearDeltaAttention`, `MiniMaxLightningAttention`, `MambaMixer`,
-`JambaMambaMixer`, `Mamba2Mixer`, `Lfm2ShortConv` of transformers 5.23.
+`JambaMambaMixer`, `Mamba2Mixer`, `Lfm2ShortConv`, `RwkvSelfAttention`, `RecurrentGemmaRecurrentBlock` of
+transformers 5.23.
 """
 
 from __future__ import annotations
@@ -236,3 +239,56 @@ class ShortConv:
     def caches(self, n_layers: int) -> tuple[Cache, ...]:
         """Return the convolution's tail."""
         return _state(n_layers, 0, (self.taps - 1) * self.width)
+
+
+@dataclass(frozen=True, slots=True)
+class Rwkv:
+    """RWKV's mixing of times (version 4), and what of its mixing of channels is no feed-forward block.
+
+    Attributes:
+        inner: channels.
+    """
+
+    inner: int
+
+    def write(self, sheet: Sheet, width: int) -> None:
+        """Write key, value, receptance and output; decay, bonus and shares of the last token; the gate."""
+        for name in ("attn_k", "attn_v", "attn_r"):
+            sheet.matrix(name, "recurrent", width, self.inner, "column")
+        sheet.matrix("attn_output", "recurrent", self.inner, width, "row")
+        sheet.times(2).vector("time_decay", self.inner)
+        sheet.times(5).vector("time_mix", width)
+        sheet.matrix("channel_r", "mlp", width, width, "column")
+
+    def caches(self, n_layers: int) -> tuple[Cache, ...]:
+        """Return numerator, denominator and largest exponent of the mean, and the last token twice."""
+        return _state(n_layers, 5 * self.inner, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrentUnit:
+    """A gated linear recurrent unit (Griffin, RecurrentGemma).
+
+    Attributes:
+        inner: channels.
+        n_heads: blocks of channels that the gates see together.
+        taps: tokens that the convolution sees.
+    """
+
+    inner: int
+    n_heads: int
+    taps: int
+
+    def write(self, sheet: Sheet, width: int) -> None:
+        """Write the two ways in, the convolution, decay and gates, the way out."""
+        for name in ("lru_x", "lru_y"):
+            sheet.matrix(name, "recurrent", width, self.inner, "column", bias=True)
+        sheet.conv("lru_conv", 1, self.inner, self.taps, "column")
+        sheet.vector("lru_decay", self.inner)
+        gates, block = sheet.times(2), self.inner // self.n_heads
+        gates.times(self.n_heads).matrix("lru_gate", "recurrent", block, block, bias=True)
+        sheet.matrix("lru_out", "recurrent", self.inner, width, "row", bias=True)
+
+    def caches(self, n_layers: int) -> tuple[Cache, ...]:
+        """Return the sums, and the convolution's tail."""
+        return _state(n_layers, self.inner, (self.taps - 1) * self.inner)

@@ -1,6 +1,6 @@
-"""Models that listen: convolutions over sound, an encoder, a decoder with cross-attention.
+"""Models that listen: convolutions over sound, an encoder, perhaps a decoder with cross-attention.
 
-Source: `WhisperForConditionalGeneration` of transformers 5.23.
+Source: `WhisperForConditionalGeneration`, `Wav2Vec2ForCTC`, `WavLMForCTC` of transformers 5.23.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from rackrate.catalog.architecture.config import Config
 from rackrate.catalog.architecture.encoders import classic_stack
 from rackrate.catalog.architecture.family import Family
 from rackrate.catalog.architecture.sheet import Sheet
+from rackrate.catalog.architecture.towers import write_layer
+from rackrate.errors import BadQuantity
 
 
 def whisper(config: Config, kind: Family) -> Architecture:
@@ -36,6 +38,50 @@ def whisper(config: Config, kind: Family) -> Architecture:
     )
     tensors = tuple(words.tensors + ears.tensors)
     return Architecture("", kind.model_type, kind.task, tensors, caches, (decoder, encoder), vocab, n_written)
+
+
+def wav2vec2(config: Config, kind: Family) -> Architecture:
+    """Read `Wav2Vec2ForCTC` and its kin: a token is 20 ms of sound, and letters are read off each."""
+    width, n_layers = config.count("hidden_size", least=1), config.count("num_hidden_layers")
+    inner, n_heads = config.count("intermediate_size"), config.count("num_attention_heads", least=1)
+    sheet = Sheet("audio")
+    heard = _write_sound(config, sheet)
+    if config.flag("feat_proj_layer_norm", otherwise=True):
+        sheet.norm("feature_norm", heard, "layer")
+    sheet.matrix("feature_projection", "mlp", heard, width, bias=True)
+    sheet.vector("masked_spec_embd", width)
+    taps, groups = (
+        config.count("num_conv_pos_embeddings"),
+        config.count("num_conv_pos_embedding_groups", least=1),
+    )
+    sheet.conv("position_conv", width // groups, width, taps)
+    sheet.vector("position_conv_scale", taps)
+    write_layer(sheet.times(n_layers), width, inner)
+    sheet.norm("output_norm", width, "layer")
+    n_buckets = config.count("num_buckets", 0)
+    if n_buckets:  # WavLM's distances, weighed by each head
+        sheet.table("attn_rel_b", n_buckets, n_heads)
+        layers = sheet.times(n_layers)
+        layers.matrix("attn_rel_gate", "attention", width // n_heads, 8, bias=True)
+        layers.vector("attn_rel_scale", n_heads)
+    named = (config.words("architectures") if config.get("architectures") else [""])[0]
+    if named.endswith("ForCTC"):
+        sheet.matrix("ctc_output", "mlp", width, config.count("vocab_size"), bias=True)
+    stack = classic_stack("encoder", n_layers, width, inner, n_heads, width // n_heads)
+    return Architecture("", kind.model_type, kind.task, tuple(sheet.tensors), (), (stack,))
+
+
+def _write_sound(config: Config, sheet: Sheet) -> int:
+    """Write the convolutions that make features of samples; return the features."""
+    widths, taps = config.numbers("conv_dim"), config.numbers("conv_kernel")
+    if not widths or len(widths) != len(taps):
+        raise BadQuantity(f"{config.where}: `conv_dim` and `conv_kernel` do not name the same layers")
+    bias, norms = config.flag("conv_bias"), config.text("feat_extract_norm", "group")
+    for i, (n_in, n_out, n_taps) in enumerate(zip([1, *widths], widths, taps, strict=False)):
+        sheet.conv("sound_conv", n_in, n_out, n_taps, bias=bias)
+        if norms == "layer" or i == 0:
+            sheet.norm("sound_norm", n_out, "layer")
+    return widths[-1]
 
 
 def _whisper_stack(config: Config, side: str, width: int, n_cross: int) -> Stack:

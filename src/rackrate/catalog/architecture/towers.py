@@ -1,12 +1,15 @@
 """Towers that turn an image into features.
 
     siglip, clip, idefics   patches of one square image; places are looked up; a classic encoder
+    siglip2                 the same for images of any shape
+    vit, dinov2             the same with tokens beside the patches; dinov2 scales what its layers add
     pixtral                 patches of any image; RMSNorms, gated blocks, no biases
     internvl                a scale after attention and after the block
     llama4                  features are shuffled together and pass an adapter
     mllama                  tiles of an image, each with a place of its own; two stacks
     qwen2, qwen2_5, qwen3   patches of any image; a merger of 2 x 2 patches
     kimi                    patches of any image; places in a table
+    glm4v                   patches of any image; a convolution over 2 x 2 of them, a gated merger
     gemma4                  patches of any image; norms before and after
 
 Each is written from `vision_config`, and returns the most patches of one image that it sees at once.
@@ -54,7 +57,13 @@ def _layers(vision: Config) -> tuple[int, int]:
 
 
 def _siglip(vision: Config, sheet: Sheet) -> int:
-    width, n_patches, (n_layers, inner) = _patches(vision, sheet, bias=True), _square(vision), _layers(vision)
+    width, n_patches = _patches(vision, sheet, bias=True), _square(vision)
+    _write_siglip(vision, sheet, n_patches, width)
+    return n_patches
+
+
+def _write_siglip(vision: Config, sheet: Sheet, n_patches: int, width: int) -> None:
+    n_layers, inner = _layers(vision)
     sheet.table("position_embd", n_patches, width)
     write_layer(sheet.times(n_layers), width, inner)
     sheet.norm("post_norm", width, "layer")
@@ -63,7 +72,6 @@ def _siglip(vision: Config, sheet: Sheet) -> int:
         Attention("full", 1, 1, width, width, qkv_bias=True, output_bias=True).write(sheet, width)
         Dense(inner, is_gated=False, bias=True).write(sheet, width)
         sheet.norm("head_norm", width, "layer")
-    return n_patches
 
 
 def _clip(vision: Config, sheet: Sheet) -> int:
@@ -77,6 +85,46 @@ def _clip(vision: Config, sheet: Sheet) -> int:
     write_layer(sheet.times(n_layers), width, inner)
     sheet.norm("pre_norm", width, "layer")
     sheet.norm("post_norm", width, "layer")
+    return n_patches
+
+
+def _siglip2(vision: Config, sheet: Sheet) -> int:
+    width, n_patches = vision.count("hidden_size", least=1), vision.count("num_patches", least=1)
+    taps = vision.count("num_channels") * vision.count("patch_size") ** 2
+    sheet.matrix("patch_embd", "mlp", taps, width, bias=True)
+    _write_siglip(vision, sheet, n_patches, width)
+    return n_patches
+
+
+def _vit(vision: Config, sheet: Sheet) -> int:
+    width, n_patches = _patches(vision, sheet, bias=True), _square(vision)
+    n_tokens = vision.count("num_class_tokens", 1)
+    sheet.times(n_tokens).vector("class_embd", width)
+    sheet.table("position_embd", n_patches + n_tokens, width)
+    n_layers, inner = _layers(vision)
+    layers = sheet.times(n_layers)
+    bias = vision.flag("qkv_bias", otherwise=True)
+    Attention("full", 1, 1, width, width, qkv_bias=bias, output_bias=True).write(layers, width)
+    Dense(inner, is_gated=False, bias=True).write(layers, width)
+    layers.norm("attn_norm", width, "layer")
+    layers.norm("ffn_norm", width, "layer")
+    sheet.norm("output_norm", width, "layer")
+    return n_patches
+
+
+def _dinov2(vision: Config, sheet: Sheet) -> int:
+    width, n_patches = _patches(vision, sheet, bias=True), _square(vision)
+    sheet.times(2).vector("class_embd", width)  # and that of a patch that is hidden
+    sheet.table("register_embd", vision.count("num_register_tokens", 0), width)
+    sheet.table("position_embd", n_patches + 1, width)
+    layers, inner = sheet.times(vision.count("num_hidden_layers")), vision.count("mlp_ratio") * width
+    is_gated = vision.flag("use_swiglu_ffn")
+    if is_gated:  # two thirds of the width, rounded up to eights
+        inner = (inner * 2 // 3 + 7) // 8 * 8
+    write_layer(layers, width, inner, is_gated=is_gated)
+    layers.vector("ls1", width)
+    layers.vector("ls2", width)
+    sheet.norm("output_norm", width, "layer")
     return n_patches
 
 
@@ -201,6 +249,22 @@ def _kimi(vision: Config, sheet: Sheet) -> int:
     return n_places
 
 
+def _glm4v(vision: Config, sheet: Sheet) -> int:
+    width, n_out = vision.count("hidden_size", least=1), vision.count("out_hidden_size")
+    n_patches = _qwen_patches(vision, sheet, width, bias=True)
+    sheet.table("position_embd", _square(vision), width)
+    bias = vision.flag("attention_bias")
+    # A block is as wide as what the tower hands on; the stated inner width is the merger's.
+    write_layer(sheet.times(vision.count("depth")), width, n_out, norm="rms", is_gated=True, bias=bias)
+    sheet.norm("post_conv_norm", width)
+    sheet.norm("post_norm", width)
+    sheet.conv("downsample", width, n_out, vision.count("spatial_merge_size", least=1) ** 2)
+    sheet.matrix("merger_proj", "mlp", n_out, n_out)
+    sheet.norm("merger_norm", n_out, "layer")
+    Dense(vision.count("intermediate_size")).write(sheet, n_out)
+    return n_patches
+
+
 def _gemma4(vision: Config, sheet: Sheet) -> int:
     width, head_dim = vision.count("hidden_size", least=1), vision.count("head_dim")
     n_heads, patch = vision.count("num_attention_heads"), vision.count("patch_size")
@@ -222,7 +286,9 @@ def _gemma4(vision: Config, sheet: Sheet) -> int:
 
 TOWERS: Mapping[str, Callable[[Config, Sheet], int]] = {
     "clip": _clip,
+    "dinov2": _dinov2,
     "gemma4": _gemma4,
+    "glm4v": _glm4v,
     "internvl": _internvl,
     "kimi": _kimi,
     "llama4_vision": _llama4,
@@ -232,5 +298,7 @@ TOWERS: Mapping[str, Callable[[Config, Sheet], int]] = {
     "qwen2_5": _qwen2_5,
     "qwen3": _qwen3,
     "siglip": _siglip,
+    "siglip2": _siglip2,
+    "vit": _vit,
 }
 """What writes a tower, by the reader of its family; it returns the most patches of one image."""
