@@ -53,6 +53,45 @@ PUBLISHED: dict[str, tuple[dict[str, Any], int]] = {
         7_737_708_544,
     ),
     "baichuan2-7b": ({"model_type": "baichuan"}, 7_505_973_248),
+    "falcon-7b, before transformers had it": (
+        {
+            "model_type": "RefinedWebModel",
+            "hidden_size": 4544,
+            "n_head": 71,
+            "n_layer": 32,
+            "multi_query": True,
+            "parallel_attn": True,
+            "bias": False,
+            "vocab_size": 65024,
+        },
+        6_921_720_704,
+    ),
+    "falcon-40b, before transformers had it": (
+        {
+            "model_type": "RefinedWeb",
+            "hidden_size": 8192,
+            "n_head": 128,
+            "n_head_kv": 8,
+            "n_layer": 60,
+            "parallel_attn": True,
+            "bias": False,
+            "vocab_size": 65024,
+        },
+        41_303_293_952,
+    ),
+    "phi-3-small": (
+        {
+            "model_type": "phi3small",
+            "hidden_size": 4096,
+            "ff_intermediate_size": 14336,
+            "num_attention_heads": 32,
+            "num_hidden_layers": 32,
+            "num_key_value_heads": 8,
+            "vocab_size": 100352,
+            "max_position_embeddings": 8192,
+        },
+        7_392_272_384,
+    ),
     "chatglm3-6b": (
         {
             "model_type": "chatglm",

@@ -168,6 +168,40 @@ def test_what_a_listener_says_of_its_sound() -> None:
         read_config({"model_type": "wav2vec2", "conv_dim": [512, 512]})
 
 
+def test_jina_has_gates_and_no_places_under_the_name_of_bert() -> None:
+    plain = {"model_type": "bert", "max_position_embeddings": 8192, "vocab_size": 30528}
+    found = read_config(plain | {"position_embedding_type": "alibi", "feed_forward_type": "geglu"})
+    assert found.n_params / 1e6 == pytest.approx(137, rel=0.01)  # jinaai/jina-embeddings-v2-base-en
+    assert not any(tensor.name == "position_embd" for tensor in found.tensors)
+
+
+def test_gte_is_an_encoder() -> None:
+    config = {"model_type": "new", "hidden_size": 1024, "intermediate_size": 4096, "num_attention_heads": 16,
+              "num_hidden_layers": 24, "type_vocab_size": 2}  # fmt: skip
+    found = read_config(config | {"architectures": ["NewModel"]})
+    assert found.n_params / 1e6 == pytest.approx(434, rel=0.005)  # Alibaba-NLP/gte-large-en-v1.5
+    assert (found.task, found.caches) == ("encoder", ())
+
+
+@pytest.mark.parametrize("key", ["vision_config", "audio_processor", "embd_layer"])
+def test_senses_that_are_not_counted_are_named(key: str) -> None:
+    found = read_config({"model_type": "minicpmv", **SMALL, key: {"hidden_size": 8}})
+    assert any(f"`{key}` was left out" in said for said in found.assumptions)
+    molmo = read_config({"model_type": "molmo", **SMALL})
+    assert any("eyes" in said for said in molmo.assumptions)
+
+
+def test_an_omni_model_has_eyes_in_its_thinker() -> None:
+    thinker = {"text_config": {"model_type": "qwen2_5_omni_text", "hidden_size": 3584},
+               "audio_config": {"d_model": 1280}, "vision_config": {"hidden_size": 1280}}  # fmt: skip
+    found = read_config({"model_type": "qwen2_5_omni", "thinker_config": thinker, "talker_config": {"a": 1}})
+    assert found.params_by_part()["vision"] > 6e8
+    assert found.assumptions == (
+        "the audio tower was left out",
+        "what speaks (`talker_config`) was left out",
+    )
+
+
 def test_recurrences_that_keep_a_state_of_fixed_size() -> None:
     rwkv = read_config({"model_type": "rwkv"})
     assert [(c.kind, c.n_layers, c.state_numbers) for c in rwkv.caches] == [("state", 32, 5 * 4096)]

@@ -67,6 +67,12 @@ def _qwen(config: Config, traits: Traits) -> Said:
     return {"intermediate_size": config.count("intermediate_size") // 2}, traits
 
 
+def _molmo(config: Config, traits: Traits) -> Said:
+    """Molmo states the inner width as Qwen 1 does, and nothing of its eyes."""
+    config.note("the config says nothing of its eyes: no vision tower was counted")
+    return _qwen(config, traits)
+
+
 def _stablelm(config: Config, traits: Traits) -> Said:
     """One norm where attention and feed-forward stand side by side."""
     return {}, replace(traits, layer_norms=1 if config.flag("use_parallel_residual") else 2)
@@ -270,6 +276,13 @@ def _albert(config: Config, traits: Traits) -> Said:
     return {"num_hidden_layers": n_groups}, traits
 
 
+def _bert(config: Config, traits: Traits) -> Said:
+    """Jina's BERT has gates and no places, and says so under BERT's own name."""
+    if config.text("position_embedding_type") in ("alibi", "rope", "rotary"):
+        traits = replace(traits, places=False)
+    return {}, replace(traits, gated=True) if config.text("feed_forward_type").endswith("glu") else traits
+
+
 def _modernbert(config: Config, traits: Traits) -> Said:
     """A switch gives its norms biases."""
     return {}, replace(traits, norm="layer" if config.flag("norm_bias") else "layer-no-bias")
@@ -339,6 +352,7 @@ def _is_off(part: Config) -> bool:
 QUIRKS: Mapping[str, Quirk] = {
     "albert": _albert,
     "arctic": _arctic,
+    "bert": _bert,
     "falcon": _falcon,
     "gemma4": _gemma4,
     "glm_dsa": _glm_dsa,
@@ -355,6 +369,7 @@ QUIRKS: Mapping[str, Quirk] = {
     "minimax": _minimax,
     "mllama": _mllama,
     "modernbert": _modernbert,
+    "molmo": _molmo,
     "mpt": _mpt,
     "multi_query": _multi_query,
     "nas": _nas,

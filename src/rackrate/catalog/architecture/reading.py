@@ -19,6 +19,13 @@ from rackrate.catalog.architecture.towers import TOWERS
 from rackrate.errors import BadQuantity
 
 TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
+SENSES = frozenset(
+    {
+        "vision_config", "audio_config", "vision_tower", "mm_vision_tower", "img_processor",
+        "audio_processor", "embd_layer", "visual", "speech_encoder", "perceiver_config",
+    }
+)  # fmt: skip
+"""What a config of a model that sees or hears has beside those of its language model."""
 PIPELINES = {
     "CogVideoXPipeline": "cogvideox",
     "FluxPipeline": "flux",
@@ -54,6 +61,9 @@ def read_config(config: Mapping[str, Any], name: str = "") -> Architecture:
     kind = _family(config, notes)
     top = Config(config, kind.defaults, name, notes)
     made = READERS.get(kind.reader, images.tower)(top, kind)
+    if kind.reader == "decoder":
+        for section in sorted(SENSES & config.keys()):
+            top.note(f"`{section}` was left out: nothing but its language model was counted")
     level = _text_level(top)
     is_silent = not any(name in level.values for name in spellings("hidden_size"))
     if is_silent and kind.reader != "pipeline":
@@ -137,9 +147,12 @@ def _seeing(top: Config, kind: Family) -> Architecture:
         text_kind = _family(level.values, top.notes, kind.text)
         level = Config(level.values, text_kind.defaults, level.where, top.notes)
     made = _with_language(top, kind, level, text_kind)
-    if top.get("audio_config"):
+    thinker = Config(top.section("thinker_config"), {}, top.where, top.notes)
+    if top.get("audio_config") or thinker.get("audio_config"):
         top.note("the audio tower was left out")
-    section = top.section("vision_config")
+    if top.get("talker_config"):
+        top.note("what speaks (`talker_config`) was left out")
+    section = top.section("vision_config") or thinker.section("vision_config")
     tower = _tower(section, kind)
     if not section or tower is None:
         what = "is of a kind that is not known" if section else "is not in the config"
