@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from rackrate.catalog.architecture import Architecture
-from rackrate.errors import UnknownName, nearest
+from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.precision import PRECISIONS, Precision
 from rackrate.pace import Pace, Situation, card_for, fitting
 from rackrate.perf import diffusion, encoder, speech, training
@@ -156,6 +156,11 @@ def _speech(asked: _Asked) -> Mapping[str, Estimate]:
 
 
 def _texts(asked: _Asked) -> Mapping[str, Estimate]:
+    if not asked.arch.vocab_size:
+        hint = "`rackrate fit` knows its memory"
+        raise NoAnswer(
+            f"{asked.arch.name} reads no text: the speed of other encoders is not known", hint=hint
+        )
     tokens = asked.load.get("input", encoder.SQUAD_TOKENS)
     reading = encoder.Reading(tokens, asked.batch, asked.engine, asked.number)
     flow = encoder.texts_per_s(asked.arch, asked.chip, reading, n_gpus=asked.n_gpus)

@@ -42,6 +42,7 @@ LARGEST_COUNT = 1024  # GPUs
 LARGEST_GIB = 4096  # of one card
 LONGEST = 1 << 30  # tokens: beyond any model
 MOST_AT_ONCE = 65_536  # sequences; beyond any engine
+ALL_LINEAR = "all-linear"  # PEFT's word for what is adapted when nothing is said
 MOST_PIXELS = 1 << 28  # of one image, 16,384 x 16,384
 
 
@@ -378,7 +379,9 @@ def _training(arch: Architecture, wish: Wish, precision: Precision) -> Training 
         is_fp32=precision.name == "fp32",
         has_wide_ends=wish.task == "qlora",  # PEFT's and TRL's own way with a 4-bit model
         attention=how.attention if wish.has_flash_attention else "eager",
-        targets=tuple(name for word in how.targets for name in lora_targets(arch, word)),
+        targets=tuple(
+            name for word in how.targets if word.strip() != ALL_LINEAR for name in lora_targets(arch, word)
+        ),
     )
 
 

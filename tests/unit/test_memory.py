@@ -11,7 +11,7 @@ import rackrate
 from rackrate import calibration, config, memory
 from rackrate.catalog.load import slugs
 from rackrate.choice import best_choice
-from rackrate.errors import BadQuantity, ImportRejected, UnknownName, UsageError
+from rackrate.errors import BadQuantity, ImportRejected, NoAnswer, UnknownName, UsageError
 from rackrate.fit.logs import EngineLog
 from rackrate.sizing import find_card
 
@@ -57,6 +57,15 @@ def test_lora_targets_go_by_either_name() -> None:
     ours = rackrate.fits("llama-3.1-8b", task="lora", targets=("attn_q", "attn_output", "ffn_gate"))
     theirs = rackrate.fits("llama-3.1-8b", task="lora", targets=("q_proj", "o_proj", "gate_proj"))
     assert ours.fit.total == theirs.fit.total
+    whole = rackrate.fits("llama-3.1-8b", task="lora", targets=("all-linear",))
+    assert whole.fit.total == rackrate.fits("llama-3.1-8b", task="lora").fit.total
+
+
+def test_an_encoder_that_reads_no_text_has_a_memory_and_no_speed() -> None:
+    heard = rackrate.fits("wav2vec2-base-960h", "t4")
+    assert heard.fit.estimate.gib("weights") == pytest.approx(94_396_320 * 2 / 2**30, rel=0.01)
+    with pytest.raises(NoAnswer, match="reads no text"):
+        rackrate.speed("wav2vec2-base-960h", "t4")
 
 
 def test_an_image_learns_from_its_pixels() -> None:

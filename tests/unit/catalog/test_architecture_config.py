@@ -192,9 +192,10 @@ def test_senses_that_are_not_counted_are_named(key: str) -> None:
 
 
 def test_an_omni_model_has_eyes_in_its_thinker() -> None:
-    thinker = {"text_config": {"model_type": "qwen2_5_omni_text", "hidden_size": 3584},
-               "audio_config": {"d_model": 1280}, "vision_config": {"hidden_size": 1280}}  # fmt: skip
-    found = read_config({"model_type": "qwen2_5_omni", "thinker_config": thinker, "talker_config": {"a": 1}})
+    text = {"model_type": "qwen2_5_omni_text", "hidden_size": 3584}
+    senses = {"audio_config": {"d_model": 1280}, "vision_config": {"hidden_size": 1280}}
+    config = {"thinker_config": {"text_config": text, **senses}, "talker_config": {"hidden_size": 896}}
+    found = read_config({"model_type": "qwen2_5_omni", **config})
     assert found.params_by_part()["vision"] > 6e8
     assert found.assumptions == (
         "the audio tower was left out",
