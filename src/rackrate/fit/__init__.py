@@ -16,7 +16,9 @@ To be read in this order:
     estimate     which of these terms a task has
     solve, ways  the verdict, how far it would reach, what would make it fit
 
-    cases, resolve, predict, logs   measured runs, and what the model says of them
+    cases, resolve      measured runs, and which model and card their words mean
+    tools, run, predict   what a tool does by itself, how a case was run, what the model says of it
+    logs                what an engine's start-up log measured
 
 All of it is pure: no file, network or clock. Numbers of a load may be NumPy arrays.
 """

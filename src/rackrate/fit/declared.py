@@ -250,7 +250,7 @@ def _torchao(q: Mapping[str, Any]) -> Precision | None:
 
 def _quanto(q: Mapping[str, Any]) -> Precision | None:
     name = str(q.get("weights", "int8"))
-    return PRECISIONS.get({"float8": "fp8", "int2": "int2"}.get(name, name))
+    return PRECISIONS.get("fp8" if name == "float8" else name)
 
 
 def _quark(q: Mapping[str, Any]) -> Precision | None:
