@@ -3,7 +3,8 @@
     python bench/score_perf.py CASES.csv [--json] [--worst N] [--no-peers] [--docs TITLE]
 
 An error is |predicted - measured| / measured; a row without an answer counts 100 %, for us and for everyone
-else. Rows that their source doubts (`quality` begins neither with ok nor note) are left out and counted.
+else. Rows that their source doubts (`quality` begins neither with ok nor note) are left out and counted, and
+lines that are no row (no value above 0, no number where one belongs) are listed.
 Beside each figure stand those of the uncalibrated roofline; AIConfigurator, where it is installed, is asked
 for a sample of rows.
 """
@@ -26,13 +27,14 @@ from measure import machine, table, write_section
 from score_perf_peers import peers
 from score_perf_ranking import Ranking, ranking
 
-from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import RackrateError
-from rackrate.perf.cases import PerfCase, read_perf_cases
+from rackrate.fit.cases import Rejected
+from rackrate.perf.cases import TRUSTED, PerfCase, PerfTable, read_perf_cases
 from rackrate.perf.chip import chip_of
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import load_factors
 from rackrate.perf.predict import predict
+from rackrate.perf.wording import gpu_meant
 
 OURS = "rackrate"
 Slice = Callable[[PerfCase], bool]
@@ -49,16 +51,20 @@ def _is_unseen(case: PerfCase) -> bool:
     return not _chip_says(case, lambda chip: any(chip.gpu in row for row in names))
 
 
+def _is_l40s_llm(case: PerfCase) -> bool:
+    return case.workload.startswith("llm") and _chip_says(case, lambda chip: chip.gpu == "l40s")
+
+
 def _chip_says(case: PerfCase, question: Callable[[Any], bool]) -> bool:
     try:
-        return question(chip_of(find_gpu(case.gpu)))
+        return question(chip_of(gpu_meant(case.gpu)[0]))
     except RackrateError:
         return False
 
 
 SLICES: dict[str, tuple[Slice, tuple[float, float] | None]] = {
     "all LLM": (lambda c: c.workload.startswith("llm"), (0.13, 0.42)),
-    "L40S": (lambda c: c.workload.startswith("llm") and c.gpu.lower() == "l40s", (0.11, 0.32)),
+    "L40S": (_is_l40s_llm, (0.11, 0.32)),
     "PCIe tensor parallel": (_is_tensor_parallel_pcie, (0.13, 0.35)),
     "GPUs never calibrated": (lambda c: c.workload.startswith("llm") and _is_unseen(c), (0.12, 0.38)),
     "batch-1 decode": (lambda c: c.workload == "llm_decode", (0.07, 0.22)),
@@ -86,6 +92,7 @@ SLICES: dict[str, tuple[Slice, tuple[float, float] | None]] = {
 }
 """What is scored, each with the goal for median and 90th percentile where there is one."""
 
+_SHOWN = 5
 COVERED = (0.76, 0.84)
 ANSWERED = 0.99
 
@@ -142,10 +149,13 @@ def ask(cases: Sequence[PerfCase], answer: Callable[[PerfCase], Estimate | float
         except Exception as error:  # noqa: BLE001 - a crash is an unanswered row, and is shown as such
             found.reasons[i] = f"crash: {type(error).__name__}: {error}"
             continue
+        value = said.value if isinstance(said, Estimate) else said
+        if not np.isfinite(value):
+            found.reasons[i] = f"no number: {value}"
+            continue
+        found.values[i] = value
         if isinstance(said, Estimate):
-            found.values[i], found.lows[i], found.highs[i] = said.value, said.low, said.high
-        else:
-            found.values[i] = said
+            found.lows[i], found.highs[i] = said.low, said.high
     found.seconds = time.perf_counter() - start
     return found
 
@@ -182,13 +192,13 @@ def lines(cases: Sequence[PerfCase], scored: Scored) -> dict[str, Line]:
 
 
 def report(
-    cases: Sequence[PerfCase], by_name: dict[str, Scored], ranks: Ranking, n_left_out: int, n_worst: int
+    cases: Sequence[PerfCase], by_name: dict[str, Scored], ranks: Ranking, read: PerfTable, n_worst: int
 ) -> str:
     """Return the scores as Markdown."""
     others = [name for name in by_name if name != OURS]
     scores = {name: lines(cases, scored) for name, scored in by_name.items()}
     rows = [
-        [name, str(ours.n), pair(ours), goal(name, ours), f"{ours.held:.0%}", f"{ours.answered:.1%}"]
+        [name, str(ours.n), pair(ours), goal(name, ours), _share(ours.held), f"{ours.answered:.1%}"]
         + [pair(scores[other][name]) + _unanswered(scores[other][name]) for other in others]
         for name, ours in scores[OURS].items()
     ]
@@ -197,7 +207,8 @@ def report(
     text = [
         table(header, rows),
         "",
-        _summary(every, n_left_out),
+        _summary(every, len(read.cases) - len(cases)),
+        *_no_rows(read.rejected),
         "",
         str(ranks),
         "",
@@ -251,13 +262,27 @@ def sampled_text(cases: Sequence[PerfCase], found: Sampled) -> str:
     )
 
 
+def _no_rows(rejected: Sequence[Rejected]) -> Iterable[str]:
+    """Yield the lines that could not be read: they are scored for nobody, as they measure nothing."""
+    if rejected:
+        some = "; ".join(f"line {each.line}: {each.reason}" for each in rejected[:_SHOWN])
+        more = f"; and {len(rejected) - _SHOWN} more" if len(rejected) > _SHOWN else ""
+        yield ""
+        yield f"{len(rejected)} line{'s' * (len(rejected) > 1)} of the file could not be read: {some}{more}."
+
+
 def _summary(every: Line, n_left_out: int) -> str:
     covered = _met(COVERED[0] <= every.held <= COVERED[1])
     return (
-        f"The ranges hold {every.held:.1%} of the truths (goal 76% to 84%: {covered}); {every.answered:.2%} "
-        f"of the rows are answered (goal 99%: {_met(every.answered >= ANSWERED)}). {n_left_out} rows that "
-        "their source doubts are left out. Median / 90th percentile of the error; no answer counts 100%."
+        f"The ranges hold {_share(every.held, 1)} of the truths (goal 76% to 84%: {covered}); "
+        f"{every.answered:.2%} of the rows are answered (goal 99%: {_met(every.answered >= ANSWERED)}). "
+        f"{n_left_out} row{'s' * (n_left_out != 1)} that their source doubts are left out. Median / 90th "
+        "percentile of the error; no answer counts 100%."
     )
+
+
+def _share(frac: float, digits: int = 0) -> str:
+    return "none" if np.isnan(frac) else f"{frac:.{digits}%}"
 
 
 def _time(name: str, scored: Scored, n: int) -> str:
@@ -299,14 +324,21 @@ def _worst(cases: Sequence[PerfCase], scored: Scored, n: int) -> Iterable[str]:
         )
 
 
-def as_json(cases: Sequence[PerfCase], by_name: dict[str, Scored], ranks: Ranking) -> dict[str, Any]:
-    """Return the scores as plain data, with every row's answer of ours."""
+def as_json(
+    cases: Sequence[PerfCase], by_name: dict[str, Scored], ranks: Ranking, read: PerfTable
+) -> dict[str, Any]:
+    """Return the scores as plain data, with every row's answer of ours; what is no number is None."""
     ours = by_name[OURS]
     return {
         "slices": {
-            name: {key: vars(score) for key, score in lines(cases, scored).items()}
+            name: {
+                key: {field: None if value != value else value for field, value in vars(score).items()}  # noqa: PLR0124 - NaN
+                for key, score in lines(cases, scored).items()
+            }
             for name, scored in by_name.items()
         },
+        "n_doubted": len(read.cases) - len(cases),
+        "unread": [{"line": each.line, "reason": each.reason} for each in read.rejected],
         "ranking": vars(ranks),
         "ms_per_row": {name: 1e3 * s.seconds / len(cases) for name, s in by_name.items()},
         "rows": [
@@ -324,6 +356,16 @@ def as_json(cases: Sequence[PerfCase], by_name: dict[str, Scored], ranks: Rankin
     }
 
 
+def _nothing(read: PerfTable) -> str:
+    """Say why a file has no row to score."""
+    if read.rejected:
+        first = read.rejected[0]
+        return f"no row can be scored; line {first.line}: {first.reason}"
+    if read.cases:
+        return f"no row can be scored: the quality of none begins with {' or '.join(TRUSTED)}"
+    return "the file has a header and no rows"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line; the exit status is 2 for bad input, else 0."""
     parser = argparse.ArgumentParser(description="Score rackrate.perf on measured cases.")
@@ -335,10 +377,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         read = read_perf_cases(args.cases.read_text("utf-8"))
-    except (RackrateError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+    except (RackrateError, OSError, UnicodeDecodeError) as error:
+        sys.stderr.write(f"{args.cases}: {error}\n")
         return 2
     cases = [case for case in read.cases if case.is_trusted]
+    if not cases:
+        sys.stderr.write(f"{args.cases}: {_nothing(read)}\n")
+        return 2
     by_name = {OURS: ask(cases, predict)}
     if not args.no_peers:
         by_name |= {name: ask(cases, peer) for name, peer in peers().items()}
@@ -346,13 +391,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = aic.asked(cases) if aic.is_there() and not args.no_peers else []
     sampled = sample(cases, rows) if rows else None
     if args.json:
-        data = as_json(cases, by_name, ranks)
+        data = as_json(cases, by_name, ranks, read)
         if sampled:
             data["sampled"] = {"asked": [cases[i].id for i in rows], "text": sampled_text(cases, sampled)}
-        print(json.dumps(data, indent=1))
+        print(json.dumps(data, indent=1, allow_nan=False))
         return 0
-    n_left_out = len(read.cases) - len(cases) + len(read.rejected)
-    text = report(cases, by_name, ranks, n_left_out, 0 if args.docs else args.worst)
+    text = report(cases, by_name, ranks, read, 0 if args.docs else args.worst)
     if not args.no_peers:
         text += "\n\n" + (sampled_text(cases, sampled) if sampled else f"{aic.NAME} was not asked.")
     if args.docs:

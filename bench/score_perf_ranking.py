@@ -15,9 +15,9 @@ from functools import cache
 from typing import Any
 
 import rackrate
-from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import RackrateError
 from rackrate.perf.cases import PerfCase
+from rackrate.perf.wording import gpu_meant
 
 GOAL = 0.85
 _TIMES = ("_ms", "_us", "_s", "_min", "seconds_per_batch")
@@ -92,7 +92,7 @@ def _cost(case: PerfCase, usd: float, value: float) -> float:
 def _usd_per_hour(gpu: str) -> float:
     """Return the median on-demand price of one GPU; 0 where nobody rents it."""
     try:
-        found = rackrate.price(find_gpu(gpu).slug, kind="on_demand")
+        found = rackrate.price(gpu_meant(gpu)[0].slug, kind="on_demand")
     except RackrateError:
         return 0.0
     return float(found.to_dict()["spread"]["median_usd_per_gpu_hour"])

@@ -221,9 +221,56 @@ def test_the_whole_as_json_and_as_text(
     assert scorer.main([str(path), "--worst", "1"]) == 0
     text = capsys.readouterr().out
     assert "| everything | 3 |" in text
-    assert "1 rows that their source doubts are left out" in text
+    assert "1 row that their source doubts are left out" in text
     assert text.count("\n- ") == 1
     assert scorer.main([str(tmp_path / "none.csv")]) == 2
+
+
+def test_what_cannot_be_scored_is_one_error(
+    scorer: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cases.csv"
+    for content, said in (
+        (write(path).read_bytes(), "a header and no rows"),
+        (write(path, case(value=math.nan)).read_bytes(), "line 2: value 'nan' is not a number"),
+        (write(path, case(quality="suspect")).read_bytes(), "the quality of none begins with ok or note"),
+        (b"\xff\xfe", "can't decode"),
+    ):
+        path.write_bytes(content)
+        assert scorer.main([str(path), "--json"]) == 2
+        out = capsys.readouterr()
+        assert out.out == ""
+        assert said in out.err
+        assert out.err.count("\n") == 1
+
+
+def test_json_has_no_nan_and_lists_the_lines_that_are_no_row(
+    scorer: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(constant: str) -> None:
+        raise AssertionError(constant)
+
+    path = write(tmp_path / "cases.csv", case(gpu="nothing"), case(value=-1.0), case(quality="suspect"))
+    assert scorer.main([str(path), "--json", "--no-peers"]) == 0
+    data = json.loads(capsys.readouterr().out, parse_constant=never)
+    assert data["slices"]["rackrate"]["everything"]["held"] is None
+    assert data["n_doubted"] == 1
+    assert [each["line"] for each in data["unread"]] == [3]
+    assert scorer.main([str(path), "--no-peers"]) == 0
+    text = capsys.readouterr().out
+    assert "1 line of the file could not be read: line 3: value '-1.0' is not a number" in text
+    assert "nan" not in text
+
+
+def test_what_is_no_number_is_no_answer(scorer: ModuleType) -> None:
+    found = scorer.ask([case()], lambda _: math.inf)
+    assert found.reasons == {0: "no number: inf"}
+    assert scorer.errors_of([case()], found) == [1.0]
+
+
+def test_an_l40s_by_any_name_is_one(scorer: ModuleType) -> None:
+    cases = [case(gpu=name) for name in ("NVIDIA L40S", "l40s-48", "L40")]
+    assert scorer.lines(cases, scored(scorer, [20.0] * 3))["L40S"].n == 2
 
 
 def test_the_roofline_divides_by_the_data_sheet(scorer: ModuleType) -> None:

@@ -46,6 +46,7 @@ _TUNED = re.compile(
     re.IGNORECASE,
 )
 _COUNT = re.compile(r"(?<![\w.])(?:(\d+)x)?(\d+(?:\.\d+)?)\s?b(?![\w.])", re.IGNORECASE)
+_MILLIONS = re.compile(r"(?<![\w.])(\d{2,3})m(?![\w.])", re.IGNORECASE)  # `-1M` is a length of context
 
 
 def architecture_for(case: Case, config: Mapping[str, Any] | None = None) -> Architecture:
@@ -159,9 +160,14 @@ def count_in(name: str) -> float | None:
 
     >>> count_in("Some-Model-7B-v2"), count_in("Mixtral-8x7B"), count_in("BERT")
     (7.0, 56.0, None)
+    >>> count_in("SmolLM-135M")
+    0.135
     """
-    found = _COUNT.search(name.replace("-", " ").replace("_", " "))
-    return int(found[1] or 1) * float(found[2]) if found else None
+    plain = name.replace("-", " ").replace("_", " ")
+    if found := _COUNT.search(plain):
+        return int(found[1] or 1) * float(found[2])
+    found = _MILLIONS.search(plain)
+    return int(found[1]) / 1000 if found else None
 
 
 @lru_cache(maxsize=1024)

@@ -70,7 +70,7 @@ class PerfCase:
     @property
     def is_trusted(self) -> bool:
         """Whether the source stands by the figure."""
-        return self.quality.startswith(TRUSTED)
+        return self.quality.lower().startswith(TRUSTED)
 
     def setting(self, name: str) -> str:
         """Return the value of `name=...` in `extra`; empty where it is not said."""
@@ -134,14 +134,14 @@ def _case(cell: dict[str, str]) -> PerfCase:
         **texts,
         gpu_count=_count(cell["gpu_count"], "gpu_count") or 1,
         nodes=_count(cell["nodes"], "nodes") or 1,
-        input_tokens=_count(cell["input_tokens"], "input_tokens"),
-        output_tokens=_count(cell["output_tokens"], "output_tokens"),
+        input_tokens=_mean(cell["input_tokens"], "input_tokens"),
+        output_tokens=_mean(cell["output_tokens"], "output_tokens"),
         value=value,
     )
 
 
 def _number(text: str, name: str) -> float:
-    if not re.fullmatch(r"\d{1,15}(?:\.\d*)?(?:[eE][-+]?\d{1,2})?", text):
+    if not re.fullmatch(r"(?:\d{1,15}\.?\d*|\.\d+)(?:[eE][-+]?\d{1,2})?", text):
         raise ImportRejected(f"{name} {text!r} is not a number of 0 or more")
     return float(text)
 
@@ -153,3 +153,8 @@ def _count(text: str, name: str) -> int | None:
     if number != int(number):
         raise ImportRejected(f"{name} {text!r} is not a whole number")
     return int(number)
+
+
+def _mean(text: str, name: str) -> int | None:
+    """Return tokens: sources state means of many requests too, which are rounded."""
+    return round(_number(text, name)) if text else None

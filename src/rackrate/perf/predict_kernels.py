@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import NoAnswer
 from rackrate.perf.cases import PerfCase
 from rackrate.perf.chip import MICRO, Chip, chip_of
+from rackrate.perf.wording import gpu_meant
 
 _BYTES: Mapping[str, tuple[str, float]] = {"fp8": ("fp8", 1.0), "fp4": ("fp4", 0.56), "int8": ("int8", 1.0)}
 _SHARP = 3.0
@@ -26,7 +26,7 @@ def kernel_keys(case: PerfCase) -> dict[str, tuple[str, ...]]:
         NoAnswer: no speed of the GPU is known.
         UnknownName: no such GPU.
     """
-    chip = chip_of(find_gpu(case.gpu))
+    chip = chip_of(gpu_meant(case.gpu)[0])
     n = min(case.gpu_count, 8)
     number, _ = _BYTES.get(case.precision.lower(), ("fp16", 2.0))
     hardware = (chip.kind, chip.gpu)
@@ -51,7 +51,7 @@ def kernel_s(case: PerfCase, values: Mapping[str, float]) -> float:
         NoAnswer: the case does not say how large the kernel is.
         UnknownName: no such GPU.
     """
-    chip = chip_of(find_gpu(case.gpu))
+    chip = chip_of(gpu_meant(case.gpu)[0])
     said = {name: float(text) for name, text in _NUMBERS.findall(case.extra)}
     if case.workload == "comm":
         if "message_elements" not in said:

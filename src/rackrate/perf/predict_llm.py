@@ -1,6 +1,6 @@
 """What does the model say of a measured LLM speed? Reads the words of a case and asks `serving`.
 
-A case names model, engine and load in the words of its source; what they mean stands in the tables here.
+A case names model, engine and load in the words of its source; what they mean stands in `wording`.
 Benchmarks count differently: some divide the whole time of a request by its tokens and call that TPOT, some
 keep a fixed number of clients busy, MLPerf states only the data set. Each of these is one field of a `Run`.
 """
@@ -14,45 +14,31 @@ from typing import Any
 
 import numpy as np
 
-from rackrate.catalog.aliases import match_gpu
 from rackrate.catalog.architecture import Architecture
-from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
-from rackrate.catalog.gpu import Gpu, load_gpu
-from rackrate.errors import NoAnswer, UnknownName
+from rackrate.catalog.gpu import Gpu
 from rackrate.fit.engine import ENGINES, version_of, vllm_limits
 from rackrate.fit.estimate import estimate, sequence_memory
 from rackrate.fit.overhead import usable_memory
 from rackrate.fit.parallel import Layout
-from rackrate.fit.precision import Precision, find_precision
-from rackrate.fit.resolve import count_in, model_for
+from rackrate.fit.precision import Precision
 from rackrate.fit.setup import Load, Setup
 from rackrate.fit.term import GIB
 from rackrate.perf.arrays import stacked
 from rackrate.perf.cases import PerfCase
-from rackrate.perf.chip import Chip, chip_of
+from rackrate.perf.chip import chip_of
 from rackrate.perf.machine import Machine, packing_of
 from rackrate.perf.serving import Habits, Request, decode, prefill_s, serve, static_tokens_per_s
 from rackrate.perf.step import Rates
+from rackrate.perf.wording import (
+    ENDLESS,
+    architecture_meant,
+    engine_of,
+    gpu_meant,
+    layout_of,
+    precision_for,
+    requests_at_once,
+)
 from rackrate.perf.work import Work, work_of
-
-ENDLESS = 1e9
-"""Requests at once where a benchmark sends them all in one moment."""
-
-_ENGINES = (
-    (r"mlperf.*tensorrt|tensorrt.*|trt-?llm.*", "tensorrt-llm"),
-    (r"vllm.*", "vllm"),
-    (r"sglang.*", "sglang"),
-    (r"llama\.?cpp.*|ollama.*|lm ?studio.*", "llama.cpp"),
-    (r"mlc.*", "mlc"),
-    (r"exllama.*", "exllama"),
-    (r"lmdeploy.*", "lmdeploy"),
-)
-_OTHER_NAMES = (
-    (r"\bllama-70b\b", "llama-3.3-70b"),
-    (r"\bllama-8b\b", "llama-3.1-8b"),
-    (r"-(?:fp8|nvfp4|fp4|mxfp4|awq|gptq|int4|int8|q4|q8|4bit|bf16|fp16)\b.*$", ""),
-)
-"""What sources call models that the catalog calls otherwise: a pattern and what stands in its place."""
 
 _DATA_SETS = (
     (r"OpenOrca\+GSM8K", 300, 145),
@@ -113,27 +99,29 @@ def run_of(case: PerfCase) -> Run:
         NoAnswer: neither model nor parameter count is known, or no speed of the GPU.
         UnknownName: no such GPU.
     """
-    gpu = _gpu(case.gpu)
-    chip, arch = chip_of(gpu), _architecture(case)
+    gpu, taken = gpu_meant(case.gpu)
+    chip, arch = chip_of(gpu), architecture_meant(case)
     engine = engine_of(case.engine)
     precision = precision_for(case, arch, chip)
     is_mlperf = "mlperf" in case.engine.lower()
     kv = "fp8" if "kv fp8" in case.extra or is_mlperf else "fp16"
-    said: list[str] = list(arch.assumptions)
+    said: list[str] = [*taken, *arch.assumptions]
     request, beams = _request(case, said)
-    layout, replicas = _layout(case), 1
+    layout, replicas = layout_of(case, engine)
     if is_mlperf and not case.parallel:
         layout, replicas = _spread(case, arch, gpu, precision, kv)
         said.append(f"{replicas} copies on {layout} each")
+    elif case.gpu_count > 1 and not case.parallel:
+        said.append(f"{layout}: how the GPUs share the model is not said")
     fraction = _BENCH_FRACTION if "closed loop" in case.extra else _FRACTION
     known = ENGINES[engine if engine in ("sglang", "llama.cpp") else "vllm"]
     setup = Setup(engine=known, precision=precision, kv=kv, layout=layout, memory_fraction=fraction)
     room = room_of(arch, gpu, setup, request)
-    if room < 1 and layout.n_gpus < case.gpu_count:
+    if room < 1 and layout.n_gpus * replicas < case.gpu_count:
         layout = replace(layout, pipeline=case.gpu_count // layout.n_gpus)
         said.append(f"the weights do not fit {layout.tensor} of its GPUs, so they are spread over all")
         room = room_of(arch, gpu, replace(setup, layout=layout), request)
-    wanted = _number(case.load)
+    wanted = requests_at_once(case.load)
     if room < 1:  # it ran, so its memory was set otherwise than we think
         said.append("its memory must have been set higher than usual")
         room = wanted if wanted < ENDLESS else 1.0
@@ -161,60 +149,6 @@ def run_of(case: PerfCase) -> Run:
     )
 
 
-def engine_of(text: str) -> str:
-    """Return the family of an engine that a source names; `other` for one that is not known."""
-    name = text.lower()
-    if "mlperf" in name and "vllm" in name:
-        return "vllm"
-    return next((engine for pattern, engine in _ENGINES if re.match(pattern, name)), "other")
-
-
-def precision_for(case: PerfCase, arch: Architecture, chip: Chip) -> Precision:
-    """Return how the weights of a case are stored.
-
-    Raises:
-        UnknownName: no such precision.
-    """
-    word = case.precision.lower()
-    if "bnb-4bit" in case.setting("hf").lower():
-        return find_precision("nf4")
-    if arch.model_type == "gpt_oss":
-        return find_precision("mxfp4")  # there is no other
-    is_fp8_born = arch.model_type in ("deepseek_v3", "minimax_m2")
-    if word.startswith("fp4 or fp8"):
-        word = "fp4" if "fp4" in chip.flops else "fp8"
-    if word in ("", "bf16/fp16"):
-        word = "fp8-block" if is_fp8_born else "bf16"
-    if word == "fp8" and arch.model_type == "deepseek_v3":
-        word = "fp8-block"
-    bits = re.match(r"exl\d-([\d.]+)bpw", word)
-    if bits:
-        word = f"gguf:q{min(max(int(float(bits[1])), 2), 8)}_k" if float(bits[1]) in (2, 6) else "gguf:q5_k_m"
-    return find_precision(word)
-
-
-def _gpu(name: str) -> Gpu:
-    match = match_gpu(name)
-    if not match.slug:
-        raise UnknownName("GPU", name)
-    return load_gpu(match.slug)
-
-
-def _architecture(case: PerfCase) -> Architecture:
-    names = [case.setting("hf"), case.setting("hf").rsplit("/", 1)[-1], case.model]
-    for pattern, other in _OTHER_NAMES:
-        names.append(re.sub(pattern, other, names[-1].lower()))
-    for name in names:
-        model = model_for(name) if name else None
-        if model:
-            return best_architecture(model)
-    billions = next((b for b in map(count_in, names) if b), None)
-    if not billions:
-        hint = "a name of the catalog, or one with its parameter count"
-        raise NoAnswer(f"{case.model!r} is no model of the catalog", hint=hint)
-    return architecture_of_count(billions * 1e9, case.model)
-
-
 def _request(case: PerfCase, said: list[str]) -> tuple[Request, int]:
     """Return a request and the sequences that it takes at once."""
     n_in, n_out = case.input_tokens, case.output_tokens
@@ -226,14 +160,6 @@ def _request(case: PerfCase, said: list[str]) -> tuple[Request, int]:
     beams = 4 if "beam 4" in case.extra else 1
     # A beam search reads a prompt once for all its beams.
     return Request(float(n_in or 0), float(n_out or 128), 1 - 1 / beams), beams
-
-
-def _layout(case: PerfCase) -> Layout:
-    tensor = re.search(r"tp(\d+)", case.parallel)
-    stages = re.search(r"pp(\d+)", case.parallel)
-    if "layer" in case.parallel:
-        return Layout(pipeline=case.gpu_count)
-    return Layout(tensor=int(tensor[1]) if tensor else 1, pipeline=int(stages[1]) if stages else 1)
 
 
 def _spread(
@@ -288,13 +214,6 @@ def _era(text: str, engine: str) -> str:
     return "2024" if is_old else ""
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text) or ENDLESS
-    except ValueError:
-        return ENDLESS
-
-
 # --- many at once -------------------------------------------------------------------------------
 
 
@@ -335,18 +254,23 @@ class Runs:
         )
 
 
+_PERCENTS = (50, 90, 95, 99)
+
 METRICS: Mapping[str, str] = {
     "decode_tokens_per_s": "tok/s",
     "prefill_tokens_per_s": "tok/s",
     "first_token_latency_ms": "ms",
     "ttft_mean_ms": "ms",
-    "ttft_p50_ms": "ms",
+    **{f"ttft_p{percent}_ms": "ms" for percent in _PERCENTS},
     "tpot_mean_ms": "ms",
     "output_tokens_per_s": "tok/s",
     "output_tokens_per_s_per_gpu": "tok/s/GPU",
     "server_output_tokens_per_s": "tok/s",
     "interactive_output_tokens_per_s": "tok/s",
     "server_queries_per_s": "queries/s",
+    "requests_per_s": "requests/s",
+    "total_tokens_per_s": "tok/s",
+    "e2e_mean_ms": "ms",
 }
 """What can be forecast, with its unit."""
 
@@ -363,7 +287,7 @@ def forecast(runs: Runs, rates: Rates, habits: Habits, server: Any) -> dict[str,
     work, request = runs.work, runs.request
     served = serve(work, rates, habits, request, runs.concurrency, runs.room)
     n_in, n_out = np.maximum(request.input_tokens, 1.0), request.output_tokens
-    middle = np.log(2.0) * served.waiting_s  # of waits that are spread exponentially
+    ready_s = served.ttft_s - served.waiting_s
     whole = served.ttft_s + (n_out - 1) * served.tpot_s
     alone_s = prefill_s(work, rates, habits, n_in)
     flow = served.output_tokens_per_s * runs.replicas * runs.busy_frac
@@ -372,7 +296,11 @@ def forecast(runs: Runs, rates: Rates, habits: Habits, server: Any) -> dict[str,
         "prefill_tokens_per_s": n_in / alone_s,
         "first_token_latency_ms": 1e3 * alone_s,
         "ttft_mean_ms": 1e3 * served.ttft_s,
-        "ttft_p50_ms": 1e3 * (served.ttft_s - served.waiting_s + middle),
+        # Waits are spread exponentially.
+        **{
+            f"ttft_p{percent}_ms": 1e3 * (ready_s - np.log(1 - percent / 100) * served.waiting_s)
+            for percent in _PERCENTS
+        },
         "tpot_mean_ms": 1e3 * np.where(runs.is_total > 0, whole / n_out, served.tpot_s),
         "output_tokens_per_s": flow,
         "output_tokens_per_s_per_gpu": static_tokens_per_s(work, rates, habits, request, runs.concurrency)
@@ -380,4 +308,7 @@ def forecast(runs: Runs, rates: Rates, habits: Habits, server: Any) -> dict[str,
         "server_output_tokens_per_s": flow * server,
         "interactive_output_tokens_per_s": flow * server,
         "server_queries_per_s": flow * server / n_out,
+        "requests_per_s": flow / n_out,
+        "total_tokens_per_s": flow * (1 + request.input_tokens / n_out),
+        "e2e_mean_ms": 1e3 * whole,
     }

@@ -12,7 +12,6 @@ from functools import lru_cache
 
 from rackrate.catalog.architecture import Architecture
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
-from rackrate.catalog.gpu import find_gpu
 from rackrate.catalog.model import load_model
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.resolve import count_in, model_for
@@ -21,6 +20,7 @@ from rackrate.perf.cases import PerfCase
 from rackrate.perf.chip import Chip, chip_of
 from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
+from rackrate.perf.wording import gpu_meant
 
 _MODELS = (
     (r"sd[- ]?v?1|stable[- ]diffusion[- ]v?1", "stable-diffusion-1.5"),
@@ -60,8 +60,10 @@ def predict_media(case: PerfCase, factors: Factors | None = None) -> Estimate:
         NoAnswer: no speed is known of the GPU, or no structure of the model.
     """
     if case.workload not in _ANSWERS:
-        raise UnknownName("workload", case.workload, nearest(case.workload, _ANSWERS) or tuple(_ANSWERS))
-    return _ANSWERS[case.workload](_Ask(case, chip_of(find_gpu(case.gpu)), factors or load_factors("media")))
+        raise UnknownName("workload", case.workload, nearest(case.workload, WORKLOADS) or WORKLOADS)
+    gpu, taken = gpu_meant(case.gpu)
+    found = _ANSWERS[case.workload](_Ask(case, chip_of(gpu), factors or load_factors("media")))
+    return replace(found, assumptions=(*taken, *found.assumptions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +359,9 @@ _ANSWERS: Mapping[str, Callable[[_Ask], Estimate]] = {
     "gemm": _gemm,
     "bandwidth": _bandwidth,
 }
+
+WORKLOADS = ("llm_decode", "llm_prefill", "llm_offline", "llm_server", "comm", *_ANSWERS)
+"""Of all cases that are forecast, by any module."""
 
 
 def _scaled(found: Estimate, by: float, case: PerfCase) -> Estimate:

@@ -42,6 +42,13 @@ def test_a_row_in_full() -> None:
     assert found.setting("hf2") == found.setting("batched") == ""
 
 
+def test_numbers_as_sources_write_them() -> None:
+    """Means of many requests are no whole numbers; a share of one is written with and without its 0."""
+    assert only(input_tokens="512.6", output_tokens="1.5e3").input_tokens == 513
+    assert only(value=".5").value == 0.5
+    assert only(quality="OK").is_trusted
+
+
 def test_what_does_not_apply_is_none_and_columns_come_in_any_order() -> None:
     assert only(input_tokens="").input_tokens is None
     turned = read_perf_cases("\ufeff" + text(ROW, columns=("more", *COLUMNS[::-1]))).cases

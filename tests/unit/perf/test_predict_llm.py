@@ -13,8 +13,9 @@ from rackrate.perf.cases import PerfCase, read_perf_cases
 from rackrate.perf.factors import load_factors
 from rackrate.perf.machine import habits_of, rates_of
 from rackrate.perf.predict import kind_of, predict
-from rackrate.perf.predict_llm import ENDLESS, METRICS, Runs, engine_of, forecast, run_of
+from rackrate.perf.predict_llm import METRICS, Runs, forecast, run_of
 from rackrate.perf.ranges import width_of
+from rackrate.perf.wording import ENDLESS, engine_of
 
 CASE = PerfCase(
     id="t", workload="llm_decode", model="llama-3.1-8b", precision="bf16", engine="vLLM 0.22.1", gpu="l40s",
