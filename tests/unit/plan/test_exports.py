@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
@@ -14,13 +15,15 @@ from hypothesis import strategies as st
 
 import rackrate
 from rackrate.errors import NoAnswer, UnknownName, UsageError
+from rackrate.fit.engine import find_engine
 from rackrate.market.filter import OfferFilter, order_by
 from rackrate.market.offer import Offer
 from rackrate.market.store import Store
 from rackrate.plan.answer import Plan
 from rackrate.plan.estimate import table
 from rackrate.plan.exports import FORMS, export
-from rackrate.plan.exports.server import server_for
+from rackrate.plan.exports.names import gpu_in
+from rackrate.plan.exports.server import SOFTWARE, server_for
 from rackrate.plan.exports.yaml_text import to_yaml
 
 HUB = "meta-llama/Llama-3.1-70B-Instruct"
@@ -98,6 +101,66 @@ def test_sglang_has_flags_of_its_own() -> None:
         assert "vllm" not in export(made.best, server, to)
 
 
+def test_the_engine_is_of_the_version_that_the_plan_reckons_with(made: Plan) -> None:
+    for name, software in SOFTWARE.items():
+        version = find_engine(name).version
+        assert software.image.rsplit(":v", 1)[1].startswith(f"{version}.")
+        assert software.package.split("~=")[1].startswith(f"{version}.")
+    assert made.best.engine == f"vllm {find_engine('vllm').version}"
+
+
+@pytest.mark.parametrize("gpu", ["mi300x", "gaudi3", "tpu-v5e"])
+def test_a_card_that_the_images_do_not_run_on_is_refused(made: Plan, gpu: str) -> None:
+    with pytest.raises(NoAnswer, match=gpu):
+        server_for(made, replace(made.best, gpu=gpu, taken_as=gpu), HUB, "bf16")
+
+
+@pytest.mark.parametrize(
+    ("model", "label"),
+    [
+        ("01-ai/Yi-34B", "serve-01-ai-yi-34b"),
+        ("meta-llama/Llama-3.1-70B-Instruct", "meta-llama-llama-3-1-70b-instruct"),
+        ("x" * 39 + "-y", "x" * 39),
+        ("Modèle/é", "mod-le"),
+    ],
+)
+def test_the_name_is_one_that_every_tool_takes(made: Plan, model: str, label: str) -> None:
+    """As DNS-1035 has it: letters, digits and dashes, a letter first, no dash last."""
+    asked = replace(made, question={**made.question, "model": model})
+    name = server_for(asked, asked.best, HUB, "bf16").name
+    assert name == label
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name)
+
+
+def test_a_token_is_a_secret_by_reference_everywhere(documents: Any) -> None:
+    (task,) = documents("skypilot")
+    assert task["secrets"] == {"HF_TOKEN": ""}
+    assert "envs" not in task
+    (service,) = documents("dstack")
+    assert service["env"] == ["HF_TOKEN"]
+    (file,) = documents("compose")
+    assert file["services"]["server"]["environment"] == {"HF_TOKEN": "${HF_TOKEN:-}"}
+    (env,) = documents("kubernetes")[0]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert "value" not in env
+    assert env["valueFrom"]["secretKeyRef"]["name"] == "hugging-face"
+
+
+def test_a_family_may_run_on_a_node_with_any_of_its_members(documents: Any) -> None:
+    deployment, _ = documents("kubernetes", gpu="h100", taken_as="h100-pcie")
+    pod = deployment["spec"]["template"]["spec"]
+    assert "nodeSelector" not in pod
+    (term,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+        "nodeSelectorTerms"
+    ]
+    assert term["matchExpressions"] == [
+        {
+            "key": "nvidia.com/gpu.product",
+            "operator": "In",
+            "values": ["NVIDIA-H100-80GB-HBM3", "NVIDIA-H100-NVL", "NVIDIA-H100-PCIe"],
+        }
+    ]
+
+
 def test_a_tool_or_a_gpu_without_a_name_is_refused(made: Plan) -> None:
     server = server_for(made, made.best, HUB, "bf16")
     with pytest.raises(UnknownName, match="terraform"):
@@ -116,6 +179,25 @@ def test_skypilot_has_the_machine_and_its_copies(documents: Any) -> None:
     assert task["service"]["replicas"] == 3
     assert f"vllm serve {HUB} " in task["run"]
     assert "service" not in documents("skypilot", machines=1)[0]
+
+
+@pytest.mark.parametrize(
+    ("provider", "gpu", "name"),
+    [
+        ("runpod", "h100-sxm", "H100-SXM"),
+        ("runpod", "h100-pcie", "H100"),
+        ("aws", "h100-sxm", "H100"),
+        ("aws", "a100-80gb-sxm", "A100-80GB"),
+        ("runpod", "a100-80gb-sxm", "A100-80GB-SXM"),
+        ("azure", "h100-nvl", "H100"),
+    ],
+)
+def test_skypilot_names_a_card_as_the_list_of_its_cloud_does(
+    documents: Any, provider: str, gpu: str, name: str
+) -> None:
+    (task,) = documents("skypilot", provider=provider, gpu=gpu, taken_as=gpu, region="")
+    assert task["resources"]["accelerators"] == f"{name}:4"
+    assert task["resources"]["infra"] == provider
 
 
 def test_dstack_has_count_memory_and_price(documents: Any) -> None:
@@ -179,12 +261,17 @@ def test_kubernetes_validates_it(documents: Any) -> None:
         assert kubernetes_validate.validate(document, "1.32", strict=True)
 
 
-def test_skypilots_names_are_those_of_its_lists() -> None:
+def test_skypilots_names_are_those_of_its_lists(made: Plan) -> None:
+    """Of every offer that the sample has from SkyPilot's own list of a cloud, by the name in that list."""
     found = Store.sample().find(OfferFilter(), order_by("usd"))
     offers = [Offer.from_row(row) for row in found.rows]
-    listed = {offer.gpu_raw for offer in offers if offer.source.startswith("skypilot-")}
-    names = set(table("exports")["skypilot"]["gpus"].values())
-    assert len(names & listed) > 15  # the others are of clouds whose lists are not in the sample
+    lists = ("skypilot-nebius", "skypilot-vast", "skypilot-verda", "skypilot-seeweb")
+    named = table("exports")["skypilot"]["gpus"]
+    listed = [o for o in offers if o.source in lists and o.gpu in named]
+    assert len({(o.provider, o.gpu) for o in listed}) > 15
+    for offer in listed:
+        row = replace(made.best, gpu=offer.gpu, taken_as=offer.gpu, provider=offer.provider)
+        assert gpu_in("skypilot", row) == offer.gpu_raw, (offer.provider, offer.gpu)
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=12)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from rackrate.plan.answer import Row
-from rackrate.plan.exports.names import gpu_in
+from rackrate.plan.exports.names import gpus_in
 from rackrate.plan.exports.server import PORT, SHM_GIB, TOKEN, Server
 
+PRODUCT = "nvidia.com/gpu.product"
 PERIOD_S = 10  # between two questions whether a pod is ready
 
 
@@ -30,7 +31,7 @@ def kubernetes(row: Row, server: Server) -> list[dict[str, Any]]:
     }
     memory = {"medium": "Memory", "sizeLimit": f"{SHM_GIB}Gi"}
     pod = {
-        "nodeSelector": {"nvidia.com/gpu.product": gpu_in("kubernetes", row)},
+        **_on(gpus_in("kubernetes", row)),
         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
         "containers": [container],
         "volumes": [{"name": "shm", "emptyDir": memory}],
@@ -52,3 +53,12 @@ def kubernetes(row: Row, server: Server) -> list[dict[str, Any]]:
         "spec": {"selector": labels, "ports": [{"port": PORT, "targetPort": PORT}]},
     }
     return [deployment, service]
+
+
+def _on(products: tuple[str, ...]) -> dict[str, Any]:
+    """Return what keeps a pod on nodes with one of some products."""
+    if len(products) == 1:
+        return {"nodeSelector": {PRODUCT: products[0]}}
+    one_of = {"key": PRODUCT, "operator": "In", "values": list(products)}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [one_of]}]}
+    return {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}}

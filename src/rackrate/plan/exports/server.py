@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from rackrate.catalog.gpu import load_gpu
 from rackrate.errors import NoAnswer, UsageError
 from rackrate.plan.answer import Plan, Row
 from rackrate.units import GB_PER_GIB
@@ -14,6 +16,7 @@ from rackrate.units import GB_PER_GIB
 PORT = 8000
 TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable, no secret
 SHM_GIB = 16  # for messages between the processes of several GPUs
+_LONGEST_LABEL = 40  # dstack's, the shortest of the limits
 _SPARE_GB = 100  # of a disk, for the system and the image
 
 
@@ -65,21 +68,22 @@ def _sglang(row: Row, context: int, kv: str) -> dict[str, object]:
 
 SOFTWARE: Mapping[str, Software] = {
     "vllm": Software(
-        "vllm",
-        "vllm/vllm-openai:latest",
+        "vllm~=0.21.0",
+        "vllm/vllm-openai:v0.21.0",
         ("vllm", "serve"),
         {"fp8": ("--quantization", "fp8"), "nf4": ("--quantization", "bitsandbytes")},
         _vllm,
     ),
     "sglang": Software(
-        "sglang[all]",
-        "lmsysorg/sglang:latest",
+        "sglang[all]~=0.5.9",
+        "lmsysorg/sglang:v0.5.9",
         ("python3", "-m", "sglang.launch_server", "--model-path"),
         {"fp8": ("--quantization", "fp8")},
         _sglang,
     ),
 }
-"""Engines that an export can start. Source: `vllm serve --help`, SGLang's page on server arguments."""
+"""Engines that an export can start, in the versions that plans reckon with: flags and defaults of others may
+differ. Images are for NVIDIA's cards. Source: `vllm serve --help`, SGLang's page on server arguments."""
 
 
 def disk_gb(row: Row) -> int:
@@ -126,7 +130,8 @@ def server_for(plan: Plan, row: Row, weights: str, published: str, *, is_old: bo
         is_old: whether the card computes no bfloat16.
 
     Raises:
-        NoAnswer: the plan serves no language model, or with an engine that no export starts.
+        NoAnswer: the plan serves no language model, or with an engine that no export starts, or on a card
+            that their images do not run on.
         UsageError: the row is narrower than the weights, and the engine does not narrow them by itself.
     """
     software = SOFTWARE.get(row.engine.split()[0])
@@ -134,6 +139,10 @@ def server_for(plan: Plan, row: Row, weights: str, published: str, *, is_old: bo
         what = f"{row.engine} of this plan has no export"
         names = " or ".join(SOFTWARE)
         raise NoAnswer(what, hint=f"plans that serve a language model with {names} have one")
+    vendor = load_gpu(row.taken_as).vendor
+    if vendor != "NVIDIA":
+        what = f"the images and packages of an export are NVIDIA's, {row.gpu} is of {vendor}"
+        raise NoAnswer(what, hint="choose another row: --row N")
     if row.precision not in ("bf16", "fp16", *software.narrows, published):
         hint = f"name a repository of {row.precision} weights: --weights owner/model-{row.precision}"
         raise UsageError(f"{weights} holds {published} weights, the plan has {row.precision}", hint=hint)
@@ -144,5 +153,10 @@ def server_for(plan: Plan, row: Row, weights: str, published: str, *, is_old: bo
         args += software.narrows.get(row.precision, ())
     if is_old:
         args += ["--dtype", "half"]
-    name = "".join(sign if sign.isalnum() else "-" for sign in plan.name.lower()).strip("-")[:40]
-    return Server(name, weights, software, tuple(args))
+    return Server(_label(plan.name), weights, software, tuple(args))
+
+
+def _label(name: str) -> str:
+    """Return a name as the strictest of the tools takes it: DNS-1035, as Kubernetes asks of a Service."""
+    found = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return (found if found[:1].isalpha() else f"serve-{found}")[:_LONGEST_LABEL].strip("-")

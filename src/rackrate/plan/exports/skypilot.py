@@ -1,4 +1,8 @@
-"""A row of a plan as a SkyPilot task; with several machines, as a service of SkyServe."""
+"""A row of a plan as a SkyPilot task; with several machines, as a service of SkyServe.
+
+The token is one of the task's secrets, which SkyPilot neither shows nor stores in the clear; who launches it
+passes it: `--secret HF_TOKEN`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
         resources["infra"] = f"{cloud}/{row.region}" if is_code else cloud
     if row.kind == "spot":
         resources["use_spot"] = True
-    task: dict[str, Any] = {"name": server.name, "resources": resources, "envs": {TOKEN: ""}}
+    task: dict[str, Any] = {"name": server.name, "resources": resources, "secrets": {TOKEN: ""}}
     if row.machines > 1:
         task["service"] = {"readiness_probe": "/health", "replicas": row.machines}
     package = shlex.quote(server.software.package)
