@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rackrate.catalog.aliases import match_gpu
 from rackrate.catalog.gpu import Gpu, find_gpu, load_gpu
 from rackrate.errors import BadQuantity, NoAnswer, UnknownName, UsageError, nearest
 from rackrate.fit.overhead import usable_memory
@@ -23,7 +24,7 @@ from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.floor import floor_tpot_s, floor_ttft_s
 from rackrate.perf.machine import Machine, habits_of, packing_of, rates_of
-from rackrate.perf.nearest import nearest_measured
+from rackrate.perf.nearest import all_measured, nearest_measured
 from rackrate.perf.power import drawn_w
 from rackrate.perf.predict_llm import room_of
 from rackrate.perf.ranges import is_seen, width_of
@@ -182,6 +183,19 @@ def card_for(text: str) -> tuple[Gpu, int]:
     return (load_gpu(card.gpu) if card.gpu else find_gpu(text)), n_gpus
 
 
+def taken_words(text: str, card: Gpu) -> tuple[str, ...]:
+    """Return which card was taken for a name that several answer to; nothing where only one does.
+
+    >>> from rackrate.catalog.gpu import load_gpu
+    >>> taken_words("h200:2", load_gpu("h200-nvl"))
+    ('h200 may be any of its family: h200-nvl is taken, which has the least memory',)
+    """
+    match = match_gpu(text.partition(":")[0])
+    if not match.is_family:
+        return ()
+    return (f"{match.slug} may be any of its family: {card.slug} is taken, which has the least memory",)
+
+
 def fitting(weights: Weights, gpu: str, wish: Wish, **load: Any) -> Fit:
     """Return how a model fits, which it must do before it can be fast.
 
@@ -267,7 +281,7 @@ def llm_pace(weights: Weights, gpu: str, wish: Wish, demand: Demand) -> Pace:
     card, _ = card_for(gpu)
     _check_length(weights, demand)
     fit = fitting(weights, gpu, wish, context=demand.input_tokens + demand.output_tokens)
-    server = _server(fit, card, demand)
+    server = _server(fit, card, demand, taken_words(gpu, card))
     _check_promise(server, demand)
     at_load, served = _at_load(server, demand, fit)
     doing = "prefill" if float(served.prompt_frac) > 0.5 else "decode"  # noqa: PLR2004 - the larger half
@@ -293,7 +307,7 @@ def _check_length(weights: Weights, demand: Demand) -> None:
         )
 
 
-def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
+def _server(fit: Fit, card: Gpu, demand: Demand, taken: tuple[str, ...]) -> _Server:
     setup, arch = fit.setup, fit.arch
     name = setup.engine.name
     if name not in ENGINES:
@@ -315,6 +329,7 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
         f"{demand.input_tokens:,} tokens in, {demand.output_tokens:,} out",
         f"{setup.named()}, {setup.precision.name} weights, {setup.kv} KV cache, {setup.layout}",
         f"factors of {factors.date}; low to high holds the truth in 4 cases of 5",
+        *taken,
         *arch.assumptions,
     ]
     if seats < fit_at_once:
@@ -322,7 +337,9 @@ def _server(fit: Fit, card: Gpu, demand: Demand) -> _Server:
     if fit.verdict == "tight":
         says.append("whether it fits is not sure")
     if not is_seen(factors, card.slug):
-        says.append(f"no case of the {card.slug} was fitted to: it has the factors of its class")
+        has_cases = any(row.gpu == card.slug and row.workload.startswith("llm") for row in all_measured())
+        why = "too few cases, or none unlike the others'" if has_cases else "no case of it was fitted to"
+        says.append(f"the {card.slug} has the factors of its class: {why}")
     return _Server(
         work=work_of(arch, setup.precision, setup.kv),
         machine=machine,

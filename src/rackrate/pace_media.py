@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rackrate.catalog.architecture import Architecture
 from rackrate.errors import NoAnswer, UnknownName, nearest
 from rackrate.fit.precision import PRECISIONS, Precision
-from rackrate.pace import Pace, Situation, card_for, fitting
+from rackrate.pace import Pace, Situation, card_for, fitting, taken_words
 from rackrate.perf import diffusion, encoder, speech, training
 from rackrate.perf.chip import Chip, chip_of
 from rackrate.perf.estimate import Estimate
@@ -79,7 +79,7 @@ def media_pace(weights: Weights, gpu: str, wish: Wish, *, batch: int, load: Mapp
     title = f"{batch} {what}{'s' * (batch > 1)} at once on each GPU"
     return Pace(
         fit=fit,
-        asked=", ".join(figures[paid].assumptions[:2]),
+        asked=", ".join((*figures[paid].assumptions[:2], *taken_words(gpu, card))),
         situations=(Situation(title, float(batch * n_gpus), figures),),
         paid=paid,
         watts=drawn_w(chip, doing, n_gpus),

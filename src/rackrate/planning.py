@@ -98,7 +98,7 @@ def plan(
         'l40s'
     """
     if limit < 1:
-        raise UsageError(f"limit {limit} is not above 0", hint="leave it out for 20")
+        raise UsageError(f"limit {limit} is not above 0", hint="leave it out for the usual number")
     given = {**_words(what), **fields}
     model = str(given.pop("model", "") or "")
     if "sweep" in given:
@@ -213,6 +213,8 @@ def _words(what: str) -> dict[str, Any]:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ImportRejected(f"there is no workload file {path}", hint="give its path, or a model's name")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

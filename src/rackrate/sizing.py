@@ -274,6 +274,10 @@ def setup_for(weights: Weights, n_gpus: int, wish: Wish) -> Setup:
     layout = default_layout(arch, engine, wish.task, n_gpus)
     if wish.tensor is not None or wish.pipeline is not None:
         layout = _asked_layout(arch, wish, n_gpus)
+    if layout.pipeline > max(arch.main.n_layers, 1):
+        what = f"{arch.main.n_layers} layers of {arch.name} do not make {layout.pipeline} stages"
+        hint = f"give at most {arch.main.n_layers * layout.tensor} GPUs"
+        raise UsageError(what, hint=hint)
     if wish.offload != "none" and arch.task != "image":
         hint = "pipelines for images can be offloaded"
         raise UsageError(f"{arch.name} is not offloaded in parts (offload {wish.offload!r})", hint=hint)
@@ -348,7 +352,7 @@ def _precision(weights: Weights, wish: Wish) -> Precision:
         if wish.task == "full" and not asked.is_wide:
             raise UsageError(
                 f"all weights cannot be trained in {asked.name}: they need 16 or 32 bit",
-                hint="--task qlora trains adapters on a 4-bit model",
+                hint="qlora trains adapters on a 4-bit model",
             )
         if "experts" in asked.narrowed and len(asked.narrowed) == 1 and not arch.main.n_experts:
             hint = "int4 or nvfp4 narrow a dense model"

@@ -67,6 +67,15 @@ class Range:
         return low if self.low == self.high else f"{low}..{high}"
 
 
+def counted(n: int, one: str, many: str = "") -> str:
+    """Return a number with the word for so many.
+
+    >>> counted(1, "GPU"), counted(1_500, "GPU"), counted(2, "pass", "passes")
+    ('1 GPU', '1,500 GPUs', '2 passes')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
 def parse_number(text: str, what: str) -> float:
     """Read a finite number.
 

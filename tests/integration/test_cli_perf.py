@@ -30,7 +30,7 @@ def test_all_forms_say_the_same(cli: Any) -> None:
     for form in ((), ("--md",), ("--html",)):
         text = cli(*ASKED, *form).out
         assert found.title in text
-        assert f"{data['usd_per_mtok']['median']['value']:.2f} USD a million tokens" in text
+        assert f"{data['usd_per_output_mtok']['median']['value']:.2f} USD a million tokens out" in text
 
 
 def test_each_option_reaches_the_answer(cli: Any) -> None:

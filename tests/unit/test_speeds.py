@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import rackrate
 from rackrate.errors import BadQuantity, NoAnswer, RackrateError, UnknownName, UsageError
 from rackrate.pace import Situation, layout_of
+from rackrate.report.block import Text
 from rackrate.report.speed import SpeedAnswer
 
 
@@ -61,7 +62,7 @@ def test_a_card_that_nobody_rents_out_has_a_speed_and_no_price() -> None:
     found = ask(gpu="gh200-144gb")  # in no list of the bundled sample
     assert found.usd == {}
     assert "nobody rents out" in found.blocks()[0].lines[-1]  # type: ignore[union-attr]
-    assert all(row["usd_per_mtok"] is None for row in found.to_dict()["curve"])
+    assert all(row["usd_per_output_mtok"] is None for row in found.to_dict()["curve"])
 
 
 def test_the_capacity_keeps_the_promise_and_uses_it_up() -> None:
@@ -140,6 +141,7 @@ def test_images_speech_texts_and_training_have_figures_of_their_own() -> None:
         ({"engine": "transformers"}, UnknownName, "never measured"),
         ({"gpu": "24GiB"}, BadQuantity, "amount of memory"),
         ({"gpu": "l40x"}, UnknownName, "l40x"),
+        ({"gpu": "l40s:999"}, UsageError, "32 layers of llama-3.1-8b do not make 999 stages"),
         ({"layout": "tp2"}, UsageError, "1 GPU"),
         ({"layout": "tp0"}, BadQuantity, "tp0"),
         ({"layout": "tp2", "tensor": 2, "gpu": "l40s:2"}, UsageError, "layout"),
@@ -196,3 +198,32 @@ def test_every_answer_is_finite_ordered_and_data(
     alone, load, most = situations(found)
     assert value(load, "tpot_ms") >= value(alone, "tpot_ms") * (1 - 1e-6)
     assert value(load, "tokens_per_s") <= value(most, "tokens_per_s") * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu"), [("llama-3.1-8b", "h100"), ("flux.1-dev", "h200"), ("whisper-large-v3", "a100:2")]
+)
+def test_a_family_says_which_of_its_cards_was_taken(model: str, gpu: str) -> None:
+    answer = ask(model, gpu)
+    card = answer.pace.fit.card.gpu
+    text = "\n".join(line for block in answer.blocks() if isinstance(block, Text) for line in block.lines)
+    assert f"{gpu.partition(':')[0]} may be any of its family: {card} is taken" in text
+    again = ask(model, card)
+    assert not any("family" in line for b in again.blocks() if isinstance(b, Text) for line in b.lines)
+
+
+def test_a_card_that_was_measured_is_not_said_to_be_unmeasured() -> None:
+    """The H100 PCIe has cases, and no factor of its own, as it is like its class."""
+    says = ask(gpu="h100-pcie").pace.asked_for.figures["tokens_per_s"].assumptions
+    assert "the h100-pcie has the factors of its class: too few cases, or none unlike the others'" in says
+    says = ask(gpu="rtx-5090").pace.asked_for.figures["tokens_per_s"].assumptions
+    assert "the rtx-5090 has the factors of its class: no case of it was fitted to" in says
+
+
+def test_one_of_anything_is_singular() -> None:
+    for model, words in (
+        ("whisper-large-v3", "1 window x 1 beam"),
+        ("flux.1-dev", "28 steps x 1 pass, "),
+        ("bert-base-uncased", "on 1 GPU"),
+    ):
+        assert words in ask(model).pace.asked + ", "

@@ -25,6 +25,7 @@ from rackrate.perf.reach import (
     ranged,
     spent,
 )
+from rackrate.units import counted
 
 ENGINES = ("eager", "compiled", "tensorrt")
 """How its kernels are run: one by one (diffusers, ComfyUI), by torch.compile, or by TensorRT and its like."""
@@ -120,6 +121,8 @@ def images_per_s(
     at_least_one(GPUs=n_gpus)
     factors = factors or load_factors("media")
     batch = batch_spent(arch, chip, drawing, factors)
+    passes = counted(drawing.passes, "pass", "passes")
+    on = "1 GPU" if n_gpus == 1 else f"each of {n_gpus} GPUs"
     share = factors.value("server", "diffusion") if is_server else 1.0
     return ranged(
         n_gpus * drawing.batch / batch.total_s * share,
@@ -128,8 +131,8 @@ def images_per_s(
         Asked("diffusion", arch.name, chip.gpu),
         factors,
         (
-            f"{drawing.pixels / 2**20:.2f} megapixels, {drawing.steps} steps x {drawing.passes} passes",
-            f"{drawing.engine} in {drawing.number}, {drawing.batch} at once on each of {n_gpus} GPUs",
+            f"{drawing.pixels / 2**20:.2f} megapixels, {counted(drawing.steps, 'step')} x {passes}",
+            f"{drawing.engine} in {drawing.number}, {drawing.batch} at once on {on}",
         ),
     )
 

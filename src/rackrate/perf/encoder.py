@@ -28,6 +28,7 @@ from rackrate.perf.reach import (
     ranged,
     spent,
 )
+from rackrate.units import counted
 
 ENGINES = ("eager", "tensorrt")
 """Kernels one by one (transformers), or fused and without padding (TensorRT)."""
@@ -94,7 +95,8 @@ def texts_per_s(
     share = 1.0
     if is_server:
         share = factors.value("server", "encoder") / (1 + one_s / factors.value("patience_s"))
-    says = (f"{reading.tokens} tokens a text", f"{reading.engine} in {reading.number} on {n_gpus} GPUs")
+    how = f"{reading.engine} in {reading.number} on {counted(n_gpus, 'GPU')}"
+    says = (f"{reading.tokens} tokens a text", how)
     asked = _asked(arch, chip, reading)
     return ranged(n_gpus / one_s * share, "samples/s", time.limit, asked, factors, says)
 

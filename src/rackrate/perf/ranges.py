@@ -11,7 +11,7 @@ from rackrate.perf.factors import Factors
 
 
 def is_seen(factors: Factors, gpu: str) -> bool:
-    """Tell whether the factors were fitted to any case of a GPU."""
+    """Tell whether a GPU has factors of its own: its cases were enough, and unlike those of its class."""
     return any(factors.is_measured(name, gpu) for name in ("memory", "compute"))
 
 
@@ -21,6 +21,6 @@ def width_of(factors: Factors, kind: str, chip: Chip) -> float:
     Args:
         factors: with `width`.
         kind: of forecast: `decode`, `prefill`, `ttft`, `loaded_ttft`, `tpot`, `throughput`, `scenario`.
-        chip: a GPU of which no case was seen has a wider range.
+        chip: a GPU without factors of its own has a wider range.
     """
     return max(factors.value("width", kind, "" if is_seen(factors, chip.gpu) else "unseen"), 1.0)

@@ -21,6 +21,7 @@ from rackrate.perf.estimate import Estimate
 from rackrate.perf.factors import Factors, load_factors
 from rackrate.perf.flop import Work, encoder_pass, products, stack_named
 from rackrate.perf.reach import Asked, Spent, at_least_one, chosen, copied_bytes_per_s, ranged, spent
+from rackrate.units import counted
 
 ENGINES = (
     "openai-whisper",
@@ -114,9 +115,10 @@ def audio_s_per_s(
     prepared_s = listening.batch * factors.value("window_s", listening.engine)
     total_s = encoder.total_s + steps.total_s + prepared_s
     limit = "host" if prepared_s > steps.total_s else steps.limit
+    at_once = f"{counted(listening.batch, 'window')} x {counted(listening.beams, 'beam')}"
     says = (
-        f"{listening.engine} in {listening.number}, {listening.batch} windows x {listening.beams} beams",
-        f"{WINDOW_TOKENS} tokens for each 30 s, on {n_gpus} GPUs",
+        f"{listening.engine} in {listening.number}, {at_once}",
+        f"{WINDOW_TOKENS} tokens for each 30 s, on {counted(n_gpus, 'GPU')}",
     )
     value = n_gpus * listening.batch * WINDOW_S / total_s
     asked = Asked("speech", arch.name, chip.gpu)

@@ -126,7 +126,9 @@ def _names(value: Any, what: str) -> tuple[str, ...]:
 def _gpus(value: Any, what: str) -> tuple[str, ...]:
     names = _names(value, what)
     for name in names:
-        wanted_of(name)  # the error of a wrong name is raised where it is read
+        if wanted_of(name).counts.high < 1:  # a wrong name is an error there
+            hint = f"the nearest that can be is {name.rpartition(':')[0]}:1"
+            raise BadQuantity(f"{name!r} asks for machines without a GPU", hint=hint)
     return names
 
 
@@ -369,6 +371,8 @@ def _load(read: Mapping[str, Any], load: str, found: Mapping[str, Any]) -> dict[
         return {"amount": float(n), "variant_tokens": each, "load": words}
     rate_per_s = n * _rate_of_one(load, found)
     words = f"{_counted(n)} {_STREAMS[load].format(s='s' * (n != 1))}"
+    if load == "as_fast_as" and n == 1:
+        words = "as much as one L40S does"
     if load in ("users", "tokens_per_day"):
         words += f": {rate_per_s:,.3g} requests a second"
     return {"rate_per_s": rate_per_s, "load": words}

@@ -111,7 +111,7 @@ def given(key: str, row: dict[str, Any], value: float | str) -> Estimate:
         raise BadQuantity(why, hint=f"turn it round: {high:g}..{low:g}")
     if wrong := [end for end in (low, high) if not least <= end <= most]:
         unit = f" {row['unit']}" if row["unit"] else ""
-        hint = f"the nearest that can be: {min(max(wrong[0], least), most):g}"
+        hint = f"the nearest that can be: {min(max(wrong[0], least), most):.10g}"
         raise BadQuantity(
             f"{what}: {str(value)!r} is not between {least:,.10g} and {most:,.10g}{unit}", hint=hint
         )

@@ -92,9 +92,9 @@ def _street(gpu: Gpu, factor: Estimate) -> Estimate:
     """Return the street price with its doubt, or say what else is known."""
     if gpu.street_usd.value is None:
         launch = gpu.msrp_usd.value or gpu.hf_price_usd.value
-        known = f"its launch or list price was {launch:,.0f} USD: " if launch else ""
-        price = f"{launch:.0f}" if launch else "9000"
-        hint = f"{known}--price-usd {price}"
+        hint = "say what one costs you: --price-usd USD"
+        if launch:
+            hint = f"its launch or list price was {launch:,.0f} USD: --price-usd {launch:.0f}"
         raise UsageError(f"the catalog has no street price of the {gpu.slug}", hint=hint, code="no-price")
     day = gpu.street_date.value or "no date"
     source = f"street price of {day}: {_titled(gpu.street_usd.source)}; {factor.source}"

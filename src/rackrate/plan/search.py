@@ -7,7 +7,7 @@ provider, region and instance, so that the same market always gives the same pla
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from rackrate.plan.fitting import LeftOut
 from rackrate.plan.frontier import Shapes, machines_for, shapes_of
 from rackrate.plan.joining import Joined
 from rackrate.plan.question import Question
-from rackrate.plan.stock import Stock, choose
+from rackrate.plan.stock import Stock, choose, nearest_to
 from rackrate.plan.words import bill_words, reasons, remarks_on, time_words
 
 SHOWN = 20
@@ -72,10 +72,18 @@ def goods_for(question: Question, stock: Stock, cards: Cards) -> Goods:
         left_out["the catalog has no facts of the GPU"] = n
         whole = whole[is_known]
     if not len(whole):
-        most = max(left_out, key=lambda rule: left_out[rule], default="")
-        hint = f"{left_out[most]:,} of {len(stock):,} are left out: {most}" if most else "the market is empty"
+        hint = _stands_in_the_way(question, stock, left_out)
         raise NoAnswer("no offer is allowed by the question", hint=hint, code="no-offers")
     return Goods(whole, shapes_of(whole, cards), left_out, len(stock) + len(question.allowed.own))
+
+
+def _stands_in_the_way(question: Question, stock: Stock, left_out: Mapping[str, int]) -> str:
+    """Return which rule left out the last offers, and what comes nearest to it where that is a number."""
+    if not left_out:
+        return "the market is empty"
+    last, n = list(left_out.items())[-1]
+    what = f"the last {n:,} of {len(stock):,} are left out: {last}"
+    return what + nearest_to(stock, question.allowed)
 
 
 def make_plan(

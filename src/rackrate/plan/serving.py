@@ -149,10 +149,16 @@ class Serving:
             f"TPOT {tpot:.1f} ms"
         )
         promise = self.question.promise
-        yield (
-            f"capacity of a copy = most requests/s with TTFT <= {promise.ttft_s:g} s for "
-            f"{promise.percentile:.0%} and TPOT <= {promise.tpot_s:g} s = {self.copies.capacity[copy]:.4g}"
-        )
+        limits = [
+            words
+            for words, seconds in (
+                (f"TTFT <= {promise.ttft_s:g} s for {promise.percentile:.0%}", promise.ttft_s),
+                (f"TPOT <= {promise.tpot_s:g} s", promise.tpot_s),
+            )
+            if seconds < math.inf
+        ]
+        kept = f" with {' and '.join(limits)}" if limits else " in its room"
+        yield f"capacity of a copy = most requests/s{kept} = {self.copies.capacity[copy]:.4g}"
 
     def _memory_words(self, copy: int) -> Iterator[str]:
         way, one, card = self._way(copy), self._held(copy), self._card(copy)

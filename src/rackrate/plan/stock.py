@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -155,6 +156,20 @@ def choose(stock: Stock, allowed: Allowed) -> tuple[Stock, dict[str, int]]:
             left_out[rule] = n
         is_in &= is_good
     return stock[is_in], left_out
+
+
+def nearest_to(stock: Stock, allowed: Allowed) -> str:
+    """Return the lowest budget, or the counts of the GPUs asked for, with which an offer would be allowed.
+
+    Each of the two is loosened alone; empty where that is not enough.
+    """
+    unpaid, _ = choose(stock, replace(allowed, max_usd_per_hour=math.inf))
+    if len(unpaid):
+        return f"; the cheapest that is allowed otherwise costs {unpaid.usd_per_hour.min():g} USD/h"
+    slugs = {slug for name in allowed.gpus for slug in wanted_of(name).slugs}
+    others, _ = choose(stock, replace(allowed, gpus=()))
+    counts = sorted({n for slug, sold in others.counts.items() if slug in slugs for n in sold})
+    return f"; these are sold by {', '.join(map(str, counts))}" if counts else ""
 
 
 def _rules(stock: Stock, allowed: Allowed) -> Iterator[tuple[str, Any]]:

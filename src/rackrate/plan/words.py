@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from rackrate.plan.answer import Row
 from rackrate.plan.doubt import Ranged
 from rackrate.plan.prices import TITLES, units_an_hour
-from rackrate.plan.question import HOUR_S, ROUGH, SERVING, Question
+from rackrate.plan.question import HOUR_S, IMAGES, ROUGH, SERVING, SPEECH, Question
 
 CENTS_ABOVE = 0.1  # USD
+_HARDLY = 0.005  # of what a machine could do
+_MANY_TIMES = 10  # from which percent are hard to read
 _NEARLY = 0.005  # a difference in price that nobody pays attention to
 
 
@@ -59,7 +61,7 @@ def _kept(question: Question, best: Row) -> str:
         hours = best.speed["hours"]
         ends = f"{hours.low:,.3g} to {hours.high:,.3g}"
         return f"takes {hours.value:,.3g} h ({ends}), {best.start_s / 60:,.0f} min of it to start"
-    used = f"{best.utilisation_frac:.0%} of what it could do is used"
+    used = f"{_share(best.utilisation_frac)} of what it could do is used"
     if question.family == SERVING:
         ttft, tpot = best.speed["ttft_s"], best.speed["tpot_s"]
         return (
@@ -68,7 +70,14 @@ def _kept(question: Question, best: Row) -> str:
         )
     if question.family == ROUGH:
         return f"{used}; roughly, see the range"
-    return f"one result takes {time_words(best.speed['seconds'].value)}; {used}"
+    return f"{_ONE[question.family]} {time_words(best.speed['seconds'].value)}; {used}"
+
+
+_ONE = {IMAGES: "an image takes", SPEECH: "a batch of speech takes"}
+
+
+def _share(frac: float) -> str:
+    return "under 1%" if 0 < frac < _HARDLY else f"{frac:.0%}"
 
 
 def _next_best(best: Row, rows: Sequence[Row]) -> Iterator[str]:
@@ -106,6 +115,8 @@ def _more(base: float, other: float) -> str:
     ratio = other / base
     if abs(ratio - 1) < _NEARLY:
         return "as much"
+    if ratio >= _MANY_TIMES:
+        return f"{ratio:,.0f} times as much"
     return f"{ratio - 1:.0%} more" if ratio > 1 else f"{1 - ratio:.0%} less"
 
 

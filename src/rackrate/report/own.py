@@ -207,7 +207,7 @@ class OwnAnswer(Shown):
             days = simple.breakeven_days(rent.usd_per_hour)
             after = "never" if math.isinf(days) else f"{days:,.0f} days, {days / _DAYS_PER_MONTH:.1f} months"
             lines.append(
-                f"rent, {rent.against}: {day:.2f} USD a day, {day * _DAYS_PER_MONTH:.2f} a month; "
+                f"rent, {rent.against}: {day:,.2f} USD a day, {day * _DAYS_PER_MONTH:,.2f} a month; "
                 f"breakeven on {simple.price_usd:,.2f} USD: {after}"
             )
         lines.append("without server, PUE, idle hours, colocation, repairs, interest and resale")
@@ -377,6 +377,7 @@ class OwnAnswer(Shown):
         return f"<OwnAnswer: {self.title}, {self.cost.value:.3f} USD/h owned>"
 
 
+_SHORT_YEARS = 0.1  # below which one digit after the point says nothing
 _YEARS = ("years", "resale_usd", "low_usd_per_hour", "usd_per_hour", "high_usd_per_hour")
 
 
@@ -394,9 +395,9 @@ def _never(years: float) -> float | Cell:
 
 def _years(found: Ranged) -> str:
     """Write a breakeven with its range for people."""
-    low, value, high = (
-        "never" if math.isinf(t) else f"{t:.1f}" for t in (found.low, found.value, found.high)
-    )
+    ends = (found.low, found.value, found.high)
+    digits = 1 if found.value >= _SHORT_YEARS else 2
+    low, value, high = ("never" if math.isinf(t) else f"{t:.{digits}f}" for t in ends)
     return "never" if low == "never" else f"{value} years ({low} to {high})".replace("never years", "never")
 
 

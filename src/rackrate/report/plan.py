@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from rackrate.plan.words import money, time_words
 from rackrate.report.block import Block, Cell, Column, Table, Text
 from rackrate.report.shown import Shown
 
+_SMALL_USD = 0.01  # below which three digits after the point say nothing
 _BAR = 24  # characters of the longest bar
 
 _Read = Callable[[Row], Any]
@@ -175,12 +177,16 @@ class PlanAnswer(Shown):
     def _prices(self) -> list[tuple[Column, _Read]]:
         """Return the first price of a unit with its range, and the others."""
         name, *others = self.best.price
+        digits = _digits(self.best.price[name].low)
         return [
-            (Column(f"{name}_low", "low", 3), lambda row: row.price[name].low),
-            (Column(name, TITLES[name], 3), lambda row: row.price[name].value),
-            (Column(f"{name}_high", "high", 3), lambda row: row.price[name].high),
-            *((Column(other, TITLES[other], 3), _price(other)) for other in others),
+            (Column(f"{name}_low", "low", digits), lambda row: row.price[name].low),
+            (Column(name, TITLES[name], digits), lambda row: row.price[name].value),
+            (Column(f"{name}_high", "high", digits), lambda row: row.price[name].high),
+            *(self._other_price(other) for other in others),
         ]
+
+    def _other_price(self, name: str) -> tuple[Column, _Read]:
+        return Column(name, TITLES[name], _digits(self.best.price[name].value)), _price(name)
 
     def _excluded(self) -> Table:
         columns = (
@@ -197,6 +203,11 @@ class PlanAnswer(Shown):
     def __repr__(self) -> str:
         """Say what is recommended, in one line."""
         return f"<PlanAnswer: {self.title}>"
+
+
+def _digits(usd: float) -> int:
+    """Return the digits after the point that tell a small price from its neighbours."""
+    return 3 if usd >= _SMALL_USD else 2 - math.floor(math.log10(usd)) if usd > 0 else 3
 
 
 def _speed(name: str, by: float) -> _Read:

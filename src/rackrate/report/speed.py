@@ -36,7 +36,7 @@ TITLES: Mapping[str, tuple[str, int]] = {
 
 HOUR_S = 3600.0
 PAID: Mapping[str, tuple[str, str, float]] = {
-    "tokens_per_s": ("usd_per_mtok", "USD a million tokens", 1e6),
+    "tokens_per_s": ("usd_per_output_mtok", "USD a million tokens out", 1e6),
     "images_per_s": ("usd_per_1000_images", "USD a thousand images", 1e3),
     "audio_s_per_s": ("usd_per_audio_hour", "USD an hour of sound", HOUR_S),
     "texts_per_s": ("usd_per_million_texts", "USD a million texts", 1e6),
@@ -195,7 +195,7 @@ class SpeedAnswer(Shown):
             Column("tpot_ms", "TPOT ms", 1),
             Column("tokens_per_s", "tokens/s", 0),
             Column("tokens_per_s_per_request", "each", 1),
-            Column("usd_per_mtok", "USD/Mtok", 2, absent="no price"),
+            Column("usd_per_output_mtok", "USD/Mtok out", 2, absent="no price"),
             Column("limit", "limited by"),
         )
 

@@ -161,6 +161,14 @@ def test_an_empty_market_says_which_rule_emptied_it(cards: Any, offered: Any) ->
     assert caught.value.code == "no-offers"
 
 
+def test_the_rule_that_left_out_the_last_offers_is_named(cards: Any, offered: Any) -> None:
+    """And not the one that left out most."""
+    asked = replace(IMAGES, allowed=Allowed(region="nowhere"))
+    with pytest.raises(NoAnswer) as caught:
+        goods_for(asked, offered({"kind": "spot"}, {"kind": "spot"}, {}), cards)
+    assert caught.value.hint == "the last 1 of 3 are left out: region without 'nowhere'"
+
+
 def test_a_plan_is_data_and_comes_back(cards: Any, offered: Any, plan_of: Any) -> None:
     made = plan_of(
         [option(cards, "l40s", 1.0), option(cards, "h100-sxm", 4.0)], offered({}, {"gpu": "h100-sxm"})

@@ -8,7 +8,7 @@ import numpy as np
 
 from rackrate.plan.frontier import shapes_of
 from rackrate.plan.question import Allowed, Owned
-from rackrate.plan.stock import OWN, choose
+from rackrate.plan.stock import OWN, choose, nearest_to
 
 ALL = Allowed(kinds=())
 
@@ -74,3 +74,13 @@ def test_words_that_are_absent_are_empty(offered: Any) -> None:
     stock = offered({"seller": None}, {"seller": "x"})
     assert stock.seller.at(0) == ""
     assert np.flatnonzero(stock.seller.are(["x"])).tolist() == [1]
+
+
+def test_what_stands_in_the_way_comes_with_what_would_not(offered: Any) -> None:
+    """A budget and a count are loosened alone; where that is not enough, nothing is promised."""
+    stock = offered({"usd_per_hour": 2.5}, {"usd_per_hour": 1.5}, {"count": 4, "usd_per_hour": 9.0})
+    gpu = stock.gpu.at(0)
+    assert "costs 1.5 USD/h" in nearest_to(stock, Allowed(max_usd_per_hour=1))
+    assert "sold by 1, 4" in nearest_to(stock, Allowed(gpus=(f"{gpu}:16",)))
+    assert nearest_to(stock, Allowed(gpus=(f"{gpu}:16",), max_usd_per_hour=1)) == ""
+    assert nearest_to(stock, Allowed(region="nowhere", max_usd_per_hour=1)) == ""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import rackrate
+from rackrate.errors import UsageError
 from rackrate.report.block import Table, Text, draw, to_csv, to_html, to_text
 from rackrate.report.own import OwnAnswer
 
@@ -186,3 +187,15 @@ def test_the_formulae_carry_the_numbers_that_are_shown() -> None:
     assert "9,000.00 / ((1.535 - 0.35 x 0.15) x 8) days" in said
     assert said.splitlines() == found.to_dict()["formulae"]
     assert not any(block.title == "How it is reckoned" for block in answer().blocks())
+
+
+def test_a_card_without_a_street_price_is_not_given_another_one_s() -> None:
+    with pytest.raises(UsageError) as caught:
+        rackrate.own("gb300", rent_usd=3)
+    assert caught.value.hint == "say what one costs you: --price-usd USD"
+
+
+def test_a_short_breakeven_and_a_large_month_are_written_in_full() -> None:
+    found = rackrate.own("l40s", rent_usd=100, price_usd=9000)
+    assert "18,250.00 a month" in lines(found, "Simple view")
+    assert re.search(r"breakeven 0\.0[1-9] years \(0\.0\d to 0\.0[1-9]\)", lines(found, "l40s"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,30 @@ def test_usual_loads_are_one_of_each(answers: dict[str, PlanAnswer]) -> None:
     assert answers["rough"].plan.question["rate_per_s"] == 1
     best = answers["rough"].best
     assert (best.machines, best.count, best.utilisation_frac) == (1, 1, pytest.approx(1))
+
+
+def test_words_are_those_that_a_person_would_write() -> None:
+    """No percentages of thousands, no share of nothing, no infinite promise, no small price of 0.000."""
+    idle = rackrate.plan("qwen2.5-0.5b", users=1, gpu=["rtx-3090", "h100"], data=Store.sample())
+    assert any("under 1% of what it could do is used" in reason for reason in idle.plan.reasons)
+    assert any("times as much" in reason for reason in idle.plan.reasons)
+    assert not any(re.search(r"\d{4}% more", reason) for reason in idle.plan.reasons)
+    batch = rackrate.plan("llama-3.1-8b", tokens_per_day="1B", gpu="l40s", data=Store.sample())
+    assert not any("inf" in line for line in batch.plan.explained)
+    assert any("most requests/s in its room = " in line for line in batch.plan.explained)
+    rough = rackrate.plan(workload="rendering", gpu="l40s", data=Store.sample())
+    assert rough.plan.asked[0] == "as much as one L40S does"
+
+
+def test_small_prices_keep_their_digits() -> None:
+    found = rackrate.plan("whisper-tiny", audio_hours_per_day="1M", data=Store.sample(), limit=1)
+    table, row = found.ranking(), found.best.price["usd_per_audio_hour"]
+    written = {
+        column.key: column.write(value) for column, value in zip(table.columns, table.rows[0], strict=True)
+    }
+    assert row.low < 0.001
+    assert float(written["usd_per_audio_hour_low"]) == pytest.approx(row.low, rel=0.005)
+    assert float(written["usd_per_audio_hour"]) == pytest.approx(row.value, rel=0.005)
 
 
 def test_formulae_are_written_on_demand(answers: dict[str, PlanAnswer]) -> None:
