@@ -29,7 +29,7 @@ _MODELS = (
     (r"sd[- ]?v?3|stable[- ]diffusion[- ]v?3", "stable-diffusion-3-medium"),
     (r"sdxl|stable[- ]diffusion[- ]xl", "stable-diffusion-xl"),
     (r"flux.*schnell", "flux.1-schnell"),
-    (r"flux", "flux.1-dev"),
+    (r"flux(?![. -]*2)", "flux.1-dev"),
     (r"distil.*whisper|distil-(?:large|medium|small)", "distil-whisper-large-v3"),
     (r"whisper.*turbo", "whisper-large-v3-turbo"),
     (r"whisper[- ]?large[- ]v2", "whisper-large-v2"),
@@ -42,10 +42,19 @@ _MODELS = (
     (r"distilbert", "distilbert-base-uncased"),
     (r"roberta[- ]large", "roberta-large"),
     (r"roberta", "roberta-base"),
-    (r"bert[- _]?large|\bbert$", "bert-large-uncased"),
+    (r"bert[- _]?large|\bbert$|\bbert-99", "bert-large-uncased"),
     (r"bert[- _]?base", "bert-base-uncased"),
 )
 """What sources call models that the catalog calls otherwise; the first that fits."""
+
+
+_MEASURES = re.compile(
+    r"sample|image|quer|sequence|token|text|step|iter|it_per|batch|latency|time|rtf|speed|second|minute|hour"
+    r"|tflops|gbps|(?:per)?_m?s$|per_(?:s|min|h)"
+)
+"""Words of a metric that is a speed or a time; power, memory and shares of a peak are none."""
+
+_USUAL_METRICS = "samples_per_s, seconds_per_batch, audio_seconds_per_second and the like"
 
 
 def predict_media(case: PerfCase, factors: Factors | None = None) -> Estimate:
@@ -61,6 +70,8 @@ def predict_media(case: PerfCase, factors: Factors | None = None) -> Estimate:
     """
     if case.workload not in _ANSWERS:
         raise UnknownName("workload", case.workload, nearest(case.workload, WORKLOADS) or WORKLOADS)
+    if not _MEASURES.search(case.metric.lower()):
+        raise UnknownName("metric", case.metric, hint=f"speeds are forecast, in {_USUAL_METRICS}")
     gpu, taken = gpu_meant(case.gpu)
     found = _ANSWERS[case.workload](_Ask(case, chip_of(gpu), factors or load_factors("media")))
     return replace(found, assumptions=(*taken, *found.assumptions))
@@ -112,6 +123,7 @@ def architecture_named(name: str) -> Architecture:
 
 # --- pictures ----------------------------------------------------------------------------------
 
+_DISTILLED, _FEW_STEPS = r"turbo|lightning|\blcm\b", 4  # as their cards recommend: up to 4, without guidance
 _FULL_BATCH_OF_IMAGES = 4  # at once, where the harness hands all of them over
 
 
@@ -124,7 +136,7 @@ def _diffusion(ask: _Ask) -> Estimate:
         arch, ask.chip, drawing, n_gpus=n_gpus, is_server=is_server, factors=ask.factors
     )
     thousand = 1e3 if case.unit == "ms" else 1.0
-    if "step" in case.metric:
+    if re.search(r"step|iter|^it_", case.metric.lower()):
         is_time = case.unit in ("s", "ms")
         a_step = drawing.batch / drawing.steps
         return _inverted(found, a_step * thousand, case) if is_time else _scaled(found, 1 / a_step, case)
@@ -139,6 +151,8 @@ def _drawing_of(ask: _Ask, model: str) -> diffusion.Drawing:
     usual = diffusion.usual(model)
     sides = re.search(r"(\d{3,4})\s*x\s*(\d{3,4})", ask.case.extra)
     is_single = ask.case.load == "singlestream"
+    if re.search(_DISTILLED, ask.case.model.lower()):
+        usual = replace(usual, steps=_FEW_STEPS, passes=1)
     return replace(
         usual,
         pixels=int(sides[1]) * int(sides[2]) if sides else usual.pixels,
@@ -216,6 +230,7 @@ _SPEECH_ENGINES = (
     ("flash", "flash-attention"),
     ("openai", "openai-whisper"),
 )
+_SIZE = re.compile(r"^((?:tiny|base|small|medium|large|turbo)(?:[.-].*)?)$")  # what people call Whisper's
 _FULL_BATCH = 64  # windows at once, where the harness hands all of them over
 
 
@@ -229,15 +244,31 @@ def _speech(ask: _Ask) -> Estimate:
         engine=engine,
         number=_heard_number(case.precision),
     )
-    arch = architecture_named(case.model)
+    arch = architecture_named(_SIZE.sub(r"whisper-\1", case.model.lower()))
     found = speech.audio_s_per_s(arch, ask.chip, listening, n_gpus=case.gpu_count, factors=ask.factors)
     if "token" in case.metric:
         return _scaled(found, speech.WINDOW_TOKENS / speech.WINDOW_S, case)
     if "sample" in case.metric or "queries" in case.metric:
         return _scaled(found, 1 / speech.WINDOW_S, case)
-    if "rtf" in case.metric or "real_time_factor" in case.metric:
+    if re.search(r"rtf(?!x)|real_time_factor", case.metric.lower()):
         return _inverted(found, 1.0, case)
+    if case.unit in ("s", "ms"):
+        return _inverted(found, _audio_s(case) * (1e3 if case.unit == "ms" else 1.0), case)
     return _scaled(found, 1.0, case)
+
+
+def _audio_s(case: PerfCase) -> float:
+    """Return the length of what was heard, s, as the case states it: `13 min of audio`.
+
+    Raises:
+        NoAnswer: it does not.
+    """
+    said = re.search(r"(\d+(?:\.\d+)?) ?(s|min|h)\w* of audio", case.extra.lower())
+    if said:
+        return float(said[1]) * {"s": 1.0, "min": 60.0, "h": 3600.0}[said[2]]
+    if "audio_hour" in case.metric:
+        return 3600.0
+    raise NoAnswer("the case does not say how long the audio is", hint="say it in extra: 13 min of audio")
 
 
 def _heard_number(words: str) -> str:
@@ -364,7 +395,19 @@ WORKLOADS = ("llm_decode", "llm_prefill", "llm_offline", "llm_server", "comm", *
 """Of all cases that are forecast, by any module."""
 
 
+_A_RATE_IN = (
+    (re.compile(r"/ ?min|per_min"), 60.0),
+    (re.compile(r"(?<!h)/ ?h|per_hour$"), 3600.0),
+)
+"""What a second's work is in other units of time: a pattern of unit or metric, and the factor."""
+
+
 def _scaled(found: Estimate, by: float, case: PerfCase) -> Estimate:
+    words = f"{case.metric} {case.unit}".lower()
+    if case.workload != "asr":  # whose ratio of two times is the same in any unit
+        by *= next((factor for pattern, factor in _A_RATE_IN if pattern.search(words)), 1.0)
+    if re.search(r"per_gpu|/ ?gpu", words):
+        by /= case.gpu_count
     return replace(
         found, value=found.value * by, low=found.low * by, high=found.high * by, unit=case.unit or found.unit
     )

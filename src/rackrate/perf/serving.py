@@ -219,6 +219,7 @@ class Target:
         return in_time & (served.tpot_s <= self.tpot_s)
 
 
+_NEARLY = 1e-9  # a rate that was reckoned from what one request gives is given by one
 _HALVINGS = 14  # of a range of 1 to 2,048: the batch is found to a thousandth
 
 
@@ -250,8 +251,9 @@ def at_rate(
 ) -> Served:
     """Return a server to which requests come at a rate that it can serve, one by one.
 
-    The number in it is the least that gives the rate (Little's law); at a rate above what it can serve, it
-    is full and requests wait.
+    The number in it is the least that gives the rate (Little's law), and one where one gives it: a request
+    that is alone waits for nobody, which two that are hardly two would. At a rate above what it can serve,
+    it is full and requests wait.
     """
     wanted = requests_per_s * np.maximum(request.output_tokens, 1.0)
     most = np.clip(room, 1.0, MAX_SEQUENCES) * np.ones_like(np.asarray(rates.bandwidth, float))
@@ -260,7 +262,9 @@ def at_rate(
         middle = (low + high) / 2
         is_enough = serve(work, rates, habits, request, np.exp(middle), room).output_tokens_per_s >= wanted
         low, high = np.where(is_enough, low, middle), np.where(is_enough, middle, high)
-    return serve(work, rates, habits, request, np.exp(high), room)
+    alone = serve(work, rates, habits, request, np.ones_like(most), room)
+    is_alone = alone.output_tokens_per_s * (1 + _NEARLY) >= wanted
+    return serve(work, rates, habits, request, np.where(is_alone, 1.0, np.exp(high)), room)
 
 
 def _staged(part: Step, habits: Habits) -> Step:

@@ -160,3 +160,54 @@ def test_what_is_not_of_this_model_is_refused() -> None:
         predict_media(replace(PLAIN, workload="llm_decode"))
     with pytest.raises(UnknownName, match="GPU"):
         predict_media(replace(PLAIN, gpu="voodoo-2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [("bert-99.9", "bert-large-uncased"), ("stabilityai/sdxl-turbo", "stable-diffusion-xl")],
+)
+def test_names_of_benchmarks_and_hubs_are_understood(name: str, slug: str) -> None:
+    assert architecture_named(name).name == slug
+
+
+def test_a_later_model_of_a_name_is_not_taken_for_the_earlier() -> None:
+    assert architecture_named("FLUX.2-dev").name == "flux.2-dev"
+
+
+def test_rates_come_in_the_time_and_for_the_gpus_of_the_case() -> None:
+    def asked(metric: str, unit: str, **more: object) -> float:
+        return predict_media(replace(PLAIN, metric=metric, unit=unit, **more)).value  # type: ignore[arg-type]
+
+    a_second = asked("images_per_s", "images/s")
+    assert asked("images_per_min", "images/min") == pytest.approx(60 * a_second)
+    assert asked("images_per_hour", "images/h") == pytest.approx(3600 * a_second)
+    assert asked("it_per_s", "it/s") == pytest.approx(28 * a_second)
+    assert asked("images_per_s_per_gpu", "images/s/GPU", gpu_count=4) == pytest.approx(a_second)
+    trained = {"workload": "train", "model": "llama-3.1-8b", "engine": "torch", "gpu_count": 8}
+    of_all = asked("tokens_per_s", "tok/s", **trained)
+    assert asked("tokens_per_s_per_gpu", "tok/s/GPU", **trained) == pytest.approx(of_all / 8)
+
+
+def test_distilled_models_take_few_steps_without_guidance() -> None:
+    full, few = (
+        predict_media(replace(PLAIN, model=model)).value
+        for model in ("stable-diffusion-xl", "stabilityai/sdxl-turbo")
+    )
+    assert few < full / 8  # 4 passes instead of 60, and the rest of the pipeline
+
+
+def test_speech_by_its_names_and_times() -> None:
+    heard = replace(PLAIN, workload="asr", model="large-v3", engine="faster-whisper")
+    times = predict_media(replace(heard, metric="rtfx", unit="x")).value
+    assert predict_media(replace(heard, model="whisper-large-v3", metric="speed_x", unit="x")).value == times
+    assert predict_media(replace(heard, metric="RTF", unit="")).value == pytest.approx(1 / times)
+    long = replace(heard, metric="transcription_time_s", unit="s", extra="13 min of audio; beam 1")
+    assert predict_media(long).value == pytest.approx(13 * 60 / times)
+    with pytest.raises(NoAnswer, match="how long the audio is"):
+        predict_media(replace(long, extra=""))
+
+
+@pytest.mark.parametrize("metric", ["mfu", "power_w", "memory_gib", "accuracy"])
+def test_what_is_no_speed_is_refused(metric: str) -> None:
+    with pytest.raises(UnknownName, match=metric):
+        predict_media(replace(PLAIN, metric=metric))

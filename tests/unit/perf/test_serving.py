@@ -206,3 +206,19 @@ def test_capacity_finds_each_of_an_array() -> None:
 def test_without_room_nothing_is_kept() -> None:
     _, is_kept = capacity(WORK, RATES, HABITS, ASKED, Target(), 0.5)
     assert not is_kept
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 1e-4])
+@pytest.mark.parametrize("request_", [ASKED, Request(3232.0, 16.0), Request(1.0, 2000.0)])
+def test_a_promise_that_one_request_keeps_is_kept_at_the_rate_that_it_gives(
+    request_: Request, share: float
+) -> None:
+    """Two requests that are hardly two would break it: they wait for each other's prompts."""
+    alone = served(1.0, request=request_)
+    target = Target(ttft_s=float(alone.ttft_s), tpot_s=float(alone.tpot_s), percentile=0.99)
+    found, is_met = capacity(WORK, RATES, HABITS, request_, target, ROOM)
+    assert is_met
+    rate = share * found.output_tokens_per_s / request_.output_tokens
+    again = at_rate(WORK, RATES, HABITS, request_, rate, ROOM)
+    assert again.tpot_s <= target.tpot_s * (1 + 1e-9)
+    assert again.ttft_s <= target.ttft_s * (1 + 1e-9)

@@ -141,7 +141,7 @@ def test_fields_of_other_work_are_bounded_too(
         ("genome-alignment", {"genomes": 3}, "3 pairs of genomes aligned"),
         ("bert-sweep", {}, "64 variants of 10,000,000 tokens each"),
         ("bert-sweep", {"variants": 1, "tokens": 5000}, "1 variant of 5,000 tokens each"),
-        ("game-streaming", {}, "1 times what an L40S does"),
+        ("game-streaming", {}, "as much as one L40S does"),
         ("llm-serving", {"rps": 1}, "1 request a second"),
         ("llm-serving", {"rps": 0.5}, "0.5 requests a second"),
         ("asr", {"audio_hours_per_day": 24}, "24 hours of audio a day"),
