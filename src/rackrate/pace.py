@@ -397,7 +397,7 @@ def _at_load(server: _Server, demand: Demand, fit: Fit) -> tuple[Situation, Serv
     if reached < rate * (1 - _TOLD_APART):
         n = math.ceil(rate / reached)
         what = f"{rate:g} requests/s are more than {fit.card.gpu} serves: {reached:.3g} at most"
-        raise NoAnswer(what, hint=f"{n} such copies serve it", code="too-much")
+        raise NoAnswer(what, hint=f"{n:,} such copies serve it", code="too-much")
     return _situation(server, f"{rate:g} requests/s", float(served.batch), served), served
 
 

@@ -16,7 +16,7 @@ from rackrate.catalog.aliases import family_members, gpu_names
 from rackrate.catalog.gpu import all_gpus, load_gpu
 from rackrate.catalog.load import slugs
 from rackrate.clock import now
-from rackrate.errors import ImportRejected, NothingFits, UnknownName, UsageError
+from rackrate.errors import BadQuantity, ImportRejected, NothingFits, UnknownName, UsageError
 from rackrate.fit.setup import choose_engine
 from rackrate.fit.training import Training
 from rackrate.market.stats import SHOWN as SHOWN_AGE
@@ -203,6 +203,8 @@ def _read(path: str | Path) -> Plan:
 
 def _words(what: str) -> dict[str, Any]:
     """Return the fields that a line of words, or a file, states."""
+    if not isinstance(what, str):
+        raise BadQuantity(f"{what!r} is no model in words", hint="name it: 'llama-3.1-8b'")
     text = what.strip()
     if text.endswith(".toml"):
         return _from_file(Path(text))
@@ -264,6 +266,9 @@ def _found(question: Question, weights: Weights | None, cards: Cards, goods: Goo
 
 def _serving(question: Question, weights: Weights, cards: Cards, goods: Goods, left_out: LeftOut) -> Serving:
     arch, sold = weights.arch, goods.shapes.sold()
+    if arch.task not in ("text", "vision-language"):
+        what = f"{question.model} is no language model that answers requests"
+        raise UsageError(what, hint="without a workload it is planned for what it does")
     question.check_context(arch.max_context)
     published = setup_for(weights, 1, Wish()).precision
     found = serving(question, arch, published, cards, sold, left_out)

@@ -10,7 +10,15 @@ import pytest
 import yaml
 
 import rackrate
-from rackrate.errors import ImportRejected, NoAnswer, NothingFits, RackrateError, UnknownName, UsageError
+from rackrate.errors import (
+    BadQuantity,
+    ImportRejected,
+    NoAnswer,
+    NothingFits,
+    RackrateError,
+    UnknownName,
+    UsageError,
+)
 from rackrate.market.store import Store
 from rackrate.planning import compared, exported, kept
 
@@ -78,6 +86,18 @@ def test_a_file_that_is_no_plan_is_one_error(tmp_path: Path, text: str) -> None:
         with pytest.raises(ImportRejected) as caught:
             read(path)
         assert caught.value.hint
+
+
+@pytest.mark.parametrize("model", ["flux.1-dev", "whisper-large-v3", "bert-base-uncased"])
+def test_what_is_no_language_model_answers_no_requests(model: str) -> None:
+    with pytest.raises(UsageError, match="no language model") as caught:
+        rackrate.plan(model, workload="llm-serving", rps=1, **L40S)
+    assert caught.value.hint
+
+
+def test_a_model_that_is_no_word_is_our_error() -> None:
+    with pytest.raises(BadQuantity):
+        rackrate.plan(3, rps=1, **L40S)  # type: ignore[arg-type]
 
 
 def test_a_kept_plan_is_exported_row_by_row(saved: Path) -> None:
