@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rackrate.errors import BadQuantity, UsageError
+from rackrate.market.filter import EU
 
 SERVING, IMAGES, SPEECH, TRAINING, SWEEP, ALIGNMENT, ROUGH = (
     "serving", "images", "speech", "training", "sweep", "alignment", "rough",
@@ -250,7 +251,7 @@ class Question:
         for what, names in (
             ("only ", allowed.gpus),
             ("from ", allowed.providers),
-            ("in ", allowed.countries),
+            ("in ", tuple(_places(allowed.countries))),
         ):
             if names:
                 yield what + ", ".join(names)
@@ -292,6 +293,14 @@ def one_load(given: Mapping[str, Any], choices: tuple[str, ...]) -> str:
         raise UsageError("the question states no load", hint=f"say how much: {options}")
     both = " and ".join(said)
     raise UsageError(f"{both} are given at once", hint=f"say one of {options}")
+
+
+def _places(countries: tuple[str, ...]) -> Iterator[str]:
+    """Yield countries, those of the European Union under its name where all of them are there."""
+    union = set(EU) <= set(countries)
+    if union:
+        yield "EU"
+    yield from (country for country in countries if not (union and country in EU))
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:

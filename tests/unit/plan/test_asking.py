@@ -183,3 +183,25 @@ def test_a_request_longer_than_the_model_takes_is_refused() -> None:
     question.check_context(132_000)
     with pytest.raises(BadQuantity, match="132,000 tokens"):
         question.check_context(131_072)
+
+
+@pytest.mark.parametrize(
+    ("countries", "words"),
+    [
+        (["EU"], "in EU"),
+        (["EU", "CH"], "in EU, CH"),
+        (["US", "EU"], "in EU, US"),
+        (["DE", "FR"], "in DE, FR"),
+        ([], ""),
+    ],
+)
+def test_the_european_union_is_said_by_its_name(countries: list[str], words: str) -> None:
+    asked = read_question({"rps": 1, "country": countries}, "llm-serving").asked
+    assert [each for each in asked if each.startswith("in ")] == ([words] if words else [])
+
+
+@pytest.mark.parametrize("name", ["l40s:0", "H100:0"])
+def test_a_machine_without_a_gpu_is_refused(name: str) -> None:
+    with pytest.raises(BadQuantity, match="without a GPU") as caught:
+        read_question({"rps": 1, "gpu": name}, "llm-serving")
+    assert caught.value.hint.endswith(":1")
