@@ -313,6 +313,7 @@ def _some(found: Options, left_out: LeftOut) -> Options:
     if not len(found.copies):
         rule, slugs = max(left_out.rules.items(), key=lambda item: len(item[1]))
         hint = f"{len(slugs)} of the GPUs for rent, such as {slugs[0]}: {rule}"
+        hint += f"; {left_out.nearest}" if left_out.nearest else ""
         raise NothingFits("no GPU that is for rent under these conditions does it", hint=hint)
     return found
 

@@ -28,9 +28,11 @@ class LeftOut:
 
     Attributes:
         rules: rule to the slugs that it left out.
+        nearest: where nothing fits, what lacks least, in words.
     """
 
     rules: dict[str, list[str]] = field(default_factory=dict)
+    nearest: str = ""
 
     def note(self, rule: str, slug: str) -> None:
         """Leave a card out by a rule."""

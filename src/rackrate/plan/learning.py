@@ -19,6 +19,7 @@ from rackrate.plan.cards import Cards
 from rackrate.plan.fitting import LeftOut, able_cards
 from rackrate.plan.options import Option, Options, memory_words, room_on, weights_gib
 from rackrate.plan.question import Question
+from rackrate.plan.room import held
 
 COUNTS = (1, 2, 4, 8)
 SHARED = 3  # ZeRO stage: weights, gradients and states
@@ -43,13 +44,34 @@ def learning(
         left_out: is told which cards are no answer.
     """
     found = []
-    for at in able_cards(question, cards, {at: max(counts) for at, counts in sold.items()}, left_out):
+    able = able_cards(question, cards, {at: max(counts) for at, counts in sold.items()}, left_out)
+    for at in able:
         counts = (1,) if question.is_in_parts else sold[at]
         options = [option for n in counts for option in _on_gpus(question, arch, setup, cards, at, n)]
         if not options:
             left_out.note("the run does not fit", cards.gpus[at].slug)
         found += options
+    if able and not found:
+        most = {at: 1 if question.is_in_parts else max(sold[at]) for at in able}
+        left_out.nearest = _nearest(question, arch, setup, cards, most)
     return Options(tuple(found))
+
+
+def _nearest(
+    question: Question, arch: Architecture, setup: Setup, cards: Cards, most: Mapping[int, int]
+) -> str:
+    """Return which machine lacks the least memory, and by how much, in words."""
+    load = Load(context=question.sequence, concurrency=question.batch)
+    lacks = {}
+    for at, n in most.items():
+        layout = Layout(data=n, shard=SHARED if n > 1 else 0)
+        one = held(arch, cards.memory[at], replace(setup, layout=layout), load)
+        lacks[at] = one.fixed_gib + one.kv_gib - setup.memory_fraction * float(cards.gib[at])
+    at = min(lacks, key=lacks.__getitem__)
+    machine = f"{most[at]} x {cards.gpus[at].slug}"
+    if lacks[at] <= 0:
+        return f"the nearest: {machine} holds it barely, which is not sure enough"
+    return f"the nearest: {machine} lacks {lacks[at]:.1f} GiB on each GPU"
 
 
 def _on_gpus(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
+import rackrate
+from rackrate.errors import NothingFits
 from rackrate.fit.training import Training
+from rackrate.market.store import Store
 from rackrate.plan.fitting import LeftOut
 from rackrate.plan.learning import learning, run_of
 from rackrate.plan.options import Option
@@ -48,6 +52,20 @@ def test_a_card_on_which_the_run_fits_in_no_number_is_named(made: Made) -> None:
     found, left_out = made(Question("finetune-full", LLAMA, amount=1e9), t4=(1, 4), h100_sxm=(8,))
     assert {slug for slug, _ in found} == {"h100-sxm"}
     assert left_out.rules == {"the run does not fit": ["t4"]}
+
+
+def test_where_no_card_holds_the_run_the_nearest_is_named_with_what_it_lacks(made: Made) -> None:
+    """Llama 3.1 70B keeps 16 bytes a parameter in full training: 70.6e9 x 16 are 1,051 GiB of states."""
+    found, left_out = made(
+        Question("finetune-full", "llama-3.1-70b", amount=1e9), t4=(1, 8), l40s=(1, 8), h100_sxm=(1,)
+    )
+    assert not found
+    named = re.fullmatch(r"the nearest: 8 x l40s lacks (\d+\.\d) GiB on each GPU", left_out.nearest)
+    assert named
+    assert 20 < float(named[1]) < 1051 / 8
+    with pytest.raises(NothingFits) as caught:
+        rackrate.plan("llama-3.1-405b", finetune="full", tokens="1M", gpu="l40s:8", data=Store.sample())
+    assert "the nearest: 8 x l40s lacks" in caught.value.hint
 
 
 def test_a_step_takes_its_tokens_at_the_speed_of_all_gpus(made: Made) -> None:
