@@ -11,11 +11,12 @@ from pathlib import Path
 from rackrate import clock
 from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ImportRejected
-from rackrate.market import currency, importers
+from rackrate.market import importers
 from rackrate.market.importers import mapped
 from rackrate.market.importers.files import Listing, Purchase, When, digest
 from rackrate.market.importers.mapping import load_mapping
 from rackrate.market.normalise import Batch, Reject, Unreadable, instant, normalise, number, plain
+from rackrate.market.rates import known_rates
 from rackrate.market.store.read import Store
 from rackrate.market.store.write import Arrival, Receipt, copy_store, publish
 
@@ -52,7 +53,7 @@ def import_list(
         DataError: the disk is full or fails.
     """
     when = When(at, clock.now())
-    rates = currency.bundled_rates()
+    rates = known_rates(folder)
     cadence = "once" if form in _ONCE else "daily"
     if mapping:
         plan = load_mapping(mapping)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from rackrate import clock
 from rackrate.errors import DataError, RackrateError
-from rackrate.market import currency
-from rackrate.market.collect.archive import FOLDER, Archive, Kept, Run, State
+from rackrate.market.collect.archive import Archive, Kept, Run, State
 from rackrate.market.collect.base import Answer, Asking, Collector, LayoutChanged, SourceFailed
 from rackrate.market.collect.fetch import Fetcher, Limits
 from rackrate.market.collect.rates import RateCollector
@@ -30,6 +28,7 @@ from rackrate.market.collect.settings import Settings
 from rackrate.market.currency import Rates
 from rackrate.market.ingest import usual_prices
 from rackrate.market.normalise import Batch, normalise
+from rackrate.market.rates import keep_rates, known_rates
 from rackrate.market.store.write import Arrival, Receipt, publish
 
 SMALL_FOR = timedelta(hours=24)
@@ -339,41 +338,14 @@ def _key(collector: Collector, run: Run) -> str:
     return hashlib.sha256(said.encode()).hexdigest()
 
 
-def _rates_file(folder: Path) -> Path:
-    return folder / FOLDER / "rates.json"
-
-
 def _take_rates(folder: Path, collector: RateCollector, answers: Sequence[Answer]) -> int:
-    """Add the rates of these answers to those that we know."""
+    """Add the rates of these answers to those that the store has."""
     try:
         found = collector.rates(answers)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LayoutChanged(f"the rates are of another shape: {type(error).__name__} {error}"[:200]) from None
-    path = _rates_file(folder)
-    known = {(code, day): rate for code, day, rate in _known(path)}
-    known |= {(code, day.isoformat()): rate for code, day, rate in found}
-    temporary = path.with_suffix(".new")
-    try:
-        temporary.write_text(json.dumps([[*key, rate] for key, rate in sorted(known.items())], indent=0))
-        temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror}", code="disk") from error
+    keep_rates(folder, found)
     return len(found)
-
-
-def known_rates(folder: Path) -> Rates:
-    """Return the bundled exchange rates with those that were collected into this store."""
-    rows = _known(_rates_file(folder))
-    return currency.bundled_rates().with_rates((c, date.fromisoformat(day), rate) for c, day, rate in rows)
-
-
-def _known(path: Path) -> list[tuple[str, str, float]]:
-    try:
-        return [(code, day, rate) for code, day, rate in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise DataError(f"{path} is damaged: {error}", hint="remove it; rates are collected anew") from error
 
 
 def replay(folder: Path, wanted: Sequence[Collector], *, is_all: bool = False) -> list[Outcome]:

@@ -7,6 +7,8 @@
       purchases-*.parquet
       quarantine-*.parquet
 
+Exchange rates that were collected stand in it too: what converts prices is switched with the prices.
+
 A file that the manifest does not name does not exist for readers: a writer that dies leaves at worst
 such a file, and the next writer removes it.
 """
@@ -82,11 +84,21 @@ class File:
     unknown_gpus: Mapping[str, int] = field(default_factory=dict)
 
 
+Rate = tuple[str, str, float]
+"""Currency (ISO 4217), day (ISO 8601) and the USD for one unit of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of a store, oldest first."""
+    """The files of a store, oldest first.
+
+    Attributes:
+        files: that make up the market.
+        rates: exchange rates that were collected, ascending.
+    """
 
     files: tuple[File, ...] = ()
+    rates: tuple[Rate, ...] = ()
 
     @property
     def version(self) -> str:
@@ -116,23 +128,43 @@ def load(folder: Path) -> Manifest:
     """
     path = folder / NAME
     try:
-        doc = json.loads(path.read_text(encoding="utf-8"))
-        if doc["schema"] != SCHEMA:
-            hint = "import the lists again into a new folder"
-            raise StoreBroken(f"{path} has schema {doc['schema']}, not {SCHEMA}", hint=hint)
-        return Manifest(tuple(_file(row) for row in doc["files"]))
+        return read(path.read_bytes(), str(path))
     except FileNotFoundError:
         return Manifest()
     except OSError as error:
         raise StoreBroken(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreBroken(f"{path} is damaged: {error}") from error
+
+
+def read(text: bytes, name: str) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        text: as `written` gives it.
+        name: of where it comes from, for errors.
+
+    Raises:
+        StoreBroken: it is not JSON, not a manifest, or of another schema.
+    """
+    try:
+        doc = json.loads(text)
+        if doc["schema"] != SCHEMA:
+            hint = "import the lists again into a new folder"
+            raise StoreBroken(f"{name} has schema {doc['schema']}, not {SCHEMA}", hint=hint)
+        rates = tuple((str(code), str(day), float(rate)) for code, day, rate in doc.get("rates", ()))
+        return Manifest(tuple(_file(row) for row in doc["files"]), rates)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreBroken(f"{name} is damaged: {error}") from error
+
+
+def written(manifest: Manifest) -> str:
+    """Write a manifest as text."""
+    doc = {"schema": SCHEMA, "files": [asdict(file) for file in manifest.files]}
+    return json.dumps(doc | ({"rates": manifest.rates} if manifest.rates else {}), indent=1)
 
 
 def save(folder: Path, manifest: Manifest) -> None:
     """Put `manifest` in place of the current one, durably and at once."""
-    doc = {"schema": SCHEMA, "files": [asdict(file) for file in manifest.files]}
-    write_whole(folder / NAME, json.dumps(doc, indent=1))
+    write_whole(folder / NAME, written(manifest))
     sync_folder(folder)
 
 

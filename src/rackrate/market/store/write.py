@@ -135,7 +135,7 @@ def publish(
         try:
             receipts = [writer.add(arrival, is_dry_run=False) for arrival in arrivals]
             if writer.added:
-                manifest.save(folder, Manifest((*current.files, *writer.added)))
+                manifest.save(folder, replace(current, files=(*current.files, *writer.added)))
         except (OSError, duckdb.IOException) as error:
             writer.undo()
             raise DataError(
@@ -161,7 +161,7 @@ def copy_store(origin: Path, folder: Path, *, is_dry_run: bool = False) -> list[
             taken = {file.name for file in current.files}
             try:
                 copies = [_copy(file, origin, folder, taken) for file in new]
-                manifest.save(folder, Manifest((*current.files, *copies)))
+                manifest.save(folder, replace(current, files=(*current.files, *copies)))
             except OSError as error:
                 raise DataError(f"cannot write to {folder}: {error.strerror}", code="disk") from error
     return [_copied(file, is_new=file in new) for file in coming if file.table != "quarantine"]
