@@ -18,6 +18,7 @@ from rackrate.catalog.provider import all_providers, find_provider, match_provid
 from rackrate.errors import BadQuantity, NoAnswer, StaleData, UnknownName, UsageError, nearest
 from rackrate.market import filter as ask
 from rackrate.market.filter import OfferFilter, Wanted
+from rackrate.market.home import home_of
 from rackrate.market.offer import Kind
 from rackrate.plan.parity import PARITY_FRAC, alternatives
 from rackrate.report import cards
@@ -40,29 +41,36 @@ Limits = Range | str | float | None
 
 
 def open_market(data: Path | str | Store | None = None) -> Store:
-    """Open a market: the given folder, else the configured or the user's one, else the bundled sample.
+    """Open a market: the given one, else the configured or the user's one, else the bundled sample.
+
+    Args:
+        data: a folder, or `s3://bucket/prefix` of a shared market, whose mirror is brought up to date first.
 
     Raises:
-        DataError: the folder holds no market data, or they cannot be read.
+        DataError: it holds no market data, or they cannot be read.
     """
     if data is not None and not isinstance(data, (str, Path)):
         return data
-    return _open(Path(data) if data else config.load().data, config.default_store())
+    home = home_of(data)
+    behind = home.look()
+    store = _open(home.folder if home.address else home.named, config.default_store(), home.address)
+    store.behind = behind
+    return store
 
 
-def _open(folder: Path | None, default: Path) -> Store:
+def _open(folder: Path | None, default: Path, address: str) -> Store:
     """Open the store once for each state of its manifest, so that repeated questions share a connection."""
     manifest = (folder or default) / "manifest.json"
     changed = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    return _opened(folder, default, changed)
+    return _opened(folder, default, address, changed)
 
 
 @lru_cache(maxsize=4)  # each holds a connection with what it read: those of older states must go
-def _opened(folder: Path | None, default: Path, changed: int) -> Store:
+def _opened(folder: Path | None, default: Path, address: str, changed: int) -> Store:
     from rackrate.market.store import Store  # noqa: PLC0415 - duckdb only where prices are asked for
 
     del changed  # part of the key only
-    return Store.open(folder, default)
+    return Store.open(folder, default, address)
 
 
 def gpu(

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rackrate import clock, config
+from rackrate import clock
 from rackrate.errors import UsageError
+from rackrate.market.home import home_of
 from rackrate.report.collected import Collected, SourceStatus, Standings
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def collect_prices(
 
     Args:
         sources: names; all that are on for none.
-        data: the store; None for the user's own. Made when it does not exist.
+        data: the store, a folder or an address; None for the user's own. Made when it does not exist.
         enable: sources to switch on that are off by themselves.
         max_s: for each source at most, seconds; None for what its collector declares.
         on_done: called with each outcome as it comes.
@@ -48,11 +49,13 @@ def collect_prices(
     from rackrate.market.collect.run import collect  # noqa: PLC0415 - start-up
     from rackrate.market.store import manifest  # noqa: PLC0415 - start-up
 
-    folder = _folder(data)
     pick(tuple(enable))
+    home = home_of(data)
+    home.look()
+    folder = home.folder
     was_empty = not manifest.load(folder).files
     done = collect(folder, pick(tuple(sources)), _settings(enable), Limits(max_s=max_s), on_done)
-    return Collected(tuple(done), str(folder), was_empty)
+    return Collected(tuple(done), str(home), was_empty, unshared=home.share())
 
 
 def replay_prices(
@@ -74,9 +77,9 @@ def replay_prices(
     from rackrate.market.collect import pick  # noqa: PLC0415 - start-up
     from rackrate.market.collect.run import replay  # noqa: PLC0415 - start-up
 
-    folder = _folder(data)
-    done = replay(folder, pick(tuple(sources)), is_all=is_all)
-    return Collected(tuple(done), str(folder), title="Read again")
+    home = home_of(data)
+    done = replay(home.folder, pick(tuple(sources)), is_all=is_all)
+    return Collected(tuple(done), str(home), title="Read again", unshared=home.share())
 
 
 def market_status(sources: Sequence[str] = (), *, data: Path | str | Store | None = None) -> Standings:
@@ -91,14 +94,14 @@ def market_status(sources: Sequence[str] = (), *, data: Path | str | Store | Non
         StoreBroken: the store cannot be read.
     """
     from rackrate.market.collect import pick  # noqa: PLC0415 - start-up
-    from rackrate.market.store import Store, manifest  # noqa: PLC0415 - start-up
+    from rackrate.market.store import Store  # noqa: PLC0415 - start-up
     from rackrate.market.store.compare import changes  # noqa: PLC0415 - start-up
 
-    store = data if isinstance(data, Store) else Store(_folder(data), manifest.load(_folder(data)))
+    store = data if isinstance(data, Store) else _store(data)
     settings = _settings(())
     found = tuple(_status(store, settings, collector) for collector in pick(tuple(sources)))
     told = [(name, change) for name in sources for change in changes(store, name)[1]]
-    return Standings(found, tuple(told), str(store.folder))
+    return Standings(found, tuple(told), store.address or str(store.folder), store.behind)
 
 
 def _status(store: Store, settings: Settings, collector: Collector) -> SourceStatus:
@@ -127,8 +130,15 @@ def _status(store: Store, settings: Settings, collector: Collector) -> SourceSta
     )
 
 
-def _folder(data: Path | str | None) -> Path:
-    return Path(data) if data else config.load().data or config.default_store()
+def _store(data: Path | str | None) -> Store:
+    """Open a store that may be empty still: its sources have a standing all the same."""
+    from rackrate.market.store import Store, manifest  # noqa: PLC0415 - start-up
+
+    home = home_of(data)
+    behind = home.look()
+    store = Store(home.folder, manifest.load(home.folder), address=home.address)
+    store.behind = behind
+    return store
 
 
 def _settings(enable: Sequence[str]) -> Settings:

@@ -1,7 +1,7 @@
 """Settings: flags over environment over project file over user file over defaults.
 
     [rackrate]                 # rackrate.toml in the working directory, config.toml in the user's folder
-    data = "/srv/market"       # RACKRATE_DATA: the market store
+    data = "/srv/market"       # RACKRATE_DATA or RACKRATE_STORE: the market, a folder or s3://bucket/prefix
     hours_per_month = 720      # RACKRATE_HOURS_PER_MONTH: for USD a month
 
 Each value knows where it comes from (`rackrate config show`).
@@ -21,7 +21,7 @@ from rackrate.errors import UnknownName, UsageError, nearest
 from rackrate.units import HOURS_PER_MONTH, parse_number
 
 KEYS = {
-    "data": "folder of the market store",
+    "data": "the market: its folder, or s3://bucket/prefix of a shared one",
     "hours_per_month": "hours that a month is counted with",
 }
 
@@ -54,9 +54,9 @@ class Config:
         return next(setting.value for setting in self.settings if setting.key == key)
 
     @property
-    def data(self) -> Path | None:
-        """Return the market store that the user named; None for the default."""
-        return Path(self["data"]).expanduser() if self["data"] else None
+    def data(self) -> str | None:
+        """Return the market that the user named, a folder or an address; None for the default."""
+        return self["data"] or None
 
     @property
     def hours_per_month(self) -> float:
@@ -103,6 +103,11 @@ def default_store() -> Path:
     return data_folder() / "market"
 
 
+def mirrors_folder() -> Path:
+    """Return where the mirrors of shared markets lie."""
+    return data_folder() / "shared"
+
+
 def calibration_file() -> Path:
     """Return the user's own measured runs (`rackrate.calibration`); the file need not exist."""
     return data_folder() / "calibration.csv"
@@ -147,8 +152,7 @@ def _files() -> Iterator[Path]:
 
 
 def _layers() -> Iterator[tuple[str, dict[str, Any]]]:
-    for key in KEYS:
-        name = f"RACKRATE_{key.upper()}"
+    for name, key in {"RACKRATE_STORE": "data", **{f"RACKRATE_{key.upper()}": key for key in KEYS}}.items():
         if os.environ.get(name):
             yield f"environment {name}", {key: os.environ[name]}
     for path in _files():

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rackrate import config
 from rackrate.api import Instant, open_market, to_instant
 from rackrate.catalog.check import check_catalog
-from rackrate.errors import DataError
+from rackrate.errors import DataError, UsageError
+from rackrate.market.home import home_of
 from rackrate.report import state
 from rackrate.report.block import Column
 from rackrate.report.cards import Listing
-from rackrate.report.state import Checked, Imported, MarketStats
+from rackrate.report.state import Checked, Imported, MarketStats, Shared
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
@@ -36,7 +36,7 @@ def import_prices(
         form: a format that we know (`import_formats`), or `sample`: the lists that ship with the package.
         mapping: a mapping file instead, for any other CSV or JSON.
         at: when the prices were true, for a list that does not say.
-        data: the store; None for the user's own. Made when it does not exist.
+        data: the store, a folder or an address; None for the user's own. Made when it does not exist.
         is_dry_run: read and judge, write nothing.
         on_row: called once a row, for progress.
 
@@ -48,7 +48,9 @@ def import_prices(
     from rackrate.market.ingest import copy_sample, import_list  # noqa: PLC0415 - start-up
     from rackrate.market.store import manifest  # noqa: PLC0415 - start-up
 
-    folder = Path(data) if data else config.load().data or config.default_store()
+    home = home_of(data)
+    home.look()
+    folder = home.folder
     was_empty = not manifest.load(folder).files
     if form == "sample":
         receipts = copy_sample(folder, is_dry_run=is_dry_run)
@@ -62,7 +64,32 @@ def import_prices(
             is_dry_run=is_dry_run,
             on_row=on_row,
         )
-    return Imported(tuple(receipts), is_dry_run, str(folder), was_empty)
+    unshared = "" if is_dry_run else home.share()
+    return Imported(tuple(receipts), is_dry_run, str(home), was_empty, unshared)
+
+
+def publish_market(origin: Path | str | None = None, *, data: Path | str | None = None) -> Shared:
+    """Put into a shared market what a store has and it lacks.
+
+    Args:
+        origin: folder of the store; None for what was collected or imported here and is not shared yet.
+        data: address of the shared market; None for the configured one.
+
+    Raises:
+        UsageError: no address, or the package for it is not installed.
+        DataError: it cannot be written, or the store has no data.
+    """
+    from rackrate.market.store import manifest  # noqa: PLC0415 - start-up
+
+    home = home_of(data)
+    if not home.mirror:
+        hint = "rackrate market publish --store s3://bucket/prefix"
+        raise UsageError(f"{home} is a folder, which is not shared", hint=hint)
+    folder = Path(origin) if origin else None
+    if folder and not manifest.load(folder).files:
+        raise DataError(f"{folder} holds no market data", code="no-market-data")
+    n_new = home.mirror.share(folder)
+    return Shared(home.address, n_new, manifest.load(home.folder))
 
 
 def import_formats() -> Listing:
@@ -126,8 +153,12 @@ def _symptoms() -> Iterator[tuple[str, str, str]]:
     try:
         store = open_market()
         faults = store.damaged()
-        where = "the bundled sample" if store.is_sample else str(store.folder)
+        where = "the bundled sample" if store.is_sample else store.address or str(store.folder)
         newest = f"newest prices {store.newest:%Y-%m-%d}" if store.newest else "no dated prices"
-        yield "market", "fault" if faults else "ok", "; ".join(faults) or f"{where}, {newest}"
+        yield (
+            "market",
+            "fault" if faults else "ok",
+            "; ".join(faults) or f"{where}, {newest}{store.behind and '; '}{store.behind}",
+        )
     except DataError as error:
         yield "market", "fault", error.message

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rackrate import clock, config, overview
+from rackrate import api, clock, config, overview
 from rackrate.alerts import feed
 from rackrate.alerts.command import Command
 from rackrate.alerts.reading import Wish
@@ -34,10 +34,12 @@ class Looked:
     Attributes:
         news: noticed now.
         failed: why a way could not tell; it is owed until a later look.
+        behind: why a shared market may have more by now; empty when it does not.
     """
 
     news: tuple[News, ...]
     failed: tuple[str, ...]
+    behind: str = ""
 
 
 def default_state() -> Path:
@@ -65,7 +67,7 @@ def ways_of(wish: Wish, say: Tell) -> dict[str, Tell]:
     return ways
 
 
-def look(wish: Wish, ways: Mapping[str, Tell], state_file: Path, data: Path | None = None) -> Looked:
+def look(wish: Wish, ways: Mapping[str, Tell], state_file: Path, data: Path | str | None = None) -> Looked:
     """Look once.
 
     Args:
@@ -81,7 +83,8 @@ def look(wish: Wish, ways: Mapping[str, Tell], state_file: Path, data: Path | No
     """
     with holding(state_file):
         state = load(state_file)
-        facts = facts_of(wish.rules, data)
+        store = api.open_market(data)
+        facts = facts_of(wish.rules, store)
         state.held, news = settle(state.held, wish.rules, facts)
         state.owed = {name: [*state.owed.get(name, ()), *news] for name in ways}
         state.told = [*state.told, *news][-KEPT:]
@@ -89,7 +92,7 @@ def look(wish: Wish, ways: Mapping[str, Tell], state_file: Path, data: Path | No
         failed = [says for name, tell in ways.items() if (says := _tell(name, tell, state, state_file))]
         if wish.feed:
             feed.write(wish.feed, state.told, facts.at)
-    return Looked(tuple(news), tuple(failed))
+    return Looked(tuple(news), tuple(failed), store.behind)
 
 
 def _tell(name: str, tell: Tell, state: State, state_file: Path) -> str:
@@ -104,16 +107,14 @@ def _tell(name: str, tell: Tell, state: State, state_file: Path) -> str:
     return ""
 
 
-def facts_of(rules: Iterable[Rule], data: Path | None = None) -> Facts:
+def facts_of(rules: Iterable[Rule], data: Path | str | Store | None = None) -> Facts:
     """Return what rules ask of the market as it is now.
 
     Raises:
         DataError: it cannot be read.
         UnknownName: a rule asks for a source that is not in it.
     """
-    from rackrate.market.store import Store  # noqa: PLC0415 - start-up
-
-    store = Store.open(data or config.load().data, config.default_store())
+    store = api.open_market(data)
     listed_at = _listed_at(store)
     kinds: set[Kind] = set()
     for rule in rules:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rackrate.cli.output import data_option
 from rackrate.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     "--every", default=900.0, show_default=True, type=click.FloatRange(1), metavar="S", help="Between looks."
 )
 @click.option("--json", "is_json", is_flag=True, help="Write an object a line instead of a sentence.")
-@click.option(
-    "--data", type=click.Path(path_type=Path), metavar="DIR", help="Market store.  [env: RACKRATE_DATA]"
-)
+@data_option
 def watch(
     file: Path | None,
     below: tuple[str, ...],
@@ -47,7 +46,7 @@ def watch(
     once: bool,
     every: float,
     is_json: bool,
-    data: Path | None,
+    data: str | None,
 ) -> int:
     """Tell when a rule comes to hold: each once, until it has ceased to.
 
@@ -70,7 +69,10 @@ def watch(
     state_file = state or watching.default_state()
     while True:
         try:
-            failed = watching.look(wish, ways, state_file, data).failed
+            looked = watching.look(wish, ways, state_file, data)
+            failed = looked.failed
+            if looked.behind:
+                click.echo(f"note: {looked.behind}", err=True)
         except DataError as error:
             if once:
                 raise

@@ -1,4 +1,4 @@
-"""`rackrate market`: import, collect, check, watch and describe price lists."""
+"""`rackrate market`: import, collect, share, check, watch and describe price lists."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from rackrate.cli.alerts import watch
-from rackrate.cli.output import emit, output_options, progress
+from rackrate.cli.output import data_option, emit, output_options, progress
 from rackrate.errors import UsageError
 
 if TYPE_CHECKING:
     from rackrate.market.collect.run import Outcome
 
-_DATA = click.option(
-    "--data", type=click.Path(file_okay=False), metavar="DIR", help="Market store.  [env: RACKRATE_DATA]"
-)
+_BEHIND = 4
+"""Exit status where what was added here could not be shared."""
 
 
 @click.group()
@@ -37,7 +36,7 @@ market.add_command(watch)
 @click.option("--date", metavar="DATE", help="When the prices were true, for a list that does not say.")
 @click.option("--dry-run", is_flag=True, help="Read and judge, show first rows and rejects, write nothing.")
 @click.option("--formats", is_flag=True, help="List the known formats.")
-@_DATA
+@data_option
 @output_options
 def import_(
     path: Path | None,
@@ -48,7 +47,7 @@ def import_(
     formats: bool,
     data: str | None,
     form: str | None,
-) -> None:
+) -> int:
     """Import a price list, a file or a folder of files.
 
     \b
@@ -60,7 +59,7 @@ def import_(
 
     if formats:
         emit(upkeep.import_formats(), form)
-        return
+        return 0
     if bool(form_) == bool(mapping):
         raise UsageError(
             "name either --format or --mapping", hint="rackrate market import --formats lists the formats"
@@ -78,6 +77,7 @@ def import_(
             on_row=tick,
         )
     emit(done, form)
+    return _BEHIND if done.unshared else 0
 
 
 @market.command()
@@ -89,25 +89,27 @@ def import_(
     metavar="N",
     help="Quarantined records to show.",
 )
-@_DATA
+@data_option
 @output_options
 def check(limit: int, data: str | None, form: str | None) -> int:
     """Check catalog and store, count what each quality rule found, show the quarantine. Exit 4 if faulty."""
     from rackrate import upkeep  # noqa: PLC0415 - start-up
+    from rackrate.cli.words import market_for  # noqa: PLC0415 - start-up
 
-    found = upkeep.check_market(data=data, limit=limit)
+    found = upkeep.check_market(data=market_for(data), limit=limit)
     emit(found, form)
     return 0 if found.is_sound else 4
 
 
 @market.command()
-@_DATA
+@data_option
 @output_options
 def stats(data: str | None, form: str | None) -> None:
     """What is in the store: lists, ages, licences, GPUs by kind, price changes."""
     from rackrate import upkeep  # noqa: PLC0415 - start-up
+    from rackrate.cli.words import market_for  # noqa: PLC0415 - start-up
 
-    emit(upkeep.market_stats(data=data), form)
+    emit(upkeep.market_stats(data=market_for(data)), form)
 
 
 @market.command()
@@ -121,7 +123,7 @@ def stats(data: str | None, form: str | None) -> None:
     metavar="S",
     help="Seconds for each source at most.  [default: what each declares]",
 )
-@_DATA
+@data_option
 @output_options
 def collect(
     sources: tuple[str, ...],
@@ -138,6 +140,7 @@ def collect(
     \b
     rackrate market collect
     rackrate market collect vast azure
+    rackrate market collect --store s3://bucket/prefix
     """
     from rackrate import collecting  # noqa: PLC0415 - start-up
 
@@ -150,12 +153,14 @@ def collect(
     emit(answer, form)
     outcomes = [done.outcome for done in answer.outcomes]
     has_failed = "failed" in outcomes
-    return 5 if has_failed and (sources or "ok" not in outcomes) else 0
+    if has_failed and (sources or "ok" not in outcomes):
+        return 5
+    return _BEHIND if answer.unshared else 0
 
 
 @market.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@_DATA
+@data_option
 @output_options
 def status(sources: tuple[str, ...], data: str | None, form: str | None) -> None:
     """How each source stands: last good listing, its age, offers, rejects, and what changed in a day.
@@ -170,10 +175,29 @@ def status(sources: tuple[str, ...], data: str | None, form: str | None) -> None
 @market.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--all", "is_all", is_flag=True, help="Also answers that the present parser read.")
-@_DATA
+@data_option
 @output_options
-def replay(sources: tuple[str, ...], is_all: bool, data: str | None, form: str | None) -> None:
+def replay(sources: tuple[str, ...], is_all: bool, data: str | None, form: str | None) -> int:
     """Read archived answers again, after a parser was mended; what differs takes the old place."""
     from rackrate import collecting  # noqa: PLC0415 - start-up
 
-    emit(collecting.replay_prices(sources, data=data, is_all=is_all), form)
+    answer = collecting.replay_prices(sources, data=data, is_all=is_all)
+    emit(answer, form)
+    return _BEHIND if answer.unshared else 0
+
+
+@market.command()
+@click.argument("folder", required=False, metavar="[DIR]")
+@data_option
+@output_options
+def publish(folder: str | None, data: str | None, form: str | None) -> None:
+    """Put into a shared market what the store in DIR has and it lacks.
+
+    Without DIR: what was collected or imported on this machine and could not be shared then.
+
+    \b
+    rackrate market publish /srv/market --store s3://bucket/prefix
+    """
+    from rackrate import upkeep  # noqa: PLC0415 - start-up
+
+    emit(upkeep.publish_market(folder, data=data), form)

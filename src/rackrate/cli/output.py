@@ -48,17 +48,23 @@ def write_file(path: str, text: str) -> None:
     click.echo(f"wrote {path}", err=True)
 
 
+def data_option(command: F) -> F:
+    """Add --data, which is --store too, to a command; it gets `data`."""
+    return click.option(
+        "--data",
+        "--store",
+        "data",
+        metavar="PLACE",
+        help="The market: a folder, or s3://bucket/prefix.  [env: RACKRATE_STORE, RACKRATE_DATA]",
+    )(command)
+
+
 def market_options(command: F) -> F:
-    """Add --as-of, --data and --max-age-of-data to a command; it gets `as_of`, `data` and `max_data_age`."""
+    """Add --as-of, --data and --max-data-age to a command; it gets `as_of`, `data` and `max_data_age`."""
     command = click.option(
         "--max-data-age", metavar="AGE", help="Fail (exit 4) when the newest prices are older: 24h, 7d."
     )(command)
-    command = click.option(
-        "--data",
-        type=click.Path(file_okay=False),
-        metavar="DIR",
-        help="Market store to ask.  [env: RACKRATE_DATA]",
-    )(command)
+    command = data_option(command)
     return click.option("--as-of", metavar="DATE", help="Look at the market of that day or instant (UTC).")(
         command
     )

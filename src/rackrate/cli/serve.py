@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 
 import click
 
+from rackrate.cli.output import data_option
 from rackrate.errors import Refused, UsageError
 
 HOUR_S = 3600
@@ -41,12 +41,7 @@ HOUR_S = 3600
     metavar="HOURS",
     help="Collect prices now and every so often.",
 )
-@click.option(
-    "--data",
-    type=click.Path(file_okay=False),
-    metavar="DIR",
-    help="Market store to ask.  [env: RACKRATE_DATA]",
-)
+@data_option
 def serve(
     host: str,
     port: int,
@@ -81,7 +76,7 @@ def serve(
         port,
         address=address.rstrip("/"),
         per_minute=rate,
-        data=Path(data) if data else None,
+        data=data,
         say=lambda line: click.echo(line, err=True),
         is_public=not _is_loopback(host),
         collect_every_s=collect * HOUR_S if collect else None,

@@ -14,11 +14,21 @@ if TYPE_CHECKING:
     from rackrate.market.store import Store
 
 
+def market_for(data: str | None) -> Store:
+    """Open the market that an option names, and say when it is a mirror that may be behind."""
+    from rackrate import api  # noqa: PLC0415 - start-up
+
+    store = api.open_market(data)
+    if store.behind:
+        click.echo(f"note: {store.behind}", err=True)
+    return store
+
+
 def store_for(data: str | None, max_data_age: str | None) -> Store:
     """Open the market that the options name, and refuse one that is too old."""
     from rackrate import api, clock  # noqa: PLC0415 - start-up
 
-    store, now = api.open_market(data), clock.now()
+    store, now = market_for(data), clock.now()
     if max_data_age:
         api.not_older(store, max_data_age, now)
     if store.newest and now - store.newest > SHOWN:

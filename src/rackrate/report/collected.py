@@ -34,16 +34,19 @@ class Collected(Shown):
         folder: the store.
         was_empty: whether the store had no data before.
         title: what was done.
+        unshared: why the shared market does not have it yet; empty when it has, or there is none.
     """
 
     outcomes: tuple[Outcome, ...]
     folder: str
     was_empty: bool = False
     title: str = "Collected"
+    unshared: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcomes as plain data."""
-        return {"data": [asdict(done) for done in self.outcomes], "meta": {"store": self.folder}}
+        meta = {"store": self.folder} | ({"unshared": self.unshared} if self.unshared else {})
+        return {"data": [asdict(done) for done in self.outcomes], "meta": meta}
 
     def blocks(self) -> list[Block]:
         """Return one table."""
@@ -66,6 +69,8 @@ class Collected(Shown):
             notes.append("this store now answers instead of the bundled sample")
         if not rows:
             notes.append("nothing to do")
+        if self.unshared:
+            notes.append(self.unshared)
         return [Table(f"{self.title}: {self.folder}", columns, rows, tuple(notes))]
 
 
@@ -117,11 +122,13 @@ class Standings(Shown):
         sources: one each.
         changes: of the sources asked for by name: source, then what changed.
         folder: the store.
+        behind: why a shared market may have more by now; empty when it does not.
     """
 
     sources: tuple[SourceStatus, ...]
     changes: tuple[tuple[str, Change], ...]
     folder: str
+    behind: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return states and changes as plain data."""
@@ -164,7 +171,8 @@ class Standings(Shown):
             )
             for s in self.sources
         ]
-        return Table(f"Sources of {self.folder}" if self.folder else "Live sources", columns, rows, ())
+        notes = (self.behind,) if self.behind else ()
+        return Table(f"Sources of {self.folder}" if self.folder else "Live sources", columns, rows, notes)
 
 
 @dataclass(frozen=True)

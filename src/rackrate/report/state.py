@@ -17,6 +17,7 @@ from rackrate.units import format_age
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
+    from rackrate.market.store.manifest import Manifest
     from rackrate.market.store.write import Receipt
 
 FX_STEP_FRAC = 0.03
@@ -33,12 +34,14 @@ class Imported(Shown):
         is_dry_run: whether nothing was written.
         folder: the store.
         was_empty: whether the store had no data before, so that the bundled sample answered.
+        unshared: why the shared market does not have it yet; empty when it has, or there is none.
     """
 
     receipts: tuple[Receipt, ...]
     is_dry_run: bool
     folder: str
     was_empty: bool
+    unshared: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the receipts as plain data."""
@@ -47,7 +50,8 @@ class Imported(Shown):
                 {**asdict(r), "first": [_plain(dict(zip(COLUMNS, row, strict=True))) for row in r.first]}
                 for r in self.receipts
             ],
-            "meta": {"dry_run": self.is_dry_run, "store": self.folder},
+            "meta": {"dry_run": self.is_dry_run, "store": self.folder}
+            | ({"unshared": self.unshared} if self.unshared else {}),
         }
 
     def blocks(self) -> list[Block]:
@@ -84,6 +88,8 @@ class Imported(Shown):
             yield "rejected records are in quarantine with their reasons: rackrate market check"
         if self.was_empty and not self.is_dry_run:
             yield "this store now answers instead of the bundled sample"
+        if self.unshared:
+            yield self.unshared
 
     def _previews(self) -> Iterator[Block]:
         names = (
@@ -106,6 +112,34 @@ class Imported(Shown):
             if receipt.rejects:
                 rejects = (Column("rule", "rule"), Column("reason", "reason"), Column("record", "record"))
                 yield Table(f"{receipt.source}: first rejects", rejects, receipt.rejects)
+
+
+@dataclass(frozen=True)
+class Shared(Shown):
+    """What was put into a shared market.
+
+    Attributes:
+        address: of it.
+        n_new: files that it did not have.
+        now: what it has now.
+    """
+
+    address: str
+    n_new: int
+    now: Manifest
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain data."""
+        return {
+            "data": {"new": self.n_new, "files": len(self.now.files), "dataset": self.now.version},
+            "meta": {"store": self.address},
+        }
+
+    def blocks(self) -> list[Block]:
+        """Return one table."""
+        columns = (Column("new", "new files", 0), Column("files", "files", 0), Column("dataset", "dataset"))
+        row = (self.n_new, len(self.now.files), self.now.version)
+        return [Table(f"Shared: {self.address}", columns, [row], ())]
 
 
 @dataclass(frozen=True)

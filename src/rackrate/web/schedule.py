@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 
@@ -20,14 +19,14 @@ class Schedule:
 
     Args:
         every_s: from the end of a collection to the next.
-        data: the store; None for the default.
+        data: where the market is; None for the default.
         say: writes a line for who started the site.
     """
 
-    def __init__(self, every_s: float, data: Path | None, say: Callable[[str], None]) -> None:
+    def __init__(self, every_s: float, data: str | None, say: Callable[[str], None]) -> None:
         self._every_s = every_s
         self._command = [sys.executable, "-m", "rackrate", "market", "collect", "--json"]
-        self._command += ["--data", str(data)] if data else []
+        self._command += ["--data", data] if data else []
         self._say = say
         self._is_over = threading.Event()
         self._lock = threading.Lock()

@@ -6,9 +6,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import nullcontext
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import uvicorn
 
@@ -21,6 +20,7 @@ from rackrate.web.site import Site
 
 LONGEST_IDLE_S = 15
 MOST_AT_ONCE = 512
+LOOK_EVERY_S = 60
 
 
 def run(
@@ -29,7 +29,7 @@ def run(
     *,
     address: str,
     per_minute: int,
-    data: Path | None,
+    data: str | None,
     say: Callable[[str], None],
     is_public: bool,
     collect_every_s: float | None = None,
@@ -41,7 +41,7 @@ def run(
         port: port; 0 for any that is free.
         address: how the site is reached, without a slash at the end; empty for host and port.
         per_minute: new answers that a client may ask for.
-        data: folder of the market; None for the default.
+        data: where the market is; None for the default.
         say: writes a line for who started it.
         is_public: whether other machines reach it.
         collect_every_s: from one collection of prices to the next; None for none.
@@ -64,6 +64,7 @@ def run(
     )
     if is_public:
         say("open to other machines, reading only: pages, /api/v1, feeds, /healthz, /readyz, /metrics")
+    site.look()
     try:
         store = site.market()
         say(f"prices of {store.newest:%Y-%m-%d %H:%M} UTC" if store.newest else "the prices give no date")
@@ -76,10 +77,30 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     beside = nullcontext() if collect_every_s is None else Schedule(collect_every_s, data, say)
     try:
-        with beside:
+        with beside, _following(site):
             server.run(sockets=[listening])
     finally:
         ARTIST.close()
+
+
+@contextmanager
+def _following(site: Site) -> Iterator[None]:
+    """Keep the mirror of a shared market up to date beside the pages, none of which waits for it."""
+    if not site.home.address:
+        yield
+        return
+    is_over = threading.Event()
+
+    def follow() -> None:
+        while not is_over.wait(LOOK_EVERY_S):
+            site.look()
+
+    thread = threading.Thread(target=follow, name="mirror", daemon=True)  # a request may be under way
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
 
 
 def _warm() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rackrate import api, clock, config
-from rackrate.errors import DataError
+from rackrate.errors import DataError, RackrateError
+from rackrate.market.home import home_of
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
@@ -31,12 +32,12 @@ class Site:
     """One running site.
 
     Attributes:
-        data: folder of the market; None for the default.
+        data: where the market is; None for the default.
         address: where it is reached from outside, without a slash at the end: for feeds and the site map.
         is_behind: whether the newest data could not be read, so that older ones answer.
     """
 
-    data: Path | None = None
+    data: str | None = None
     address: str = ""
     is_behind: str = ""
     _kept: Store | None = None
@@ -45,11 +46,11 @@ class Site:
 
     def __post_init__(self) -> None:
         """Settle where the data are, so that no request reads configuration."""
-        settings = config.load()
-        self.hours_per_month = settings.hours_per_month
-        self.data = self.data or settings.data
-        self._manifest = (self.data or config.default_store()) / "manifest.json"
-        self._seen: tuple[int, str, str] = (-1, "", "")
+        self.hours_per_month = config.load().hours_per_month
+        self.home = home_of(self.data)
+        self._manifest = self.home.folder / "manifest.json"
+        self._late = ""
+        self._seen: tuple[int, str, str, str] = (-1, "", "", "")
 
     @property
     def version(self) -> str:
@@ -61,10 +62,10 @@ class Site:
             changed = self._manifest.stat().st_mtime_ns
         except OSError:
             changed = 0
-        day = clock.now().date().isoformat()
-        if (changed, day) != self._seen[:2]:
-            self._seen = changed, day, self._state(day)
-        return self._seen[2]
+        day, late = clock.now().date().isoformat(), self._late
+        if (changed, day, late) != self._seen[:3]:
+            self._seen = changed, day, late, self._state(day)
+        return self._seen[3]
 
     def _state(self, day: str) -> str:
         try:
@@ -82,12 +83,24 @@ class Site:
         """
         with self._turns:
             try:
-                self._kept, self.is_behind = api.open_market(self.data), ""
+                self._kept, self.is_behind = api.open_market(self._folder()), self._late
             except DataError as error:
                 if self._kept is None:
-                    raise
+                    says = self._late or error.message
+                    raise DataError(says, hint=error.hint, code=error.code) from error
                 self.is_behind = error.message
             return self._kept
+
+    def _folder(self) -> Path | None:
+        """Return where questions look: of a shared market its mirror, which `look` keeps up to date."""
+        return self.home.folder if self.home.address else self.home.named
+
+    def look(self) -> None:
+        """Bring the mirror of a shared market up to date; what cannot be had leaves the older data."""
+        try:
+            self._late = self.home.look(is_due=True)
+        except RackrateError as error:
+            self._late = error.message
 
     def answer(self, question: Callable[[], T]) -> T:
         """Ask one question when its turn comes."""

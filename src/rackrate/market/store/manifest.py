@@ -30,7 +30,7 @@ from rackrate.errors import DataError, Refused, StoreBroken
 
 SCHEMA = 1
 NAME = "manifest.json"
-_OURS = re.compile(r"(offers|purchases|quarantine)-.+-[0-9a-f]{12}\.parquet(\.tmp)?")
+_OURS = re.compile(r"(offers|purchases|quarantine)-[^/]+-[0-9a-f]{12}\.parquet(\.tmp)?")
 """What a writer makes, and the next one may remove; anything else in the folder is the user's."""
 
 
@@ -120,6 +120,11 @@ class Manifest:
         return [file for file in self.files if file.table == table]
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether a file may have this name in a store, and be removed when no manifest has it."""
+    return _OURS.fullmatch(name) is not None
+
+
 def load(folder: Path) -> Manifest:
     """Read the manifest of a folder; an empty one when there is none.
 
@@ -191,7 +196,7 @@ def writing(folder: Path) -> Iterator[Manifest]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         manifest = load(folder)
         named = {file.name for file in manifest.files}
-        ours = [path for path in folder.iterdir() if _OURS.fullmatch(path.name)]
+        ours = [path for path in folder.iterdir() if is_ours(path.name)]
         if not (folder / NAME).exists():
             if ours:
                 hint = "put the manifest back, or import the lists into a new folder"

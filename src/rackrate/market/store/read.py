@@ -67,17 +67,28 @@ class Store:
 
     Attributes:
         folder: where its files are.
+        address: of the shared market that it mirrors; empty for any other.
         is_sample: whether it is the one that ships with the package.
+        behind: why it may lack what the shared market has by now; empty when it does not.
     """
 
-    def __init__(self, folder: Path, current: Manifest, *, is_sample: bool = False) -> None:
+    def __init__(
+        self, folder: Path, current: Manifest, *, address: str = "", is_sample: bool = False
+    ) -> None:
         self.folder = folder
+        self.address = address
         self.is_sample = is_sample
+        self.behind = ""
         self._manifest = current
 
     @classmethod
-    def open(cls, folder: Path | None, default: Path) -> Store:
+    def open(cls, folder: Path | None, default: Path, address: str = "") -> Store:
         """Open the store in `folder`; without one that in `default`, else the bundled sample.
+
+        Args:
+            folder: that was named, or the mirror of a shared market.
+            default: where the user's own is.
+            address: of the shared market.
 
         Raises:
             DataError: `folder` was named and holds no market data.
@@ -85,10 +96,10 @@ class Store:
         """
         current = manifest.load(folder or default)
         if current.files:
-            return cls(folder or default, current)
+            return cls(folder or default, current, address=address)
         if folder:
             hint = "import a list into it: rackrate market import, or leave --data out"
-            raise DataError(f"{folder} holds no market data", hint=hint, code="no-market-data")
+            raise DataError(f"{address or folder} holds no market data", hint=hint, code="no-market-data")
         return cls.sample()
 
     @classmethod
@@ -100,9 +111,8 @@ class Store:
     def _repr_html_(self) -> str:
         sources = sorted({file.source for file in self.files})
         facts = {"newest": self.newest, "dataset": self.version, "sources": ", ".join(sources)}
-        return facts_html(
-            "The bundled market sample" if self.is_sample else f"Market in {self.folder}", facts
-        )
+        where = self.address or self.folder
+        return facts_html("The bundled market sample" if self.is_sample else f"Market in {where}", facts)
 
     @property
     def version(self) -> str:
