@@ -114,7 +114,7 @@ def _status(store: Store, settings: Settings, collector: Collector) -> SourceSta
     compared_with, changed = changes(store, collector.name)
     if not outcome:
         outcome = state.outcome or "never"
-        says = f"{state.code}: {state.says}" if state.code else ""
+        says = f"{state.code}: {state.says}" if state.code else state.says
     good_at = newest.at if newest else (datetime.fromisoformat(state.good_at) if state.good_at else None)
     return SourceStatus(
         collector.name,

@@ -40,7 +40,7 @@ SPECIAL: Mapping[str, tuple[type[RackrateError], str]] = {
         errors.FleetError,
         "The provider was asked too often and made nothing; it may be asked again.",
     ),
-    "no-market-data": (errors.DataError, "The folder holds no market data."),
+    "no-market-data": (errors.DataError, "The folder or the shared market holds no market data."),
 }
 """Codes that are given where an error is raised, or by a class beside its part: class and meaning."""
 

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-HEAVY = ("altair", "duckdb", "numpy", "pandas", "platformdirs", "pyarrow", "pydantic", "rich", "vl_convert")
+HEAVY = (
+    "altair",
+    "duckdb",
+    "numpy",
+    "obstore",
+    "pandas",
+    "platformdirs",
+    "pyarrow",
+    "pydantic",
+    "rich",
+    "vl_convert",
+)
 LISTING = """
 import sys
 before = set(sys.modules)

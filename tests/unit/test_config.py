@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rackrate import config
 from rackrate.errors import BadQuantity, RackrateError, UnknownName, UsageError
+from rackrate.market.home import home_of
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,13 @@ def test_environment_over_project_over_user_over_default(
     )
 
 
+def test_the_market_has_two_names_in_the_environment_and_store_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RACKRATE_DATA", "/srv/market")
+    assert (config.load().data, origins()["data"]) == ("/srv/market", "environment RACKRATE_DATA")
+    monkeypatch.setenv("RACKRATE_STORE", "s3://bucket/prefix")
+    assert (config.load().data, origins()["data"]) == ("s3://bucket/prefix", "environment RACKRATE_STORE")
+
+
 def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RACKRATE_DATA", "")
     assert config.load().data is None
@@ -60,7 +68,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
     monkeypatch.setenv("RACKRATE_DATA", "~/market")
-    assert config.load().data == own_home / "market"
+    assert home_of().folder == own_home / "market"
 
 
 def test_the_stores_lie_in_the_users_own_folders(own_home: Path) -> None:

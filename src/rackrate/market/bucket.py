@@ -186,8 +186,10 @@ class Bucket:
             name = urlsplit(self.address).netloc
             raise DataError(f"{where} has no bucket {name!r}", hint=hint, code="no-market-data") from error
         except BaseError as error:
-            hint = "AWS_ENDPOINT_URL and AWS_REGION say where it is asked"
-            raise DataError(f"{self.address}: {_told(error)}", hint=hint, code="network") from error
+            hint = "AWS_ENDPOINT_URL and AWS_REGION say where"
+            where = endpoint() or "AWS"
+            message = f"{self.address} cannot be asked at {where}: {_told(error)}"
+            raise DataError(message, hint=hint, code="network") from error
 
 
 def endpoint() -> str:

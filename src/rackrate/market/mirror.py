@@ -135,11 +135,11 @@ class Mirror:
     def _theirs(self, bucket: Bucket) -> tuple[Manifest, str]:
         found = bucket.manifest()
         text, tag = found or (b"", "")
-        return self._read(text), tag
+        return self._read(text, tag), tag
 
-    def _read(self, text: bytes) -> Manifest:
-        """Read a manifest from elsewhere, whose names become names of files here."""
-        found = manifest.read(text, f"{self.address}/{manifest.NAME}") if text else Manifest()
+    def _read(self, text: bytes, tag: str) -> Manifest:
+        """Read a manifest from elsewhere, whose names become those of files here; no tag, no manifest."""
+        found = manifest.read(text, f"{self.address}/{manifest.NAME}") if tag else Manifest()
         for file in found.files:
             if not manifest.is_ours(file.name) or not _SHA256.fullmatch(file.sha256):
                 raise StoreBroken(
@@ -149,10 +149,13 @@ class Mirror:
 
     def _fetch(self, bucket: Bucket) -> None:
         """Bring the mirror up to date."""
-        found = bucket.manifest(str(self._seen().get("tag", "")))
+        known = str(self._seen().get("tag", ""))
+        found = bucket.manifest(known)
         if found is not None:
             text, tag = found
-            self._take(bucket, self._read(text), tag)
+            if known and not tag:
+                raise StoreBroken(f"{self.address}/{manifest.NAME} is gone")
+            self._take(bucket, self._read(text, tag), tag)
         at_s = clock.now().timestamp()
         os.utime(self._state, (at_s, at_s))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rackrate.report.block import Block, Column, Table
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rackrate.report.state import MarketStats
 
 FRESH_H, SHOWN_H, COUNTED_H, KEPT_H = 2, 24, 72, 7 * 24
+_SKEW = timedelta(minutes=5)  # two clocks that are set by the network differ by less
 _TIERS = ((FRESH_H, "fresh"), (SHOWN_H, "today"), (COUNTED_H, "ageing"), (KEPT_H, "not counted"))
 
 
@@ -198,9 +199,8 @@ class Freshness:
 
 
 def _age(age_h: float) -> str:
-    from datetime import timedelta  # noqa: PLC0415 - for this alone
-
-    return format_age(timedelta(hours=age_h))
+    age = timedelta(hours=age_h)
+    return format_age(age) if age >= -_SKEW else f"{format_age(-age)} ahead"
 
 
 def _changed(source: SourceStatus) -> str:

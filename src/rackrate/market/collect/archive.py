@@ -19,7 +19,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -203,7 +203,10 @@ class BodyWriter:
         self._folder = folder
         self._sha = hashlib.sha256()
         self.n_bytes = 0
-        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        try:
+            handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        except OSError as error:
+            raise DataError(f"cannot write to {folder}: {error.strerror}", code="disk") from error
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb")
         self._gzip = gzip.GzipFile(fileobj=self._file, mode="wb", compresslevel=6, mtime=0)
@@ -235,9 +238,10 @@ class BodyWriter:
         return Kept(name, url, sha256, self.n_bytes)
 
     def drop(self) -> None:
-        """Leave nothing behind."""
-        self._gzip.close()
-        self._file.close()
+        """Leave nothing behind, also where the disk is too full for the end of the file."""
+        for file in (self._gzip, self._file):
+            with suppress(OSError):
+                file.close()
         self._path.unlink(missing_ok=True)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Self
 from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 import stamina
@@ -31,7 +32,8 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NO_DATA = ("text/html", "application/xhtml", "image/", "video/", "audio/", "application/pdf", "font/")
 _OK, _NOT_MODIFIED, _NOT_FOUND = 200, 304, 404
-_REFUSED = {401, 403, 407, 451}
+_REFUSED = {401, 403, 451}
+_PROXY_REFUSED = 407
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class Fetcher:
         self._settings = settings
         self._limits = limits
         self._hosts = Hosts()
+        self._trouble: dict[str, str] = {}
         self._client = httpx2.AsyncClient(
             headers={
                 "User-Agent": f"rackrate/{version('rackrate')} (GPU price collector)",
@@ -146,8 +149,16 @@ class Fetcher:
         )
         async for attempt in attempts:
             with attempt:
-                return await self._once(collector, request, archive, before.get(request.name))
+                try:
+                    return await self._once(collector, request, archive, before.get(request.name))
+                except Transient as error:
+                    self._trouble[collector.name] = error.says
+                    raise
         raise AssertionError
+
+    def trouble(self, collector: Collector) -> str:
+        """Return what went wrong with a source last and was tried again; empty when nothing did."""
+        return self._trouble.get(collector.name, "")
 
     def _wait_for(self, error: Exception) -> bool | float:
         """Tell whether to try again, and when."""
@@ -210,6 +221,8 @@ class Fetcher:
         if status in _TRANSIENT:
             code = "rate-limited" if status == 429 else "status"  # noqa: PLR2004
             raise Transient(code, f"{request.name}: HTTP {status}", _retry_after(response))
+        if status == _PROXY_REFUSED:
+            raise SourceFailed("refused", f"{request.name}: HTTP 407{_by_proxy(str(response.request.url))}")
         if status in _REFUSED:
             raise SourceFailed("refused", f"{request.name}: HTTP {status}; is the key right?")
         if status != _OK:
@@ -280,4 +293,15 @@ def _failure(error: httpx2.HTTPError, url: str) -> SourceFailed:
         return Transient("timeout", f"{host} was silent for too long")
     if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError | httpx2.DecodingError):
         return Transient("truncated", f"{host} broke off: {error}"[:200])
-    return Transient("unreachable", f"{host}: {error or type(error).__name__}"[:200])
+    return Transient("unreachable", f"{host}: {error or type(error).__name__}{_by_proxy(url)}"[:200])
+
+
+def _by_proxy(url: str) -> str:
+    """Name the proxy that a request goes by, without its login, for who looks for the fault elsewhere."""
+    parts = urlsplit(url)
+    proxies = getproxies()
+    named = proxies.get(parts.scheme) or proxies.get("all", "")
+    if not named or proxy_bypass(parts.hostname or ""):
+        return ""
+    proxy = urlsplit(named if "://" in named else f"//{named}")
+    return f", asked by way of the proxy {proxy.hostname}" + (f":{proxy.port}" if proxy.port else "")

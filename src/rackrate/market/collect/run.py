@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,6 +29,7 @@ from rackrate.market.currency import Rates
 from rackrate.market.ingest import usual_prices
 from rackrate.market.normalise import Batch, normalise
 from rackrate.market.rates import keep_rates, known_rates
+from rackrate.market.store import manifest
 from rackrate.market.store.write import Arrival, Receipt, publish
 
 SMALL_FOR = timedelta(hours=24)
@@ -174,7 +175,9 @@ class _Collection:
             async with asyncio.timeout(most_s):
                 kept = await _answers(fetcher, collector, archive, asking, before)
         except TimeoutError:
-            raise SourceFailed("timeout", f"not done within {most_s:g} s") from None
+            trouble = fetcher.trouble(collector)
+            says = f"not done within {most_s:g} s" + (f"; before that: {trouble}" if trouble else "")
+            raise SourceFailed("timeout", says) from None
         finally:
             asking.close()
         if not kept:
@@ -255,11 +258,13 @@ def take(
     if not is_replay:
         _check_size(batch, state, at)
     receipt = _publish(folder, collector, batch, run)
-    if run.at < state.good_at:  # an old run read anew says nothing of today
+    says = "" if is_replay else _ahead(folder, collector, at)
+    if run.at < state.good_at and is_replay:  # an old run read anew says nothing of today
         return state
     return replace(
         state,
         outcome="ok",
+        says=says,
         good_at=run.at,
         rows=receipt.n_read - sum(receipt.rejected.values()),
         rejects=receipt.rejected,
@@ -330,6 +335,15 @@ def _publish(folder: Path, collector: Collector, batch: Batch, run: Run) -> Rece
         says = f"most of {tried.n_read} prices are in another unit than before ({told})"
         raise Untrusted("units", says, tried.rejected)
     return publish(folder, arrivals, key, usual_prices())[0]
+
+
+def _ahead(folder: Path, collector: Collector, at: datetime) -> str:
+    """Say so where a listing of a later time stays the current one: a clock is wrong, or was."""
+    listed = [when for source, when in manifest.load(folder).live() if source == collector.name]
+    newest = datetime.fromisoformat(max(listed)).replace(tzinfo=UTC) if listed else at
+    if newest <= at:
+        return ""
+    return f"kept, and not current: a listing is dated {newest:%Y-%m-%d %H:%M} UTC; is this clock right?"
 
 
 def _key(collector: Collector, run: Run) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -139,11 +140,19 @@ def publish(
         except (OSError, duckdb.IOException) as error:
             writer.undo()
             raise DataError(
-                f"cannot write to {folder}: {error}",
+                f"cannot write to {folder}: {_reason(error)}",
                 hint="the store is as it was before",
                 code="disk",
             ) from error
     return receipts
+
+
+def _reason(error: OSError | duckdb.IOException) -> str:
+    """Return why a file could not be written, in the words of the system where it has any."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    number = re.search(r'"errno":\s*"(\d+)"', str(error))
+    return os.strerror(int(number[1])) if number else str(error).splitlines()[0]
 
 
 def copy_store(origin: Path, folder: Path, *, is_dry_run: bool = False) -> list[Receipt]:
