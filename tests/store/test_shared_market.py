@@ -399,3 +399,32 @@ def test_without_the_extra_one_error_says_what_to_install(machine: Any) -> None:
     process = machine("bare").start("-c", WITHOUT, "price", "l40s", "--json")
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_what_is_collected_is_shared_now_or_with_the_next_collection(s3: Any, machine: Any) -> None:
+    offer = {"gpu_name": "L40S", "num_gpus": 1, "gpu_ram": 46068, "cpu_ram": 262144, "dph_total": 0.9}
+    listing = json.dumps({"offers": [offer | {"id": n} for n in range(5)]}).encode()
+
+    def source(asked: Any) -> Any:
+        if asked.path != "/api/v0/bundles/":
+            return asked.refuse("503 Slow Down") if is_down and asked.method == "PUT" else None
+        asked.start("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(listing)))])
+        return [listing]
+
+    s3.hook, is_down = source, True
+    collector, reader = machine("collector"), machine("reader")
+    words = ("market", "collect", "vast", "--store", ADDRESS, "--json")
+    asked_at = {"RACKRATE_COLLECT_URL_VAST": f"http://127.0.0.1:{s3.port}"}
+    ran = collector.run(*words, **asked_at)
+    assert ran.code == 4, ran.err
+    assert ran.json["data"][0]["outcome"] == "ok"
+    assert (ran.json["meta"]["store"], "HTTP 503" in ran.json["meta"]["unshared"]) == (ADDRESS, True)
+    assert offers(reader).json["error"]["code"] == "no-market-data"
+    is_down = False
+    ran = collector.run(*words, **asked_at, RACKRATE_NOW="2026-08-22T13:00:00Z")
+    assert (ran.code, "unshared" in ran.json["meta"]) == (0, False), ran.err
+    assert len(offers(reader).json["data"]) == 5
+    assert len(days(reader.mirror)) == 2
+    ran = reader.run("market", "status", "vast", "--store", ADDRESS, "--json")
+    assert (ran.json["data"][0]["rows"], ran.json["data"][0]["state"]) == (5, "never")
+    assert not (reader.mirror / "collected").exists()
