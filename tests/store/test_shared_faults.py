@@ -86,8 +86,9 @@ def test_without_a_key_nobody_is_asked(shared_one: Any, machine: Any) -> None:
 def test_no_key_goes_unencrypted_to_another_machine(machine: Any, s3: Any) -> None:
     del s3
     ran = offers(machine("reader"), AWS_ENDPOINT_URL="http://192.0.2.1:9")
-    assert code(ran) == (4, "network")
-    assert "http" in ran.json["error"]["detail"].lower()
+    assert code(ran) == (2, "usage")
+    assert "without encryption" in ran.json["error"]["detail"]
+    assert "AWS_ALLOW_HTTP" in ran.json["error"]["hint"]
 
 
 @pytest.mark.parametrize("half", [True, False])

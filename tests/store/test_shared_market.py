@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -252,8 +253,32 @@ def test_a_market_that_was_begun_anew_replaces_the_mirror_but_not_what_waits_her
         assert "is gone; the mirror of" in mirror.look(is_due=True)
         assert days(mirror.folder) == ["19", "21"]
         put(machine("other"), price_list(22))
-        mirror.look(is_due=True)
+        assert mirror.share() == 1
         assert days(mirror.folder) == ["19", "22"]
+
+
+def test_a_process_that_was_slow_to_hear_does_not_turn_the_mirror_back(
+    s3: Any, machine: Any, price_list: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(machine("writer"), price_list(21))
+
+    def late(asked: Any) -> Any:
+        if asked.method != "GET" or asked.path != s3.key("manifest.json"):
+            return None
+        s3.hook = None
+        old = s3.tell("GET", asked.path)
+        put(machine("writer"), price_list(22))
+        assert offers(machine("reader")).code == 0
+        tag = f'"{hashlib.md5(old, usedforsecurity=False).hexdigest()}"'
+        stated = "Sat, 22 Aug 2026 12:00:00 GMT"
+        asked.start("200 OK", [("ETag", tag), ("Last-Modified", stated), ("Content-Length", str(len(old)))])
+        return [old]
+
+    with machine("reader").here(monkeypatch):
+        s3.hook = late
+        mirror = Mirror(ADDRESS)
+        mirror.look(is_due=True)
+        assert days(mirror.folder) == ["21", "22"]
 
 
 def test_the_site_follows_a_shared_market_and_no_page_waits_for_it(

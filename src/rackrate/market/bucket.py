@@ -32,7 +32,7 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from rackrate.errors import DataError, StoreBroken
+from rackrate.errors import DataError, StoreBroken, UsageError
 from rackrate.market.store.manifest import NAME
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Bucket:
 
     Raises:
         DataError: the environment holds no key.
+        UsageError: it would go over the network unencrypted.
     """
 
     def __init__(self, address: str) -> None:
@@ -74,8 +75,11 @@ class Bucket:
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; AWS_SKIP_SIGNATURE=true where all may read"
             )
             raise DataError(f"{address} needs a key, and the environment has none", hint=hint, code="gated")
+        if urlsplit(endpoint()).scheme == "http" and not _may_be_plain():
+            hint = "https://, or AWS_ALLOW_HTTP=true where the network is your own"
+            raise UsageError(f"{endpoint()} would be asked for {address} without encryption", hint=hint)
         options: ClientConfig = {"connect_timeout": f"{CONNECT_S}s", "timeout": f"{SILENCE_S}s"}
-        if _is_here(endpoint()):
+        if _may_be_plain():
             options["allow_http"] = True
         with self._asking():
             self._store = S3Store.from_url(
@@ -201,8 +205,10 @@ def _key(sha256: str) -> str:
     return f"files/{sha256}.parquet"
 
 
-def _is_here(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+def _may_be_plain() -> bool:
+    if os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true", "yes"):
+        return True
+    host = urlsplit(endpoint()).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:

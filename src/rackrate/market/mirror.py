@@ -22,6 +22,7 @@ import random
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -104,17 +105,18 @@ class Mirror:
             StoreBroken: a file of ours is damaged, or the shared manifest is.
         """
         bucket = Bucket(self.address)
-        ours = manifest.load(origin or self.folder)
-        n_new = self._publish(bucket, ours, origin or self.folder)
+        known = frozenset() if origin else frozenset(self._seen().get("files", ()))
+        n_new = self._publish(bucket, origin or self.folder, known)
         self._fetch(bucket)
         _looked[self.folder] = time.monotonic(), ""
         return n_new
 
-    def _publish(self, bucket: Bucket, ours: Manifest, origin: Path) -> int:
-        there: set[str] = set()
+    def _publish(self, bucket: Bucket, origin: Path, known: frozenset[str]) -> int:
+        """Put there what is new in `origin`; what was `known` to be there once and is not was taken away."""
+        ours, there = manifest.load(origin), set[str]()
         for _ in range(_TRIES):
             theirs, tag = self._theirs(bucket)
-            new = _lacking(ours.files, theirs.files)
+            new = [file for file in _lacking(ours.files, theirs.files) if not tag or file.sha256 not in known]
             rates = merged(theirs.rates, ours.rates)
             if not new and rates == theirs.rates:
                 return 0
@@ -149,37 +151,40 @@ class Mirror:
 
     def _fetch(self, bucket: Bucket) -> None:
         """Bring the mirror up to date."""
-        known = str(self._seen().get("tag", ""))
+        known = self._tag()
         found = bucket.manifest(known)
         if found is not None:
-            text, tag = found
-            if known and not tag:
-                raise StoreBroken(f"{self.address}/{manifest.NAME} is gone")
-            self._take(bucket, self._read(text, tag), tag)
+            with manifest.writing(self.folder) as current:
+                if self._tag() != known:  # another process has brought it up to date meanwhile
+                    known = self._tag()
+                    found = bucket.manifest(known)
+                if found is not None:
+                    self._take(bucket, current, *found, known)
         at_s = clock.now().timestamp()
-        os.utime(self._state, (at_s, at_s))
+        with suppress(OSError):  # a mirror that others keep up to date answers all the same
+            os.utime(self._state, (at_s, at_s))
 
-    def _take(self, bucket: Bucket, theirs: Manifest, tag: str) -> None:
+    def _take(self, bucket: Bucket, current: Manifest, text: bytes, tag: str, known: str) -> None:
         """Fetch what is new, then switch; what was added here and is not shared yet stays."""
-        with manifest.writing(self.folder) as current:
-            seen = {*self._seen().get("files", ()), *(file.sha256 for file in theirs.files)}
-            ours = [file for file in current.files if file.sha256 not in seen]
-            here = {(file.name, file.sha256) for file in current.files}
-            try:
-                kept = [
-                    self._kept(file, to) for file, to in zip(ours, _renamed(ours, theirs.files), strict=True)
-                ]
-                for file in theirs.files:
-                    if (file.name, file.sha256) not in here or not (self.folder / file.name).exists():
-                        self._get(bucket, file)
-                sync_folder(self.folder)
-                rates = merged(current.rates, theirs.rates)
-                manifest.save(self.folder, Manifest((*theirs.files, *kept), rates))
-                doc = {"address": self.address, "tag": tag, "files": [file.sha256 for file in theirs.files]}
-                write_whole(self._state, json.dumps(doc))
-            except OSError as error:
-                message = f"cannot write to {self.folder}: {error.strerror}"
-                raise DataError(message, hint="the mirror is as it was before", code="disk") from error
+        if known and not tag:
+            raise StoreBroken(f"{self.address}/{manifest.NAME} is gone")
+        theirs = self._read(text, tag)
+        seen = {*self._seen().get("files", ()), *(file.sha256 for file in theirs.files)}
+        ours = [file for file in current.files if file.sha256 not in seen]
+        here = {(file.name, file.sha256) for file in current.files}
+        try:
+            kept = [self._kept(file, to) for file, to in zip(ours, _renamed(ours, theirs.files), strict=True)]
+            for file in theirs.files:
+                if (file.name, file.sha256) not in here or not (self.folder / file.name).exists():
+                    self._get(bucket, file)
+            sync_folder(self.folder)
+            rates = merged(current.rates, theirs.rates)
+            manifest.save(self.folder, Manifest((*theirs.files, *kept), rates))
+            doc = {"address": self.address, "tag": tag, "files": [file.sha256 for file in theirs.files]}
+            write_whole(self._state, json.dumps(doc))
+        except OSError as error:
+            message = f"cannot write to {self.folder}: {error.strerror}"
+            raise DataError(message, hint="the mirror is as it was before", code="disk") from error
 
     def _get(self, bucket: Bucket, file: File) -> None:
         temporary = self.folder / f"{file.name}.tmp"
@@ -194,6 +199,9 @@ class Mirror:
         if file.name != to.name:
             os.link(self.folder / file.name, self.folder / to.name)
         return to
+
+    def _tag(self) -> str:
+        return str(self._seen().get("tag", ""))
 
     def _seen(self) -> Mapping[str, Any]:
         """Return what is known of the manifest that was seen last; nothing when that is lost."""
