@@ -6,6 +6,7 @@ The documents are read where they stand beside this clone, and are no part of it
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -83,6 +84,7 @@ def _lives(_account: Any, backend: RentedBackend) -> None:
     backend.list(FLEET)
     backend.destroy(order(1).name)
     backend.list(FLEET)
+    assert len(backend.billed(FLEET, time.time())) == 30
 
 
 def _faults(account: Any, backend: RentedBackend) -> None:
@@ -117,6 +119,7 @@ def _wrong_key(account: Any, backend: RentedBackend) -> None:
         lambda: backend.list(FLEET),
         lambda: backend._rental.quote(L40S),
         lambda: backend.create(order(1)),
+        lambda: backend.billed(FLEET, time.time()),
     ):
         with suppress(ProviderError, NoNode):
             call()

@@ -99,11 +99,10 @@ def watch(name: str | None) -> None:
 @_FLEET
 @output_options
 def cost(name: str | None, form: str | None) -> None:
-    """What a fleet has cost, node by node."""
+    """What a fleet has cost, node by node, and what the provider bills for it."""
     from rackrate.fleet import opening  # noqa: PLC0415 - start-up
-    from rackrate.fleet.status import Cost  # noqa: PLC0415 - start-up
 
-    emit(Cost(opening.status(_folder(name)).data), form)
+    emit(opening.cost(_folder(name)), form)
 
 
 @fleet.command()

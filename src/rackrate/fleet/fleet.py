@@ -302,8 +302,11 @@ class Fleet:
         return opening.status(self.folder)
 
     def cost(self) -> Cost:
-        """Return what it has cost, node by node."""
-        return Cost(self.status().data)
+        """Return what it has cost, node by node: as reckoned, and as billed where nodes are rented.
+
+        Of a fleet that is over the provider is asked anew until its bill is final.
+        """
+        return opening.cost(self.folder)
 
     def scale(self, nodes: int, *, wait: bool = True) -> Status:
         """Have more or fewer nodes; the newest go first, when they have handed over what they hold.

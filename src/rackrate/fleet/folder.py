@@ -2,6 +2,8 @@
 
     fleets/<id>/spec       what was asked for
                 journal    what was decided (`journal`)
+                bill       what the provider said that it bills (`billing`)
+                machines   which of its machines were nodes (`backends.roll`)
                 events     what tasks reported, a JSON object a line
                 keeper     socket, while the keeper lives
                 key        certificate and key, while the fleet lives
@@ -48,6 +50,11 @@ class Folder:
     def journal(self) -> Path:
         """What was decided."""
         return self.path / "journal"
+
+    @property
+    def bill(self) -> Path:
+        """What the provider said that it bills."""
+        return self.path / "bill"
 
     @property
     def events(self) -> Path:

@@ -30,6 +30,7 @@ from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet.backends import KEYS, local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
 from rackrate.fleet.backends.zygote import LOG
+from rackrate.fleet.billing import Bill
 from rackrate.fleet.button import Button
 from rackrate.fleet.event import (
     Closed,
@@ -64,6 +65,8 @@ from rackrate.fleet.sweeping import Sweeps
 _LIST_S = 1.0
 """Between two listings; while the fleet closes it is `_CLOSING_S`."""
 _CLOSING_S = 0.02
+_BILL_S = 600.0
+"""Between two looks at the provider's bill."""
 _LONGEST_WAIT_S = 30.0
 LONGEST_LOG = 64 << 20
 """Bytes of a log that are kept of a node on another machine."""
@@ -146,7 +149,7 @@ class Keeper:
             self._do(self._order_head)
             if self._gate:
                 self._do(self._open_gate, self._gate)
-            listing_at_s = 0.0
+            listing_at_s = billing_at_s = 0.0
             while self.life.phase is not Phase.CLOSED:
                 self._look_at_owner()
                 self._look_at_head()
@@ -158,10 +161,14 @@ class Keeper:
                 if not self._is_listing and self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
                     self._do(self._list)  # a provider that is slow to answer holds up no lease
+                if self.age_s() - billing_at_s >= _BILL_S:
+                    billing_at_s = self.age_s()
+                    self._do(self._ask_bill)
                 await asyncio.sleep(TICK_S if self.life.phase is Phase.OPEN else _CLOSING_S)
             await self._call(self._home.destroy, self.head)
             self._journal.write([{"what": "closed", "at_s": self.age_s(), "why": self.life.why}])
             self._mark()
+            await self._ask_bill()
             await asyncio.sleep(0)  # whoever waits for the end hears of it
         finally:
             server.close()
@@ -251,7 +258,10 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
             sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
         else:
+            before_s = self.life.nodes[name].destroyed_at_s
             self.handle(Destroyed(name, said_at_s))
+            if before_s is None and self.life.phase is not Phase.CLOSED:  # for who reaps, should this die
+                self._journal.write([{"what": "destroyed", "node": name, "said_at_s": said_at_s}])
 
     def _destroy_now(self, name: str) -> float:
         """Have a node destroyed; return when that was answered."""
@@ -272,6 +282,17 @@ class Keeper:
         if self.address and self.head not in at_home and self.life.phase is Phase.OPEN:
             self.handle(Closed("its scheduler is gone"))
         self.handle(Listed(names - {self.head}, asked_at_s))
+
+    async def _ask_bill(self) -> None:
+        """Keep what the provider says that it bills by now; whoever wants to know later asks again."""
+        asked_at = time.time()
+        try:
+            billed = await self._call(self._backend.billed, self.spec.fleet, self.spec.opened_at_s)
+        except Exception as error:  # noqa: BLE001 - a fleet needs no bill to end
+            sys.stderr.write(f"bill: {type(error).__name__}: {error}\n")
+        else:
+            if billed is not None:
+                Bill(asked_at, billed).write(self.folder.bill)
 
     def _look_at_owner(self) -> None:
         match owner_state(self.spec):
@@ -324,6 +345,7 @@ class Keeper:
                 self.handle(Scaled(question["n"]))
             case "close":
                 self.handle(Closed(question["why"]))
+                return {"settle_s": self.life.policy.settle_s}
             case _ if do.startswith("sweep-"):
                 return self._sweeps.answer(do, **question)
             case _:

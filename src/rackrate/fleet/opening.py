@@ -30,7 +30,7 @@ from rackrate.errors import (
     UsageError,
     nearest,
 )
-from rackrate.fleet import environment, journal, quoting, sync, tls, tree
+from rackrate.fleet import billing, environment, journal, quoting, sync, tls, tree
 from rackrate.fleet.backends import BOOT_S, USUAL_BOOT_S, open_backend
 from rackrate.fleet.backends.base import CONSOLE, Backend
 from rackrate.fleet.backends.zygote import LOG
@@ -38,7 +38,7 @@ from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import BOOTING, Change, NodeState
 from rackrate.fleet.spec import Spec
 from rackrate.fleet.state import Lifecycle, Phase
-from rackrate.fleet.status import MISMATCH, Status, status_of
+from rackrate.fleet.status import MISMATCH, Cost, Status, status_of
 
 Keeper = subprocess.Popen[bytes]
 
@@ -206,6 +206,16 @@ def status(folder: Folder) -> Status:
     return Status(found) if found else settled(folder)
 
 
+def cost(folder: Folder) -> Cost:
+    """Return what a fleet has cost; of one that is over the provider is asked until its bill is final."""
+    spec = Spec.read(folder.spec)
+    data, ended_at = folder.ask("status"), None
+    if data is None:
+        data, now = settled(folder).data, time.time()
+        ended_at = spec.opened_at_s + data["age_s"] if data["phase"] == Phase.CLOSED else now
+    return Cost(data, billing.latest(spec, folder.bill, ended_at))
+
+
 def scale(folder: Folder, n: int) -> None:
     """Have more or fewer nodes.
 
@@ -247,7 +257,9 @@ def end(folder: Folder, why: str, patience_s: float, keeper: Keeper | None = Non
     """
     until = time.monotonic() + patience_s
     with suppress(OSError):
-        folder.ask("close", why=why)
+        until += (folder.ask("close", why=why) or {}).get(
+            "settle_s", 0.0
+        )  # a listing has to bear the end out
         while folder.keeper.exists() and time.monotonic() < until:
             time.sleep(0.01)
     while tree.marked(folder.fleet):
@@ -279,19 +291,24 @@ def reap(folder: Folder) -> int:
         n += len(found)
         psutil.wait_procs(found, timeout=1)
     spec = Spec.read(folder.spec)
-    if spec.backend != "local":
-        n += _reap_away(spec)
+    began_s = time.time() - spec.opened_at_s
+    ended_s = {} if spec.backend == "local" else _reap_away(spec)
     life, entries = recovered(folder, spec)
     if not any(entry["what"] == "closed" for entry in entries):
-        _close_journal(folder, life, time.time() - spec.opened_at_s)
+        said_s = {one["node"]: one["said_at_s"] for one in entries if one["what"] == "destroyed"}
+        _close_journal(folder, life, time.time() - spec.opened_at_s, began_s, said_s | ended_s)
     folder.sweep()
-    return n
+    return n + len(ended_s)
 
 
-def _reap_away(spec: Spec) -> int:
-    """Destroy what a provider lists of a fleet, until it lists none for longer than its list may lag."""
+def _reap_away(spec: Spec) -> dict[str, float]:
+    """Destroy what a provider lists of a fleet, until it lists none for longer than its list may lag.
+
+    Returns:
+        The age of the fleet at which each was destroyed for the last time.
+    """
     backend = open_backend(spec)
-    gone: set[str] = set()
+    ended_s: dict[str, float] = {}
     empty_since_s: float | None = None
     until_s = time.monotonic() + _REAP_S + backend.settle_s
     try:
@@ -303,7 +320,7 @@ def _reap_away(spec: Spec) -> int:
                     raise
                 empty_since_s = None  # nobody knows
             else:
-                gone |= names
+                ended_s |= dict.fromkeys(names, time.time() - spec.opened_at_s)
                 if names and time.monotonic() > until_s:
                     listed = ", ".join(sorted(names))
                     raise FleetError(f"still listed: {listed}", hint="end them at the provider's console")
@@ -311,7 +328,7 @@ def _reap_away(spec: Spec) -> int:
             time.sleep(max(backend.list_s, _LIST_S) if backend.settle_s else 0)
     finally:
         backend.close()
-    return len(gone)
+    return ended_s
 
 
 def _destroyed(backend: Backend, fleet: str) -> frozenset[str]:
@@ -322,14 +339,24 @@ def _destroyed(backend: Backend, fleet: str) -> frozenset[str]:
     return names
 
 
-def _close_journal(folder: Folder, life: Lifecycle, at_s: float) -> None:
-    """Write that the nodes of a fleet are gone."""
+def _close_journal(
+    folder: Folder, life: Lifecycle, at_s: float, began_s: float, ended_s: Mapping[str, float]
+) -> None:
+    """Write that the nodes of a fleet are gone.
+
+    Args:
+        folder: of the fleet.
+        life: as the journal has it.
+        at_s: age of the fleet.
+        began_s: age at which nodes were looked for: what was not there is billed no longer.
+        ended_s: age at which nodes were destroyed, of those where that is known.
+    """
     left = [node for node in life.nodes.values() if node.state is not NodeState.GONE]
     changes = []
     for node in left:
         if node.state is not NodeState.ENDING:
             changes.append(node.move(NodeState.ENDING, at_s, "reaped"))
-        changes.append(node.move(NodeState.GONE, at_s, "reaped"))
+        changes.append(node.move(NodeState.GONE, at_s, "reaped", ended_s.get(node.name, began_s)))
     with journal.Journal(folder.journal) as out:
         out.write(
             [*(change.to_dict() for change in changes), {"what": "closed", "at_s": at_s, "why": "reaped"}]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
-from rackrate.fleet.backends import PLACES
+from rackrate.fleet.backends import DESTROY_S, PLACES
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.backends.engines import find_engine
 from rackrate.fleet.backends.hosts import read_hosts
@@ -22,8 +22,6 @@ from rackrate.fleet.state import Policy
 
 TICK_S = 0.25
 """Between two looks of the keeper at owner and clock."""
-DESTROY_S = 5.0
-"""That a destroyed node may still be billed; on this machine it is a tenth of that."""
 
 _MOST_NODES = 1000
 _LONGEST_H = 24 * 30
@@ -158,7 +156,7 @@ class Spec:
                 _microusd(self.usd_per_node_hour),
                 waiting_microusd_per_hour=None if waiting is None else _microusd(waiting),
             ),
-            budget=Budget(limit, self.lease_s + DESTROY_S + TICK_S),
+            budget=Budget(limit, self.lease_s + DESTROY_S[self.backend] + TICK_S),
         )
 
     def order(self, name: str, role: Role, age_s: float) -> Order:

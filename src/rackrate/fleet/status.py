@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rackrate.fleet.billing import Bill
 from rackrate.fleet.ledger import MICROUSD
 from rackrate.fleet.node import ALIVE, Node, NodeState
 from rackrate.fleet.spec import Spec
@@ -115,26 +116,49 @@ class Status:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a fleet has cost, node by node.
+    """What a fleet has cost, node by node: as the keeper reckons, and as the provider bills.
 
     Attributes:
         data: as `status_of` has it.
+        bill: the provider's, where there is one.
     """
 
     data: dict[str, Any]
+    bill: Bill | None = None
 
     @property
     def usd(self) -> float:
-        """Of all nodes together."""
-        return float(self.data["spent_usd"])
+        """Of all nodes together: the provider's bill when it is final, what was reckoned until then."""
+        return self._billed_usd() if self.bill and self.bill.is_final else float(self.data["spent_usd"])
+
+    def _billed_usd(self) -> float:
+        return sum(self.bill.microusd.values()) / MICROUSD if self.bill else 0.0
+
+    def _node_usd(self, node: str) -> float | None:
+        """Return what the provider bills for a node; None where its bill has none."""
+        billed = self.bill.microusd.get(node) if self.bill else None
+        return None if billed is None else billed / MICROUSD
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return it as plain data; `usd` is reckoned, `bill_usd` billed."""
         keys = ("fleet", "spent_usd", "usd_per_hour", "budget_usd", "budget_left_usd")
         nodes = [
-            {key: node[key] for key in ("node", "state", "billed_s", "usd")} for node in self.data["nodes"]
+            {key: node[key] for key in ("node", "state", "billed_s", "usd")}
+            | {"bill_usd": self._node_usd(node["node"])}
+            for node in self.data["nodes"]
         ]
-        return {**{key: self.data[key] for key in keys}, "nodes": nodes}
+        return {**{key: self.data[key] for key in keys}, "bill": self._bill_dict(), "nodes": nodes}
+
+    def _bill_dict(self) -> dict[str, Any] | None:
+        if self.bill is None:
+            return None
+        return {
+            "usd": self._billed_usd(),
+            "less_than_reckoned_usd": self.data["spent_usd"] - self._billed_usd(),
+            "asked_at": self.bill.asked_at,
+            "is_final": self.bill.is_final,
+            "trouble": self.bill.trouble,
+        }
 
     def blocks(self) -> list[Block]:
         """Return the bill."""
@@ -143,12 +167,39 @@ class Cost:
             Column("state", "state"),
             Column("billed_s", "billed s", 1),
             Column("usd", "USD", 6),
+            Column("bill_usd", "billed USD", 6, absent="none"),
         )
-        rows = [tuple(node[column.key] for column in columns) for node in self.data["nodes"]]
-        rows.append((Cell(None, "total"), Cell(None, ""), Cell(None, ""), self.usd))
+        found = self.to_dict()
+        rows = [tuple(node[column.key] for column in columns) for node in found["nodes"]]
+        billed_usd = self._billed_usd() if self.bill else None
+        spent_usd = self.data["spent_usd"]
+        rows.append((Cell(None, "total"), Cell(None, ""), Cell(None, ""), spent_usd, billed_usd))
+        notes = (*self._says_bill(), self._says_budget())
+        return [Table(f"cost of fleet {self.data['fleet']}", columns, tuple(rows), notes)]
+
+    def _says_budget(self) -> str:
         limit = self.data["budget_usd"]
-        note = "no budget was set" if limit is None else f"the budget is {limit:g} USD"
-        return [Table(f"cost of fleet {self.data['fleet']}", columns, tuple(rows), (note,))]
+        return "no budget was set" if limit is None else f"the budget is {limit:g} USD"
+
+    def _says_bill(self) -> Iterable[str]:
+        """Say which of the two sums is final, and how far they are apart."""
+        if self.bill is None:
+            yield "nobody bills these nodes one by one: reckoned from the order to the end, by your price"
+            return
+        if self.bill.microusd:
+            off_usd = self.data["spent_usd"] - self._billed_usd()
+            apart = f"{abs(off_usd):.6f} USD {'less' if off_usd >= 0 else 'more'} than was reckoned"
+            final = "final" if self.bill.is_final else "not final until an hour after the end"
+            yield f"the provider bills {self._billed_usd():.6f} USD, {apart}: {final}"
+        elif not self.bill.trouble:
+            yield "the provider bills none of it yet: reckoned from each order to the answer to its end"
+        n_missing = sum(
+            node["usd"] > 0 and self._node_usd(node["node"]) is None for node in self.data["nodes"]
+        )
+        if self.bill.microusd and n_missing:
+            yield f"nodes that its bill does not have, or not yet: {n_missing}"
+        if self.bill.trouble:
+            yield f"its bill could not be asked for now: {self.bill.trouble}"
 
     def _repr_html_(self) -> str:
         return to_html(self.blocks())

@@ -22,6 +22,7 @@ import psutil
 
 from rackrate.errors import FleetError, UsageError
 from rackrate.fleet import tree
+from rackrate.fleet.backends import DESTROY_S
 from rackrate.fleet.backends.base import NoNode, Order
 from rackrate.fleet.backends.held import is_held
 from rackrate.testing import namespaces
@@ -190,6 +191,7 @@ class MachineBackend:
 
     settle_s = 0.0
     list_s = 0.0
+    destroy_s = DESTROY_S["emulated"]
     n_calls = 4
 
     def __init__(self, folder: Path, fleet: str) -> None:
@@ -223,6 +225,9 @@ class MachineBackend:
     def destroy(self, name: str) -> None:
         """Stop a machine."""
         self.machines.stop(name)
+
+    def billed(self, fleet: str, since_at: float) -> None:
+        """Return nothing: nobody bills these nodes."""
 
     def logs(self, name: str) -> Path:
         """Return what the machine wrote on its console."""

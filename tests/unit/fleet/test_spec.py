@@ -59,12 +59,14 @@ def test_a_number_that_cannot_be_is_named_with_those_that_can(asked: dict[str, A
 
 
 def test_a_budget_pays_for_one_node_to_its_end_or_nothing_is_begun() -> None:
-    dear = {"usd_per_node_hour": 36.0, "lease_s": 10.0}  # a cent a second, 10 + 5 + 0.25 s: 16 begun seconds
-    assert replace(SPEC, budget_usd=0.16, **dear).policy().budget.limit_microusd == 160_000
+    dear = {"usd_per_node_hour": 36.0, "lease_s": 10.0}  # a cent a second, 10 + 2 + 0.25 s: 13 begun seconds
+    assert replace(SPEC, budget_usd=0.13, **dear).policy().budget.limit_microusd == 130_000
     with pytest.raises(OverBudget) as caught:
-        replace(SPEC, budget_usd=0.15, **dear)
-    assert "0.1600 USD" in caught.value.hint
+        replace(SPEC, budget_usd=0.12, **dear)
+    assert "0.1300 USD" in caught.value.hint
     assert replace(SPEC, nodes=0, budget_usd=0.0, **dear).nodes == 0
+    with pytest.raises(OverBudget):  # which takes longer to destroy
+        replace(SPEC, budget_usd=0.13, backend="runpod", **dear)
 
 
 def test_an_order_bears_lease_and_end_so_that_a_node_alone_ends_too() -> None:

@@ -30,6 +30,21 @@ BOOT_S = {"container": 120.0, "ssh": 120.0, "kubernetes": 900.0, "runpod": 900.0
 minutes."""
 USUAL_BOOT_S = 60.0
 
+DESTROY_S = {
+    "local": 2.0,
+    "container": 10.0,
+    "ssh": 5.0,
+    "kubernetes": 5.0,
+    "runpod": 15.0,
+    "vast": 15.0,
+    "emulated": 2.0,
+}
+"""By so much the end of a node, and of its bill, may lag behind the decision to destroy it, seconds.
+
+Here, in containers, on hosts and on pods: several times what is measured of nodes that work. RunPod and Vast
+publish nothing; theirs is three calls, 5 s apart: two of them may fail, or be answered and not done.
+"""
+
 KEYS = {"runpod": "RUNPOD_API_KEY", "vast": "VAST_API_KEY"}
 """Where machines are rented, and the variable that holds the account's key: it is the keeper's alone."""
 

@@ -7,7 +7,8 @@
   process that never created anything. It may lag by `settle_s`, never longer, and is asked at most every
   `list_s`.
 - `destroy(name)` asks for a node to be destroyed, with all that runs in it and all that is billed. It may
-  be asked again and again, and of a node that is not there.
+  be asked again and again, and of a node that is not there. By `destroy_s` after it was first wanted nothing
+  is billed any more.
 
 All block, may be called from several threads, and raise on failure; none retries, waits for a node to
 boot or keeps a state that matters after a crash. A node boots `rackrate.fleet.backends.agent` with its
@@ -156,11 +157,13 @@ class Backend(Protocol):
     Attributes:
         settle_s: by so much a listing may lag behind, seconds.
         list_s: seconds between two listings, or two calls to destroy a node, at least.
+        destroy_s: by so much the end of a node, and of its bill, may lag behind the decision to destroy it.
         n_calls: calls that it takes at once.
     """
 
     settle_s: float
     list_s: float
+    destroy_s: float
     n_calls: int
 
     @property
@@ -179,6 +182,14 @@ class Backend(Protocol):
 
     def destroy(self, name: str) -> None:
         """Ask for a node to be destroyed; of one that is not there, that is no error."""
+
+    def billed(self, fleet: str, since_at: float) -> Mapping[str, int] | None:
+        """Return what nodes of a fleet cost by the provider's own bill, micro-USD; None where nobody bills.
+
+        Args:
+            fleet: its id.
+            since_at: Unix time at which it was opened.
+        """
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote; it need not exist yet."""

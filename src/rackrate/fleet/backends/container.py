@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from rackrate.errors import FleetError
 from rackrate.fleet import tree
-from rackrate.fleet.backends import reach
+from rackrate.fleet.backends import DESTROY_S, reach
 from rackrate.fleet.backends.base import BOOT, CONSOLE, NoNode, Order
 from rackrate.fleet.backends.engines import find_engine, quirks
 
@@ -66,6 +66,7 @@ class ContainerBackend:
     """
 
     at = ""
+    destroy_s = DESTROY_S["container"]
     list_s = 0.0
     settle_s = 1.0  # the engine hears of a container's end from a process that it started beside it
     n_calls = 4
@@ -156,6 +157,9 @@ class ContainerBackend:
         except FleetError:
             if name in self._ask("ps", "--all", "--filter", f"name={name}", *_format("{{.Names}}")):
                 raise
+
+    def billed(self, fleet: str, since_at: float) -> None:
+        """Return nothing: nobody bills these nodes one by one."""
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote, and what the engine said of it."""

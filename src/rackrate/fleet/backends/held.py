@@ -22,13 +22,13 @@ _PATIENCE_S = 1.0
 
 
 def is_held(path: Path) -> bool:
-    """Tell whether a process of the node lives."""
+    """Tell whether a process of the node lives; many may ask at once, and none takes another for the node."""
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ProviderDown, ProviderError
+from rackrate.fleet.backends import DESTROY_S
 from rackrate.fleet.backends.api import Api, Json
 from rackrate.fleet.backends.base import BOOT, CONSOLE, Machine, NoNode, Order
 from rackrate.fleet.backends.kubeconfig import Cluster, read_cluster
@@ -58,6 +59,7 @@ class KubernetesBackend:
 
     at = ""
     settle_s = 2.0  # a node's kubelet tells of the end of a container a moment later
+    destroy_s = DESTROY_S["kubernetes"]
     list_s = 1.0
     n_calls = 4
 
@@ -136,6 +138,9 @@ class KubernetesBackend:
         except ProviderError as error:
             if error.status != _NOT_FOUND:
                 raise
+
+    def billed(self, fleet: str, since_at: float) -> None:
+        """Return nothing: nobody bills these nodes one by one."""
 
     def logs(self, name: str) -> Path:
         """Return the file with what the pod said last, as far as it did not write home."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.fleet import tree
-from rackrate.fleet.backends import held
+from rackrate.fleet.backends import DESTROY_S, held
 from rackrate.fleet.backends.base import NoNode, Order
 from rackrate.fleet.backends.zygote import ALIVE, LOG
 
@@ -46,6 +46,7 @@ class LocalBackend:
         path: where these are looked for.
     """
 
+    destroy_s = DESTROY_S["local"]
     settle_s = 0.0
     list_s = 0.0
     n_calls = 8
@@ -117,6 +118,9 @@ class LocalBackend:
     def destroy(self, name: str) -> None:
         """Have the agent end its node, or end it from outside when the agent does not."""
         held.end(self._nodes / name / ALIVE)
+
+    def billed(self, fleet: str, since_at: float) -> None:
+        """Return nothing: nobody bills these nodes one by one."""
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote."""

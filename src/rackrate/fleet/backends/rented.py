@@ -10,18 +10,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rackrate.errors import AuthRejected, MissingCredential, ProviderError, RateLimited
+from rackrate.errors import AuthRejected, MissingCredential, ProviderDown, ProviderError, RateLimited
 from rackrate.fleet.backends.base import Machine, NoNode, NotNow, Order
-from rackrate.fleet.ledger import Rate
+from rackrate.fleet.backends.roll import Roll
+from rackrate.fleet.ledger import MICROUSD, Rate
 
 _NOT_FOUND = 404
 _FAULT = 500
 """From here on an answer says nothing about what was done."""
+_OFF_S = 86400.0
+"""By so much a provider's clock may differ from ours: a bill is asked for from a day before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a provider bills for a machine.
+
+    Attributes:
+        machine_id: the provider's id of it.
+        name: of its node, where the provider says it; else empty.
+        usd: the amount, or a part of it.
+    """
+
+    machine_id: str
+    name: str
+    usd: float
 
 
 class Rental(Protocol):
@@ -32,6 +52,7 @@ class Rental(Protocol):
         url_variable: environment variable that names another address of its API.
         settle_s: by so much its listing may lag.
         list_s: that must lie between two listings, so that the rate limit is left to orders.
+        destroy_s: by so much the end of a bill may lag behind the decision to end a machine.
         n_calls: calls that it takes at once.
     """
 
@@ -39,6 +60,7 @@ class Rental(Protocol):
     url_variable: str
     settle_s: float
     list_s: float
+    destroy_s: float
     n_calls: int
 
     def quote(self, machine: Machine, n: int = 1) -> Rate:
@@ -63,6 +85,9 @@ class Rental(Protocol):
 
     def end(self, machine_id: str) -> None:
         """End a machine and its bill."""
+
+    def charges(self, since_at: float) -> Iterable[Charge]:
+        """Return what machines of the account have cost since a Unix time, as the provider's bill has it."""
 
     def close(self) -> None:
         """Hang up."""
@@ -99,9 +124,11 @@ class RentedBackend:
     def __init__(self, rental: Rental, folder: Path) -> None:
         self.settle_s = rental.settle_s
         self.list_s = rental.list_s
+        self.destroy_s = rental.destroy_s
         self.n_calls = rental.n_calls
         self._rental = rental
         self._nodes = folder / "nodes"
+        self._roll = Roll(folder / "machines")
         self._lock = threading.Lock()
         self._listed_at_s = float("-inf")
         self._ids: dict[str, set[str]] = {}
@@ -129,13 +156,17 @@ class RentedBackend:
             with self._lock:
                 self._listed_at_s = float("-inf")  # it may be there: no older listing tells
             raise
+        self._roll.note(order.name, machine_id)
         with self._lock:
             self._ids.setdefault(order.name, set()).add(machine_id)
 
     def list(self, fleet: str) -> frozenset[str]:
         """Return the names of the machines that bear the fleet's prefix."""
-        prefix = f"rr-{fleet}-"
-        return frozenset(name for name in self._look() if name.startswith(prefix))
+        found = {name: ids for name, ids in self._look().items() if name.startswith(_prefix(fleet))}
+        for name, ids in found.items():
+            for machine_id in ids:
+                self._roll.note(name, machine_id)
+        return frozenset(found)
 
     def destroy(self, name: str) -> None:
         """End every machine of this name; there are two where a provider made one that it denied."""
@@ -148,6 +179,19 @@ class RentedBackend:
             with self._lock:
                 self._ids.get(name, set()).discard(machine_id)
 
+    def billed(self, fleet: str, since_at: float) -> Mapping[str, int]:
+        """Return what the provider bills for each node of a fleet, of those that its bill has by now."""
+        names = self._roll.names()
+        found: Counter[str] = Counter()
+        try:
+            for charge in self._rental.charges(since_at - _OFF_S):
+                name = charge.name or names.get(charge.machine_id, "")
+                if name.startswith(_prefix(fleet)):
+                    found[name] += round(charge.usd * MICROUSD)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ProviderDown(f"{self._rental.name}: its bill cannot be read: {error!r}") from error
+        return found
+
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote, as far as it reached home."""
         return self._nodes / name / "log"
@@ -155,6 +199,7 @@ class RentedBackend:
     def close(self) -> None:
         """Hang up; nodes stay."""
         self._rental.close()
+        self._roll.close()
 
     def _find(self, name: str) -> frozenset[str]:
         """Return the ids of a name: as remembered, or else as a listing has them that is not old."""
@@ -174,3 +219,8 @@ class RentedBackend:
             for name, ids in found.items():
                 self._ids.setdefault(name, set()).update(ids)
         return {name: frozenset(ids) for name, ids in found.items()}
+
+
+def _prefix(fleet: str) -> str:
+    """Return how the names of a fleet's nodes begin."""
+    return f"rr-{fleet}-"

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ProviderDown, nearest
-from rackrate.fleet.backends import KEYS
+from rackrate.fleet.backends import DESTROY_S, KEYS
 from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
-from rackrate.fleet.backends.rented import RentedBackend
+from rackrate.fleet.backends.rented import Charge, RentedBackend
 from rackrate.fleet.ledger import MICROUSD, Rate
 from rackrate.units import GB_PER_GIB, HOURS_PER_MONTH
 
@@ -59,6 +60,7 @@ class RunPod:
     url_variable = RUNPOD.url_variable
     settle_s = 30.0
     list_s = 5.0
+    destroy_s = DESTROY_S["runpod"]
     n_calls = 4
 
     def __init__(self) -> None:
@@ -115,6 +117,13 @@ class RunPod:
     def end(self, machine_id: str) -> None:
         """Terminate a pod."""
         self._api.ask("DELETE", f"/v2/pods/{machine_id}")
+
+    def charges(self, since_at: float) -> Iterator[Charge]:
+        """Return what pods have cost, a charge a pod and day."""
+        start = datetime.fromtimestamp(since_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        query = {"startTime": start, "bucketSize": "day"}
+        for record in self._api.ask("GET", "/v2/billing/pods", query=query)["records"]:
+            yield Charge(record["podId"], "", record["totalAmount"])
 
     def cheapest(self) -> tuple[Machine, str]:
         """Return the cheapest pod with a GPU that is free, without an image, and RunPod's name of its GPU."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import asyncssh
 
 from rackrate.errors import FleetError
-from rackrate.fleet.backends import reach
+from rackrate.fleet.backends import DESTROY_S, reach
 from rackrate.fleet.backends.base import CONSOLE, NoNode, Order
 from rackrate.fleet.backends.hosts import Host, read_hosts
 
@@ -66,6 +66,7 @@ class SshBackend:
     """
 
     at = ""
+    destroy_s = DESTROY_S["ssh"]
     list_s = 0.0
     settle_s = 0.0
     n_calls = 8
@@ -137,6 +138,9 @@ class SshBackend:
         links = [self._placed[name]] if name in self._placed else self._links
         self._fetch_log(name)
         self._run(_all_asked(links, {"do": "end", "name": name}))
+
+    def billed(self, fleet: str, since_at: float) -> None:
+        """Return nothing: nobody bills these nodes one by one."""
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote, as of now where its host answers."""

@@ -13,16 +13,17 @@ import math
 import re
 import shlex
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import match_gpu, nominal_vram_gib
 from rackrate.errors import AuthRejected, ProviderDown, ProviderError
-from rackrate.fleet.backends import KEYS
+from rackrate.fleet.backends import DESTROY_S, KEYS
 from rackrate.fleet.backends.api import Api, Json, Provider
 from rackrate.fleet.backends.base import BOOT, Machine, NoNode, Order
-from rackrate.fleet.backends.rented import RentedBackend
+from rackrate.fleet.backends.rented import Charge, RentedBackend
 from rackrate.fleet.ledger import MICROUSD, Rate
 from rackrate.units import GB_PER_GIB
 
@@ -39,6 +40,10 @@ _TRIES = 5
 _TAKEN = (404, 410)
 _NO_USER = 404
 _PAGE = 25
+_CHARGES = 500
+"""On a page, the most that there may be."""
+_DAY_S = 86400
+"""By so much its clock may be ahead."""
 _COUNTRY = re.compile(r"\b[A-Z]{2}\b")
 """In a place as lists write it: `Quebec, CA`."""
 
@@ -68,6 +73,7 @@ class Vast:
     url_variable = VAST.url_variable
     settle_s = 30.0
     list_s = 5.0
+    destroy_s = DESTROY_S["vast"]
     n_calls = 2  # it counts what comes too fast
 
     def __init__(self) -> None:
@@ -143,6 +149,28 @@ class Vast:
     def end(self, machine_id: str) -> None:
         """Destroy an instance."""
         self._api.ask("DELETE", f"/api/v0/instances/{machine_id}", lane=f"destroy {machine_id}")
+
+    def charges(self, since_at: float) -> Iterator[Charge]:
+        """Return what instances have cost, page after page.
+
+        The sum of an instance is published in tenths of a cent; its parts are taken where they are stated:
+        these may be finer.
+        """
+        asked = {
+            "day": {"gte": int(since_at), "lte": int(time.time()) + _DAY_S},
+            "type": {"in": ["instance"]},
+        }
+        query: Json = {"select_filters": json.dumps(asked), "limit": _CHARGES}
+        while True:
+            page = self._api.ask("GET", "/api/v0/charges", query=query)
+            for one in page["results"]:
+                parts = [part["amount"] for part in one.get("items", ())]
+                label = (one.get("metadata") or {}).get("label") or ""
+                usd = math.fsum(parts) if parts else one["amount"]
+                yield Charge(one["source"].rpartition("-")[2], label, usd)
+            if not page.get("next_token"):
+                return
+            query = query | {"after_token": page["next_token"]}
 
     def cheapest(self) -> tuple[Machine, str]:
         """Return the cheapest instance for rent, without an image, and Vast's name of its GPU."""

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from rackrate.testing.clouds.faults import Faults
 from rackrate.testing.clouds.meter import Meter
 
 Json = dict[str, Any]
@@ -53,50 +55,6 @@ class Stock:
     memory_gb: int
     usd_per_hour: float
     n_free: int = 1000
-
-
-@dataclass
-class Faults:
-    """What a cloud does wrong; a count is used up, one with each time.
-
-    Attributes:
-        n_create_500_but_makes: creates that answer 500 and make the machine all the same.
-        n_create_500: creates that answer 500 and make nothing.
-        n_error: machines that are made and then fail.
-        n_mute: machines that run but never call home.
-        n_no_capacity: creates that are refused for want of machines.
-        n_asks_gone: offers that somebody else takes between the look and the order.
-        list_lag_s: by which listings are behind.
-        n_deaf_deletes: deletes that are answered as done, and are not.
-        n_delete_500: deletes that answer 500.
-        n_too_many: requests that are answered 429.
-        retry_after_s: what such an answer says, where the provider says it.
-        pull_s: that the image takes.
-        skew_s: by which the cloud's clock is ahead.
-        is_broke: whether the account has no money.
-    """
-
-    n_create_500_but_makes: int = 0
-    n_create_500: int = 0
-    n_error: int = 0
-    n_mute: int = 0
-    n_no_capacity: int = 0
-    n_asks_gone: int = 0
-    list_lag_s: float = 0.0
-    n_deaf_deletes: int = 0
-    n_delete_500: int = 0
-    n_too_many: int = 0
-    retry_after_s: int = 1
-    pull_s: float = 0.0
-    skew_s: float = 0.0
-    is_broke: bool = False
-
-    def use(self, name: str) -> bool:
-        """Tell whether a fault happens this time."""
-        left = getattr(self, name)
-        if left > 0:
-            setattr(self, name, left - 1)
-        return bool(left > 0)
 
 
 @dataclass
@@ -214,6 +172,7 @@ class Cloud:
         self.exchanges: list[Exchange] = []
         self.watch: Callable[[str, Request], None] = lambda _moment, _request: None
         self._ground = ground
+        self._started_s, self._started_at = time.monotonic(), datetime.now(UTC)
         self._lock = threading.RLock()
         self._is_over = threading.Event()
         self._servers = [_Server((host, 0), _Handler, self) for host in {_LOOPBACK: 0, address: 0}]
@@ -277,6 +236,20 @@ class Cloud:
             self.faults.is_broke = True
             for one in self._living():
                 self._exit(one, time.monotonic())
+
+    # The cloud's own clock.
+
+    def at(self, instant_s: float) -> datetime:
+        """Return an instant as the cloud's clock has it."""
+        return self._started_at + timedelta(seconds=instant_s - self._started_s + self.faults.skew_s)
+
+    def instant_s(self, at: datetime) -> float:
+        """Return the instant at which the cloud's clock has this time."""
+        return (at - self._started_at).total_seconds() + self._started_s - self.faults.skew_s
+
+    def billed_until_s(self) -> float:
+        """Return the instant up to which it says what it bills."""
+        return time.monotonic() - self.faults.bill_lag_s
 
     # What a provider's module says.
 

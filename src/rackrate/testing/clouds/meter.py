@@ -26,6 +26,11 @@ class Span:
     from_s: float
     to_s: float | None = None
 
+    def charged(self, at_s: float) -> Fraction:
+        """Return its micro-dollars as of an instant."""
+        seconds = max(min(at_s, math.inf if self.to_s is None else self.to_s) - self.from_s, 0.0)
+        return Fraction(math.ceil(seconds)) * self.microusd_per_hour / 3600
+
 
 @dataclass
 class Meter:
@@ -51,10 +56,10 @@ class Meter:
 
     def microusd(self, at_s: float) -> int:
         """Return the bill as of an instant."""
-        total = sum(
-            Fraction(math.ceil((at_s if span.to_s is None else span.to_s) - span.from_s))
-            * span.microusd_per_hour
-            / 3600
-            for span in self.spans
+        return math.ceil(self.charged(at_s))
+
+    def charged(self, at_s: float, *what: str) -> Fraction:
+        """Return the micro-dollars of these, or of all where none is named, as of any instant."""
+        return sum(
+            (span.charged(at_s) for span in self.spans if not what or span.what in what), start=Fraction()
         )
-        return math.ceil(total)

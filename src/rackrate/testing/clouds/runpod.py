@@ -11,7 +11,8 @@ import secrets
 import time
 from datetime import UTC, datetime, timedelta
 
-from rackrate.testing.clouds.cloud import Cloud, Faults, Ground, Json, Refusal, Rented, Reply, Request, Stock
+from rackrate.testing.clouds.cloud import Cloud, Ground, Json, Refusal, Rented, Reply, Request, Stock
+from rackrate.testing.clouds.faults import Faults
 
 STOCK = (
     Stock("NVIDIA L40S", 48, 0.99),
@@ -39,6 +40,8 @@ _FIELDS = {
     "startSsh": bool,
     "templateId": str,
 }
+_BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+_AMOUNTS = ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount")
 _GPU_FIELDS = {"id", "count", "allowedCudaVersions", "minCudaVersion"}
 _STATUS = {
     "making": "STARTING",
@@ -69,8 +72,6 @@ class RunPodCloud(Cloud):
         address: str = "127.0.0.1",
     ) -> None:
         super().__init__(ground, stock, faults, address)
-        self._started_s = time.monotonic()
-        self._started_at = datetime.now(UTC)
 
     def route(self, request: Request) -> Reply:
         """Answer a request."""
@@ -80,6 +81,8 @@ class RunPodCloud(Cloud):
                 return Reply(200, {"gpus": [self._gpu(one, request) for one in self.stock.values()]})
             case "GET", ["v2", "pods"]:
                 return Reply(200, {"pods": [self._pod(one) for one in self.listed()]})
+            case "GET", ["v2", "billing", "pods"]:
+                return self._billing(request.query)
             case "POST", ["v2", "pods"]:
                 return self._create(request.body)
             case ("GET" | "DELETE") as method, ["v2", "pods", pod_id]:
@@ -202,8 +205,66 @@ class RunPodCloud(Cloud):
 
     def _time(self, at_s: float) -> str:
         """Return an instant as the cloud's clock has it."""
-        since = timedelta(seconds=at_s - self._started_s + self.faults.skew_s)
-        return (self._started_at + since).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _written(self.at(at_s))
+
+    def _billing(self, query: dict[str, str]) -> Reply:
+        """Answer what pods cost, a record a pod and bucket, of whole buckets by the cloud's clock."""
+        size = query.get("bucketSize", "day")
+        if size not in _BUCKETS or "lastN" in query:
+            raise _problem(400, "Bad Request", "emulated are startTime, endTime and buckets of hour and day")
+        bucket = _BUCKETS[size]
+        now = self.at(time.monotonic())
+        first = _bucket_of(_read(query.get("startTime")) or now - timedelta(days=30), bucket)
+        end = _read(query.get("endTime")) or now
+        last = _bucket_of(end, bucket)
+        last += bucket if last < end else timedelta()
+        n_buckets = (last - first) // bucket
+        starts = [first + number * bucket for number in range(n_buckets)]
+        records = [
+            record for start in starts for record in self._records(start, start + bucket, query.get("podId"))
+        ]
+        totals = {key: sum(record[key] for record in records) for key in _AMOUNTS}
+        asked = {"startTime": _written(first), "endTime": _written(last), "bucketSize": size}
+        metadata = {
+            "query": asked | ({"podId": query["podId"]} if "podId" in query else {}),
+            "recordCount": len(records),
+            "uniquePodCount": len({record["podId"] for record in records}),
+            "totals": totals,
+        }
+        return Reply(200, {"records": records, "metadata": metadata})
+
+    def _records(self, start: datetime, end: datetime, pod_id: str | None) -> list[Json]:
+        """Return what each pod cost in a bucket, of those that cost anything in it."""
+        from_s, to_s = self.instant_s(start), min(self.instant_s(end), self.billed_until_s())
+        found = []
+        for one in self.machines:
+            usd = {
+                what: float(one.meter.charged(to_s, what) - one.meter.charged(from_s, what)) / 1e6
+                for what in ("gpu", "disk")
+            }
+            if to_s > from_s and any(usd.values()) and pod_id in (None, one.id):
+                amounts = (sum(usd.values()), usd["gpu"], 0.0, usd["disk"])
+                times = {"startTime": _written(start), "endTime": _written(end)}
+                found.append({**times, "podId": one.id, **dict(zip(_AMOUNTS, amounts, strict=True))})
+        return found
+
+
+def _written(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _read(text: str | None) -> datetime | None:
+    """Return a time of a query, or refuse what is none."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise _problem(400, "Bad Request", f"not a time: {text}") from None
+
+
+def _bucket_of(at: datetime, bucket: timedelta) -> datetime:
+    """Return the beginning of the bucket in which a time lies."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + (at - epoch) // bucket * bucket
 
 
 def _checked(body: Json | None) -> Json:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import secrets
 import shlex
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from rackrate.testing.clouds.cloud import Cloud, Faults, Ground, Json, Refusal, Rented, Reply, Request, Stock
+from rackrate.testing.clouds.cloud import Cloud, Ground, Json, Refusal, Rented, Reply, Request, Stock
+from rackrate.testing.clouds.faults import Faults
 
 STOCK = (
     Stock("L40S", 48, 0.62, n_free=70),
@@ -38,6 +40,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 _STATUS = {"making": "loading", "running": "running", "exited": "exited", "error": "exited"}
 _MOST_ON_A_PAGE = 25
+_USUAL_CHARGES, _MOST_CHARGES = 100, 500
 _FIRST_ASK = 7_000_000
 _FIRST_INSTANCE = 31_000_000
 
@@ -67,6 +70,8 @@ class VastCloud(Cloud):
                 return self._create(int(ask), request.body or {})
             case "GET", ["api", "v1", "instances"]:
                 return self._page(request.query)
+            case "GET", ["api", "v0", "charges"]:
+                return self._charges(request.query)
             case "DELETE", ["api", "v0", "instances", number] if number.isdigit():
                 one = self.find(number)
                 if one is None or (own and one is not own):
@@ -167,15 +172,9 @@ class VastCloud(Cloud):
         return refused or Reply(200, {"success": True, "new_contract": number})
 
     def _page(self, query: dict[str, str]) -> Reply:
-        listed = sorted(self.listed(), key=lambda one: int(one.id))
+        listed = self.listed()
         limit = min(int(query.get("limit", _MOST_ON_A_PAGE)), _MOST_ON_A_PAGE)
-        try:
-            after = int(base64.b64decode(query["after_token"])) if "after_token" in query else 0
-        except ValueError:
-            raise _refusal(400, "invalid_token", "after_token cannot be read") from None
-        rest = [one for one in listed if int(one.id) > after]
-        here = rest[:limit]
-        token = base64.b64encode(here[-1].id.encode()).decode() if len(rest) > limit else None
+        here, token = _paged(listed, query, limit)
         columns = json.loads(query.get("select_cols", '["*"]'))
         return Reply(
             200,
@@ -188,6 +187,65 @@ class VastCloud(Cloud):
             },
         )
 
+    def _charges(self, query: dict[str, str]) -> Reply:
+        """Answer what instances have cost, of those that cost anything in the days that are asked for."""
+        try:
+            asked = json.loads(query["select_filters"])
+            first, last = asked["day"]["gte"], asked["day"]["lte"]
+        except (KeyError, TypeError, ValueError):
+            words = "Must provide both 'day' gte and lte filters for instance charges"
+            raise _refusal(400, "invalid_args", words) from None
+        found = [one for one in self.machines if self._charged_within(one, first, last)]
+        limit = min(int(query.get("limit", _USUAL_CHARGES)), _MOST_CHARGES)
+        here, token = _paged(found, query, limit)
+        results = [self._charge(one) for one in here]
+        return Reply(
+            200,
+            {
+                "success": True,
+                "count": len(here),
+                "total": len(found),
+                "next_token": token,
+                "results": results,
+            },
+        )
+
+    def _charged_within(self, one: Rented, first: float, last: float) -> bool:
+        start, end = self._unix(one.created_s), self._unix(self._until_s(one))
+        return start <= last and end >= first and one.created_s <= self.billed_until_s()
+
+    def _until_s(self, one: Rented) -> float:
+        return min(self.billed_until_s(), math.inf if one.ended_s is None else one.ended_s)
+
+    def _unix(self, at_s: float) -> int:
+        return int(self.at(at_s).timestamp())
+
+    def _charge(self, one: Rented) -> Json:
+        """Return what an instance has cost: the sum in whole tenths of a cent, its parts as they are."""
+        until_s = self._until_s(one)
+        times = {"start": self._unix(one.created_s), "end": self._unix(until_s)}
+        items: list[Json] = [
+            {
+                **times,
+                "type": what,
+                "source": None,
+                "description": what,
+                "amount": float(one.meter.charged(until_s, what)) / 1e6,
+                "metadata": {},
+                "items": [],
+            }
+            for what in ("gpu", "disk")
+        ]
+        return {
+            **times,
+            "type": "instance",
+            "source": f"instance-{one.id}",
+            "description": f"Instance {one.id} Charges",
+            "amount": round(float(one.meter.charged(until_s)) / 1e6, 3),
+            "metadata": {"label": one.name} if one.name else {},
+            "items": items,
+        }
+
     def _instance(self, one: Rented) -> Json:
         return {
             "id": int(one.id),
@@ -199,6 +257,17 @@ class VastCloud(Cloud):
             "num_gpus": 1,
             "dph_total": one.stock.usd_per_hour + _disk_usd_per_hour(one.asked["disk"]),
         }
+
+
+def _paged(ones: list[Rented], query: dict[str, str], limit: int) -> tuple[list[Rented], str | None]:
+    """Return those of a page, by number, and the token of the next one."""
+    try:
+        after = int(base64.b64decode(query["after_token"])) if "after_token" in query else 0
+    except ValueError:
+        raise _refusal(400, "invalid_token", "after_token cannot be read") from None
+    rest = sorted((one for one in ones if int(one.id) > after), key=lambda one: int(one.id))
+    here = rest[:limit]
+    return here, base64.b64encode(here[-1].id.encode()).decode() if len(rest) > limit else None
 
 
 def _columns(instance: Json, asked: list[str]) -> Json:

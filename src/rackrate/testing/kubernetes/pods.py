@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from rackrate.testing.clouds.cloud import Faults, Ground
+from rackrate.testing.clouds.cloud import Ground
+from rackrate.testing.clouds.faults import Faults
 
 Json = dict[str, Any]
 Key = tuple[str, str]
