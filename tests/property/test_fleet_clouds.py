@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rackrate.errors import FleetError
-from rackrate.fleet import opening
+from rackrate.fleet import billing, opening
 from rackrate.fleet.backends.base import Machine, Order
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
@@ -166,14 +166,18 @@ def _rented(name: str) -> Iterator[tuple[Cloud, Any]]:
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("name", CLOUDS)
-def test_the_ledger_of_64_nodes_is_near_the_bill(name: str) -> None:
+def test_the_ledger_of_64_nodes_is_near_the_bill_and_the_bill_is_the_provider_s(name: str) -> None:
     with _rented(name) as (cloud, rental):
         with _kept(rental, 64, rental.list_s, boot_timeout_s=60.0, lease_s=20.0) as (folder, _):
             _live(cloud, folder, time.monotonic() + 60, lambda: _all_ran_for_s(cloud, 64) > 3)
         assert len(cloud.machines) == 64
         ledger, bill = _usd(cloud, folder)
+        said = billing.read(folder.bill)
     assert bill > 0.03
     assert abs(ledger - bill) < OFF_USD[name]
+    assert said
+    assert len(said.microusd) == 64
+    assert abs(sum(said.microusd.values()) - cloud.bill_microusd()) <= 2 * 64  # a cent is 10,000
 
 
 def _all_ran_for_s(cloud: Cloud, n: int) -> float:

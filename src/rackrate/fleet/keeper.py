@@ -288,11 +288,10 @@ class Keeper:
         asked_at = time.time()
         try:
             billed = await self._call(self._backend.billed, self.spec.fleet, self.spec.opened_at_s)
-        except Exception as error:  # noqa: BLE001 - a fleet needs no bill to end
-            sys.stderr.write(f"bill: {type(error).__name__}: {error}\n")
-        else:
             if billed is not None:
                 Bill(asked_at, billed).write(self.folder.bill)
+        except Exception as error:  # noqa: BLE001 - a fleet needs no bill to end
+            sys.stderr.write(f"bill: {type(error).__name__}: {error}\n")
 
     def _look_at_owner(self) -> None:
         match owner_state(self.spec):

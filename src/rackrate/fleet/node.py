@@ -138,12 +138,12 @@ class Node:
         return self.story[0].at_s
 
     def line(self) -> Line:
-        """Return its line of the bill."""
+        """Return its line of the bill; a refused order costs nothing as long as nothing is seen of it."""
         last = self.story[-1]
         until_s = last.at_s if last.until_s is None else last.until_s
-        gone_at_s = until_s if self.state is NodeState.GONE else None
-        runs_from_s = next((one.at_s for one in self.story if one.state is NodeState.BOOTED), None)
         from_s = self.ordered_at_s if self.asked_at_s is None else self.asked_at_s
+        gone_at_s = until_s if self.state is NodeState.GONE else from_s if self.is_refused else None
+        runs_from_s = next((one.at_s for one in self.story if one.state is NodeState.BOOTED), None)
         return Line(self.name, self.rate, from_s, gone_at_s, runs_from_s)
 
     def is_over(self, at_s: float, why: str) -> Change:

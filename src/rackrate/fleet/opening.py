@@ -356,7 +356,8 @@ def _close_journal(
     for node in left:
         if node.state is not NodeState.ENDING:
             changes.append(node.move(NodeState.ENDING, at_s, "reaped"))
-        changes.append(node.move(NodeState.GONE, at_s, "reaped", ended_s.get(node.name, began_s)))
+        until_s = node.line().from_s if node.is_refused else began_s
+        changes.append(node.move(NodeState.GONE, at_s, "reaped", ended_s.get(node.name, until_s)))
     with journal.Journal(folder.journal) as out:
         out.write(
             [*(change.to_dict() for change in changes), {"what": "closed", "at_s": at_s, "why": "reaped"}]

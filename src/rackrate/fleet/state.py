@@ -127,6 +127,7 @@ class Lifecycle:
         for change in changes:
             node = life.nodes.setdefault(change.node, Node(change.node, policy.rate))
             node.state = change.state
+            node.is_refused = change.state is NodeState.ENDING and change.until_s is not None
             node.asked_at_s = change.from_s if node.asked_at_s is None else node.asked_at_s
             node.story.append(change)
         life.phase, life.why = Phase.CLOSING, "its keeper died"
@@ -227,7 +228,8 @@ class Lifecycle:
         if is_failure and node.state in BOOTING:
             self._n_failed += 1
             self._next_order_s = at_s + self.policy.retry_s * self._n_failed
-        self._move(node, NodeState.ENDING, at_s, why)
+        until_s = node.line().from_s if node.is_refused else None  # for who reads the journal: it never was
+        self._changes.append(node.move(NodeState.ENDING, at_s, why, until_s))
 
     def _listed(self, names: frozenset[str], asked_at_s: float, at_s: float) -> None:
         if asked_at_s < self._listed_at_s:

@@ -359,6 +359,23 @@ def test_a_node_that_was_refused_and_never_seen_costs_nothing() -> None:
     assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 0)
 
 
+def test_refused_orders_take_nothing_of_the_budget_while_their_end_is_waited_for() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR, budget=Budget(20_000, exposure_s=5)))
+    for at_s in range(10):
+        name = f"rr-x-{at_s + 1}"
+        scene.at(at_s, Scaled(1))
+        scene.at(at_s, CreateFailed(name, "too often", is_certain=True, again_s=1))
+    assert (scene.life.phase, len(scene.life.nodes)) == (Phase.OPEN, 10)
+    assert scene.life.ledger.microusd(9) == 0
+
+
+def test_a_refusal_is_known_to_who_reads_the_journal() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.at(0, Scaled(1), CreateFailed(ONE, "no capacity", is_certain=True), Scaled(0))
+    story = [Change.from_dict(change.to_dict()) for change in scene.life.nodes[ONE].story]
+    assert Lifecycle.recovered("x", Policy(rate=HOUR), story, 100).ledger.microusd(100) == 0
+
+
 def test_a_node_that_was_refused_but_is_listed_is_billed() -> None:
     scene = Scene(Policy(settle_s=30, rate=HOUR))
     scene.at(0, Scaled(1), CreateFailed(ONE, "no capacity", is_certain=True), Scaled(0))

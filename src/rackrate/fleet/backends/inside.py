@@ -61,29 +61,45 @@ def farewell(env: Mapping[str, str]) -> Callable[[], bool]:
 
     On a machine that has no such key it does nothing.
     """
+    request = _request(env)
+    return (lambda: _ended(request)) if request else (lambda: False)
+
+
+def ask_to_end(env: Mapping[str, str]) -> bool:
+    """Ask once for the end of the machine of an environment; tell whether the answer is yes."""
+    request = _request(env)
+    return request is not None and _is_granted(request)
+
+
+def _request(env: Mapping[str, str]) -> urllib.request.Request | None:
     for provider in PROVIDERS:
         machine, key = env.get(provider.machine_variable), env.get(provider.key_variable)
         if machine and key:
             url = env.get(provider.url_variable, provider.url).rstrip("/") + provider.path.format(machine)
-            request = urllib.request.Request(  # noqa: S310 - the provider's URL
+            return urllib.request.Request(  # noqa: S310 - the provider's URL
                 url, method="DELETE", headers={"Authorization": f"Bearer {key}"}
             )
-            return lambda: _ended(request)
-    return lambda: False
+    return None
 
 
 def _ended(request: urllib.request.Request) -> bool:
     """Ask for the end of this machine until the answer is yes, or patience is over."""
     for wait_s in _WAITS_S:
-        try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE_S):  # noqa: S310 - as above
-                return True
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code in _DONE:
-                return True
-            sys.stderr.write(f"this machine does not end itself: {error.code}\n")
-        except OSError as error:
-            sys.stderr.write(f"this machine does not end itself: {type(error).__name__}\n")
+        if _is_granted(request):
+            return True
         time.sleep(wait_s)
+    return False
+
+
+def _is_granted(request: urllib.request.Request) -> bool:
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE_S):  # noqa: S310 - as above
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in _DONE:
+            return True
+        sys.stderr.write(f"this machine does not end itself: {error.code}\n")
+    except OSError as error:
+        sys.stderr.write(f"this machine does not end itself: {type(error).__name__}\n")
     return False

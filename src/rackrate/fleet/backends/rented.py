@@ -156,7 +156,7 @@ class RentedBackend:
             with self._lock:
                 self._listed_at_s = float("-inf")  # it may be there: no older listing tells
             raise
-        self._roll.note(order.name, machine_id)
+        self._note(order.name, [machine_id])
         with self._lock:
             self._ids.setdefault(order.name, set()).add(machine_id)
 
@@ -164,8 +164,7 @@ class RentedBackend:
         """Return the names of the machines that bear the fleet's prefix."""
         found = {name: ids for name, ids in self._look().items() if name.startswith(_prefix(fleet))}
         for name, ids in found.items():
-            for machine_id in ids:
-                self._roll.note(name, machine_id)
+            self._note(name, ids)
         return frozenset(found)
 
     def destroy(self, name: str) -> None:
@@ -190,7 +189,7 @@ class RentedBackend:
                     found[name] += round(charge.usd * MICROUSD)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ProviderDown(f"{self._rental.name}: its bill cannot be read: {error!r}") from error
-        return found
+        return dict(found)
 
     def logs(self, name: str) -> Path:
         """Return the file with what the node wrote, as far as it reached home."""
@@ -206,7 +205,16 @@ class RentedBackend:
         with self._lock:
             known = frozenset(self._ids.get(name, ()))
             is_fresh = time.monotonic() - self._listed_at_s < self.list_s
-        return known if known or is_fresh else self._look().get(name, frozenset())
+        if known or is_fresh:
+            return known
+        found = self._look().get(name, frozenset())
+        self._note(name, found)
+        return found
+
+    def _note(self, name: str, ids: Iterable[str]) -> None:
+        """Write down which machines were a node: its bill names them so."""
+        for machine_id in ids:
+            self._roll.note(name, machine_id)
 
     def _look(self) -> dict[str, frozenset[str]]:
         """List, and take over what it says."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 
 @dataclass
@@ -49,3 +53,43 @@ class Faults:
         if left > 0:
             setattr(self, name, left - 1)
         return bool(left > 0)
+
+
+KNOBS: Mapping[str, Any] = {
+    "n_create_500_but_makes": 1,
+    "n_create_500": 1,
+    "n_error": 1,
+    "n_mute": 1,
+    "n_no_capacity": 1,
+    "n_asks_gone": 2,
+    "list_lag_s": 0.5,
+    "n_deaf_deletes": 2,
+    "n_delete_500": 2,
+    "n_too_many": 3,
+    "pull_s": 0.7,
+    "skew_s": -3600.0,
+    "bill_lag_s": 1.0,
+    "reclaim": True,
+    "run_dry": True,
+}
+"""Every fault with a value that a fleet of seconds feels; the last two are done to a cloud that runs."""
+
+
+def in_pairs(chance: random.Random, at_once: int = 6) -> list[frozenset[str]]:
+    """Return sets of knobs such that each two of them are in one set together, at least.
+
+    Args:
+        chance: decides which are together.
+        at_once: knobs in a set, at most.
+    """
+    left = {frozenset(pair) for pair in combinations(KNOBS, 2)}
+    found = []
+    while left:
+        chosen = set(chance.choice(sorted(map(sorted, left))))
+        while len(chosen) < at_once:
+            others = sorted(KNOBS.keys() - chosen)
+            chance.shuffle(others)
+            chosen.add(max(others, key=lambda new: sum(frozenset({new, old}) in left for old in chosen)))
+        left -= {frozenset(pair) for pair in combinations(chosen, 2)}
+        found.append(frozenset(chosen))
+    return found
