@@ -32,12 +32,12 @@ from rackrate.testing.spending import (
 
 METHOD = """{n} trials from seed {seed} on: a keeper and an emulated cloud that speaks the provider's
 published HTTP API, 1 to 3 nodes at {usd_per_s:.2f} USD a second, lease {lease_s:g} s, {destroy_s:g} s to
-destroy, a listing believed after {settle_s:g} s; machines are names that renew their lease and end themselves
-as an agent does. In each trial up to six of {n_knobs} faults, chosen so that in a round each two meet; in each
-third one the keeper is killed, and `reap` run once. The bound is the budget and, for each node, its price x
-(lease + time to destroy), and where the keeper was killed the time until the reaper had ended. Bills are those
-of the cloud's own meter; *bill read* is how far off the provider's billing API was read to be, of trials in
-which it is not behind and names every machine."""
+destroy, a listing believed after {settle_s:g} s; machines are names that renew their lease and end
+themselves as an agent does. In each trial up to six of {n_knobs} faults, chosen so that in a round each two
+meet; in each third one the keeper is killed, and `reap` run once. The bound is the budget and, for each node,
+its price x (lease + time to destroy), and where the keeper was killed the time until the reaper had ended.
+Bills are those of the cloud's own meter; *bill read* is how far off the provider's billing API was read to
+be, of trials in which it is not behind and names every machine."""
 
 
 def series(n: int, seed: int, at_once: int) -> dict[str, list[tuple[Trial, Outcome | None]]]:

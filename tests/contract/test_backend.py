@@ -196,6 +196,23 @@ def test_a_name_is_one_node_however_often_it_is_ordered(make: Make, order: Calla
     assert len(tree.marked(FLEET)) == n_processes
 
 
+def test_a_destroyed_node_has_ended_as_soon_as_its_place_promises(
+    make: Make, order: Callable[..., Order], keeper: Any
+) -> None:
+    backend = make()
+    backend.create(order(1))
+    until(lambda: bool(keeper.heard))
+    started_s = time.monotonic()
+    backend.destroy(order(1).name)
+    until(lambda: not backend.list(FLEET))
+    assert time.monotonic() - started_s <= backend.destroy_s + backend.settle_s
+
+
+def test_nobody_bills_a_node_but_who_rents_it(make: Make, place: str) -> None:
+    billed = make().billed(FLEET, time.time())
+    assert billed == ({} if place in CLOUDS else None)
+
+
 def test_destroy_may_be_asked_again_and_of_what_is_not_there(make: Make, order: Callable[..., Order]) -> None:
     backend = make()
     backend.destroy(order(7).name)

@@ -65,6 +65,7 @@ def test_a_machine_boots_the_order_and_calls_home(account: Any, make: Any, order
     make().create(order(1))
     until(lambda: bool(keeper.heard))
     assert keeper.heard[0]["node"] == order(1).name
+    assert keeper.heard[0]["machine"] == account.cloud.machines[0].id
     assert account.cloud.billed() == [order(1).name]
 
 

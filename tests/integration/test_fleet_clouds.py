@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,18 +14,21 @@ import pytest
 
 from rackrate import Fleet
 from rackrate.errors import AuthRejected, OverBudget
-from rackrate.fleet import opening, tree
+from rackrate.fleet import billing, opening, tree
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
 from rackrate.fleet.folder import Folder, all_folders
+from rackrate.fleet.ledger import MICROUSD
 from rackrate.testing.clouds import Cloud, RunPodCloud, VastCloud
 from rackrate.testing.machines import Machines
 
 CLOUDS: dict[str, tuple[Any, Provider]] = {"runpod": (RunPodCloud, RUNPOD), "vast": (VastCloud, VAST)}
 RENTALS: dict[str, Any] = {"runpod": RunPod, "vast": Vast}
 L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
+LATE_S = 30.0
+"""By so much a dead keeper's ledger may be above the bill: a reaper starts, and the machine is busy."""
 
 
 def until(is_so: Callable[[], bool], patience_s: float = 60.0) -> None:
@@ -64,7 +69,9 @@ def holders(fleet: str, key: str) -> list[int]:
     return [one.pid for one in tree.marked(fleet) if key in Path(f"/proc/{one.pid}/environ").read_text()]
 
 
-def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) -> None:
+def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
     try:
         opening.wait_ready(folder, keeper)
@@ -74,8 +81,10 @@ def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(site: Site) 
         assert holders(folder.fleet, site.cloud.key) == [keeper.pid]
         fleet.client.close()
     finally:
-        opening.end(folder, "the test is over", 90, keeper)
+        opening.end(folder, "the test is over", 15, keeper)
+    assert opening.status(folder).why == "the test is over"  # and not reaped, though a listing takes longer
     assert site.cloud.billed() == []
+    _check_money(site, folder, monkeypatch)
     assert site.cloud.key not in "".join(
         path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()
     )
@@ -93,26 +102,35 @@ def test_nodes_of_this_machine_do_not_see_the_key_of_an_account(monkeypatch: pyt
 
 
 class Striker:
-    """Kills a keeper at a moment of its talk with a cloud."""
+    """Kills a process at a moment of its talk with a cloud."""
 
-    def __init__(self, method: str, moment: str) -> None:
-        self.keeper: opening.Keeper | None = None
+    def __init__(self, what: str, moment: str) -> None:
+        self.victim: subprocess.Popen[Any] | None = None
         self.has_struck = False
-        self._method, self._moment = method, moment
+        self._what, self._moment = what, moment
 
     def __call__(self, moment: str, request: Any) -> None:
-        is_order = request.method in ("POST", "PUT") and "bundles" not in request.path
-        method = "CREATE" if is_order else request.method
-        if (method, moment) == (self._method, self._moment) and self.keeper and not self.has_struck:
-            self.keeper.kill()
+        if (_what(request), moment) == (self._what, self._moment) and self.victim and not self.has_struck:
+            self.victim.kill()
             self.has_struck = True
 
 
+def _what(request: Any) -> str:
+    """Return what a provider is asked for."""
+    if request.method == "DELETE":
+        return "destroy"
+    if "bundles" in request.path or "catalog" in request.path:
+        return "look"
+    return "list" if request.method == "GET" else "create"
+
+
 MOMENTS = {
-    "an order is at the provider": ("CREATE", "asked"),
-    "a machine is made": ("CREATE", "done"),
-    "the provider is asked to destroy": ("DELETE", "asked"),
-    "a machine is destroyed": ("DELETE", "done"),
+    "it has seen what is for rent": ("look", "done"),
+    "an order is at the provider": ("create", "asked"),
+    "a machine is made": ("create", "done"),
+    "it has a listing": ("list", "done"),
+    "the provider is asked to destroy": ("destroy", "asked"),
+    "a machine is destroyed": ("destroy", "done"),
 }
 
 
@@ -121,14 +139,34 @@ def _has_written(folder: Folder, state: str) -> bool:
 
 
 def _reaped(site: Site, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reap a fleet once: then nothing is billed, and the journal knows it."""
-    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
-    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    """Reap a fleet once: then nothing is billed, the journal knows it, and ledger and bill are right."""
+    _hurry(site, monkeypatch)
     opening.reap(folder)
     assert site.cloud.billed() == []
     found = opening.status(folder)
     assert (found.phase, found.why) == ("closed", "reaped")
     assert {node["state"] for node in found.nodes} <= {"gone"}
+    _check_money(site, folder, monkeypatch)
+
+
+def _hurry(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe listings sooner than the provider's own."""
+    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
+    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+
+
+def _check_money(site: Site, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold the ledger and the bill that is read against the cloud's meter, machine by machine."""
+    monkeypatch.setattr(billing, "FINAL_S", 0.0)
+    cost = opening.cost(folder)
+    bill_usd = site.cloud.bill_microusd() / MICROUSD
+    assert cost.usd == pytest.approx(bill_usd, abs=1e-5)  # a thousandth of a cent
+    assert cost.to_dict()["bill"]["is_final"]
+    reckoned = {node["node"]: node["usd"] for node in cost.to_dict()["nodes"]}
+    usd_per_s = max(stock.usd_per_hour for stock in site.cloud.stock.values()) / 3600
+    for one in site.cloud.machines:
+        usd = one.meter.microusd(time.monotonic()) / MICROUSD
+        assert usd - usd_per_s <= reckoned[one.name] <= usd + LATE_S * usd_per_s
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -137,12 +175,41 @@ def test_a_keeper_killed_while_it_talks_to_the_provider_loses_nothing(
 ) -> None:
     site.cloud.faults.n_mute = 100  # so that no machine ends itself: it is the reaper that must find it
     site.cloud.watch = striker = Striker(*MOMENTS[moment])
-    folder, striker.keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
-    if MOMENTS[moment][0] == "DELETE":
+    folder, striker.victim = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    if MOMENTS[moment][0] == "destroy":
         until(lambda: len(site.cloud.billed()) == 2)
         folder.ask("close", why="the test says so")
     until(lambda: striker.has_struck)
-    striker.keeper.wait()
+    striker.victim.wait()
+    _reaped(site, folder, monkeypatch)
+
+
+def test_a_keeper_killed_before_it_hears_that_a_machine_was_made_in_spite_of_a_fault_loses_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute, site.cloud.faults.n_create_500_but_makes = 100, 2
+    site.cloud.watch = striker = Striker("create", "done")
+    folder, striker.victim = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    until(lambda: striker.has_struck)
+    striker.victim.wait()
+    assert site.cloud.billed()
+    _reaped(site, folder, monkeypatch)
+
+
+@pytest.mark.parametrize("moment", [("destroy", "asked"), ("destroy", "done")])
+def test_a_reaper_that_is_killed_loses_nothing_either(
+    site: Site, moment: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.cloud.faults.n_mute = 100
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    until(lambda: len(site.cloud.billed()) == 2)
+    keeper.kill()
+    keeper.wait()
+    site.cloud.watch = striker = Striker(*moment)
+    words = [sys.executable, "-m", "rackrate", "fleet", "reap"]
+    striker.victim = subprocess.Popen(words)
+    until(lambda: striker.has_struck)
+    striker.victim.wait()
     _reaped(site, folder, monkeypatch)
 
 
@@ -196,8 +263,7 @@ def test_the_doctor_rents_nothing_unless_it_is_told_to(site: Site, cli: Any) -> 
 def test_the_doctor_watches_a_machine_end_itself(
     site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
-    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    _hurry(site, monkeypatch)
     drill = ("--live", "--image", "example/worker:1", "--lease-s", "1")
     said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")
     assert said.code == 0, said.err
@@ -213,8 +279,7 @@ def test_the_doctor_watches_a_machine_end_itself(
 def test_the_doctor_destroys_a_machine_that_does_not_end_itself(
     site: Site, cli: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(RENTALS[site.name], "settle_s", 1.0)
-    monkeypatch.setattr(RENTALS[site.name], "list_s", 0.0)
+    _hurry(site, monkeypatch)
     site.cloud.faults.n_mute = 1
     drill = ("--live", "--image", "i", "--lease-s", "1", "--max-usd", "0.0009")
     said = cli("fleet", "doctor", "--provider", site.name, *drill, "--json")

@@ -57,6 +57,11 @@ class Folder:
         return self.path / "bill"
 
     @property
+    def machines(self) -> Path:
+        """Which of a provider's machines were nodes."""
+        return self.path / "machines"
+
+    @property
     def events(self) -> Path:
         """What tasks reported."""
         return self.path / "events"

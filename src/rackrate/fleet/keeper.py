@@ -29,6 +29,7 @@ import psutil
 from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet.backends import KEYS, local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
+from rackrate.fleet.backends.roll import Roll
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.billing import Bill
 from rackrate.fleet.button import Button
@@ -123,6 +124,7 @@ class Keeper:
         self._home = home or backend
         self._gate = GateProcess(folder, spec, backend) if home else None
         self._env = env or {}
+        self._roll = Roll(folder.machines) if spec.backend in KEYS else None
         self._started_s = time.monotonic()
         self._journal = Journal(folder.journal)
         self._history = History(folder.events)
@@ -181,6 +183,8 @@ class Keeper:
                 backend.close()
             self._history.close()
             self._sweeps.close()
+            if self._roll:
+                self._roll.close()
             self._journal.close()
             self.folder.sweep()
 
@@ -258,9 +262,11 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
             sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
         else:
-            before_s = self.life.nodes[name].destroyed_at_s
+            node = self.life.nodes[name]
+            before_s = node.destroyed_at_s
             self.handle(Destroyed(name, said_at_s))
-            if before_s is None and self.life.phase is not Phase.CLOSED:  # for who reaps, should this die
+            is_news = node.is_answered and node.destroyed_at_s != before_s
+            if is_news and self.life.phase is not Phase.CLOSED:  # for who reaps, should this die
                 self._journal.write([{"what": "destroyed", "node": name, "said_at_s": said_at_s}])
 
     def _destroy_now(self, name: str) -> float:
@@ -374,6 +380,8 @@ class Keeper:
         if name == self.head:
             return self._renew_head(question)
         self._keep_log(question)
+        if self._roll and "machine" in question and name in self.life.nodes:
+            self._roll.note(name, str(question["machine"]))
         answer = self.handle(Renewed(name, bool(question.get("is_ready"))))
         if isinstance(answer, Grant):
             return {"ttl_s": answer.ttl_s, "address": self.address, "is_draining": answer.is_draining}

@@ -111,7 +111,9 @@ class Node:
         asked_at_s: when the provider was asked to make it; None where that is unknown.
         is_refused: whether the provider said no to the order, and nothing was seen of the node since.
         destroy_asked_at_s: when it was last asked to be destroyed.
-        destroyed_at_s: when the provider said that it destroys it; None where a later listing belies that.
+        made_at_s: when the provider said yes to the order; None where it did not.
+        destroyed_at_s: when the provider said that it destroys it; None where that was before it said that it
+            makes it, or a later listing belies it.
         missing_since_s: first of the listings in a row that lack it.
     """
 
@@ -124,6 +126,7 @@ class Node:
     asked_at_s: float | None = None
     is_refused: bool = False
     destroy_asked_at_s: float | None = None
+    made_at_s: float | None = None
     destroyed_at_s: float | None = None
     missing_since_s: float | None = None
 

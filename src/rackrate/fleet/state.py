@@ -178,10 +178,14 @@ class Lifecycle:
             return
         if isinstance(event, Destroyed):
             said_at_s = at_s if event.said_at_s is None else event.said_at_s
-            node.destroyed_at_s = said_at_s if node.destroyed_at_s is None else node.destroyed_at_s
+            is_first = node.destroyed_at_s is None
+            if is_first and (node.made_at_s is None or said_at_s > node.made_at_s):
+                node.destroyed_at_s = said_at_s
             return
         if isinstance(event, Created):
             node.is_answered = True
+            node.made_at_s = at_s
+            node.destroyed_at_s = None  # who was asked to destroy it before did not find it
             node.asked_at_s = event.asked_at_s
             if node.state is NodeState.INTENT:
                 self._move(node, NodeState.REQUESTED, at_s, "the provider makes it")

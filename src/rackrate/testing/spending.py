@@ -29,7 +29,7 @@ from rackrate.errors import FleetError
 from rackrate.fleet import backends, opening
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine, Order
-from rackrate.fleet.backends.inside import ask_to_end
+from rackrate.fleet.backends.inside import ask_to_end, machine_of
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
@@ -151,7 +151,7 @@ class Trial:
         """Tell whether the bill can be read to its last machine as soon as the fleet is over.
 
         It cannot while it is behind. RunPod's names machines by number alone: of one whose number a keeper
-        never heard, and that ended itself before it was listed, it cannot be told whose it was.
+        did not live to hear, and that ended itself before it was listed, it cannot be told whose it was.
         """
         return "bill_lag_s" not in self.knobs and not (self.is_killed and self.provider == "runpod")
 
@@ -234,7 +234,8 @@ class Trial:
             line.ask("renew", 5, node=head, address="tcp://127.0.0.1:1", is_busy=True)
             for one in [one for one in list(cloud.machines) if one.id in self._ground.heard_s]:
                 asked_s = time.monotonic()
-                if "ttl_s" in line.ask("renew", 5, node=one.name, is_ready=True):
+                said = machine_of(cloud.inside(one))
+                if "ttl_s" in line.ask("renew", 5, node=one.name, is_ready=True, **said):
                     self._ground.heard_s[one.id] = asked_s
                 else:
                     self._ground.heard_s[one.id] = float("-inf")

@@ -351,6 +351,26 @@ def test_a_provider_that_lies_about_it_is_believed_only_the_last_time() -> None:
     assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 21)
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        [(2, Destroyed(ONE, 2)), (3, Created(ONE, 0)), (6, Destroyed(ONE, 6))],
+        [(3, Created(ONE, 0)), (4, Destroyed(ONE, 2)), (6, Destroyed(ONE, 6))],
+    ],
+)
+def test_who_is_asked_to_destroy_what_is_still_being_made_ends_no_bill(
+    events: list[tuple[float, Event]],
+) -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR))
+    scene.at(0, Scaled(1))
+    scene.at(1, Closed("enough"))
+    for at_s, event in events:
+        scene.at(at_s, event)
+    scene.listed(7)
+    scene.listed(40)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 6)
+
+
 def test_a_node_that_was_refused_and_never_seen_costs_nothing() -> None:
     scene = Scene(Policy(settle_s=30, rate=HOUR))
     scene.at(0, Scaled(1), CreateFailed(ONE, "no capacity", is_certain=True), Scaled(0))

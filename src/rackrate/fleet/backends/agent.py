@@ -23,6 +23,7 @@ import psutil
 
 from rackrate.errors import FleetError
 from rackrate.fleet import tree
+from rackrate.fleet.backends import inside
 from rackrate.fleet.backends.base import Order
 from rackrate.fleet.lease import Lease
 from rackrate.fleet.lines import Line, Message
@@ -74,7 +75,7 @@ class Agent:
     ) -> None:
         self.order = order
         self.lease = Lease.asked_at(time.monotonic(), order.ttl_s)
-        self.news: Message = {}
+        self.news: Message = {**inside.machine_of(os.environ)}
         self._engine = engine
         self._end_s = time.monotonic() + order.longest_s
         self._line = line or Line(order.keeper)

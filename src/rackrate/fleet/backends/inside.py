@@ -56,6 +56,12 @@ KEYS = tuple(provider.key_variable for provider in PROVIDERS)
 """Variables that nothing of the user's may see."""
 
 
+def machine_of(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the provider's id of this machine, for its keeper to know: `{"machine": ...}`, or nothing."""
+    found = [env[one.machine_variable] for one in PROVIDERS if one.machine_variable in env]
+    return {"machine": found[0]} if found else {}
+
+
 def farewell(env: Mapping[str, str]) -> Callable[[], bool]:
     """Return what ends this machine, given its environment, and tells whether it did.
 

@@ -1,7 +1,8 @@
 """Which machines of a provider were nodes of a fleet? A bill names machines, and some only by number.
 
 Every number is written down when it is first heard of, beside the fleet's journal and like it: a machine
-that is gone is listed nowhere any more, and the bill for it comes later.
+that is gone is listed nowhere any more, and the bill for it comes later. It is heard of when the provider
+answers an order, lists its machines, or the machine itself calls home, whichever is first.
 """
 
 from __future__ import annotations
