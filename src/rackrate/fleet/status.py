@@ -129,10 +129,14 @@ class Cost:
     @property
     def usd(self) -> float:
         """Of all nodes together: the provider's bill when it is final, what was reckoned until then."""
-        return self._billed_usd() if self.bill and self.bill.is_final else float(self.data["spent_usd"])
+        billed_usd = self._billed_usd() if self.bill and self.bill.is_final else None
+        return float(self.data["spent_usd"]) if billed_usd is None else billed_usd
 
-    def _billed_usd(self) -> float:
-        return sum(self.bill.microusd.values()) / MICROUSD if self.bill else 0.0
+    def _billed_usd(self) -> float | None:
+        """Return the sum of the provider's bill; None where it has nothing yet."""
+        if self.bill is None or not (self.bill.microusd or self.bill.is_final):
+            return None
+        return sum(self.bill.microusd.values()) / MICROUSD
 
     def _node_usd(self, node: str) -> float | None:
         """Return what the provider bills for a node; None where its bill has none."""
@@ -152,9 +156,10 @@ class Cost:
     def _bill_dict(self) -> dict[str, Any] | None:
         if self.bill is None:
             return None
+        usd = self._billed_usd()
         return {
-            "usd": self._billed_usd(),
-            "less_than_reckoned_usd": self.data["spent_usd"] - self._billed_usd(),
+            "usd": usd,
+            "less_than_reckoned_usd": None if usd is None else self.data["spent_usd"] - usd,
             "asked_at": self.bill.asked_at,
             "is_final": self.bill.is_final,
             "trouble": self.bill.trouble,
@@ -171,9 +176,8 @@ class Cost:
         )
         found = self.to_dict()
         rows = [tuple(node[column.key] for column in columns) for node in found["nodes"]]
-        billed_usd = self._billed_usd() if self.bill else None
-        spent_usd = self.data["spent_usd"]
-        rows.append((Cell(None, "total"), Cell(None, ""), Cell(None, ""), spent_usd, billed_usd))
+        sums = (self.data["spent_usd"], self._billed_usd())
+        rows.append((Cell(None, "total"), Cell(None, ""), Cell(None, ""), *sums))
         notes = (*self._says_bill(), self._says_budget())
         return [Table(f"cost of fleet {self.data['fleet']}", columns, tuple(rows), notes)]
 
@@ -186,18 +190,18 @@ class Cost:
         if self.bill is None:
             yield "nobody bills these nodes one by one: reckoned from the order to the end, by your price"
             return
-        if self.bill.microusd:
-            off_usd = self.data["spent_usd"] - self._billed_usd()
+        billed_usd = self._billed_usd()
+        if billed_usd is not None:
+            off_usd = self.data["spent_usd"] - billed_usd
             apart = f"{abs(off_usd):.6f} USD {'less' if off_usd >= 0 else 'more'} than was reckoned"
             final = "final" if self.bill.is_final else "not final until an hour after the end"
-            yield f"the provider bills {self._billed_usd():.6f} USD, {apart}: {final}"
+            yield f"the provider bills {billed_usd:.6f} USD, {apart}: {final}"
+            nodes = [node for node in self.data["nodes"] if node["usd"] > 0]
+            n_missing = sum(node["node"] not in self.bill.microusd for node in nodes)
+            if n_missing:
+                yield f"nodes that its bill does not have, or not yet: {n_missing}"
         elif not self.bill.trouble:
             yield "the provider bills none of it yet: reckoned from each order to the answer to its end"
-        n_missing = sum(
-            node["usd"] > 0 and self._node_usd(node["node"]) is None for node in self.data["nodes"]
-        )
-        if self.bill.microusd and n_missing:
-            yield f"nodes that its bill does not have, or not yet: {n_missing}"
         if self.bill.trouble:
             yield f"its bill could not be asked for now: {self.bill.trouble}"
 
