@@ -220,8 +220,8 @@ def test_idle_fleets_end_and_the_budget_is_kept(tmp_path: Path) -> None:
     with rackrate.Fleet(nodes=1, lease_s=LEASE_S, idle_s=1) as idle:
         until(lambda: idle.status().phase == "closed")
         assert idle.status().why == "idle"
-    budget_usd = 1.0
-    with rackrate.Fleet(nodes=4, lease_s=1, usd_per_node_hour=200, budget_usd=budget_usd) as dear:
+    budget_usd = 0.79  # 0.1 a second: one of two nodes, for nearly 4 s before the 4 that it takes to end
+    with rackrate.Fleet(nodes=2, lease_s=1, usd_per_node_hour=360, budget_usd=budget_usd) as dear:
         until(lambda: dear.status().phase == "closed")
         assert dear.status().why == "the budget is committed"
         assert 0.3 < dear.cost().usd <= budget_usd
