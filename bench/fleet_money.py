@@ -68,7 +68,8 @@ def _run(trial: Trial) -> tuple[Trial, Outcome | None]:
 
 def section(found: Mapping[str, Sequence[tuple[Trial, Outcome | None]]], method: str) -> str:
     """Write the section of the benchmarks."""
-    header = ["", "trials", "ended", "left after a reap", "above the budget", "above the bound", "bill read"]
+    above = "above the budget (keeper alive)"
+    header = ["", "trials", "ended", "left after a reap", above, "above the bound", "bill read"]
     rows = [[name, *_cells(runs)] for name, runs in found.items() if runs]
     kept = [outcome is not None and outcome.is_kept for runs in found.values() for _, outcome in runs]
     says = f"Bound kept and nothing left: {sum(kept)} of {len(kept)}."
@@ -80,11 +81,12 @@ def _cells(runs: Sequence[tuple[Trial, Outcome | None]]) -> list[str]:
     ended = [(trial, outcome) for trial, outcome in runs if outcome is not None]
     on_time = [outcome for trial, outcome in ended if trial.is_bill_whole]
     worst_usd = max((abs(one.said_usd - one.bill_usd) for one in on_time), default=0.0)
+    above = [trial for trial, one in ended if one.bill_usd > one.budget_usd]
     return [
         str(len(runs)),
         str(len(ended)),
         str(sum(bool(one.left) for _, one in ended)),
-        str(sum(one.bill_usd > one.budget_usd for _, one in ended)),
+        f"{len(above)} ({sum(not trial.is_killed for trial in above)})",
         str(sum(one.bill_usd > one.bound_usd for _, one in ended)),
         f"within {worst_usd:.6f} USD",
     ]

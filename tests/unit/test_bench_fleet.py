@@ -78,11 +78,11 @@ def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None
     good = Outcome(1.0, 1.2, 0.9, 0.9, 0.9, 2, (), "idle")
     runs = [
         (Trial("vast", ["n_error"], 1), good),
-        (Trial("vast", ["n_mute"], 2), replace(good, bill_usd=1.1, said_usd=1.05)),
+        (Trial("vast", ["n_mute"], 2, is_killed=True), replace(good, bill_usd=1.1, said_usd=1.05)),
         (Trial("vast", ["n_mute"], 3), replace(good, left=("rr-1",), bill_usd=1.3, said_usd=1.3)),
         (Trial("vast", ["bill_lag_s"], 4), replace(good, said_usd=0.0)),
         (Trial("vast", ["pull_s"], 5), None),
     ]
     text = fleet_money.section({"vast": runs}, "")
-    assert "| vast | 5 | 4 | 1 | 2 | 1 | within 0.050000 USD |" in text
+    assert "| vast | 5 | 4 | 1 | 2 (1) | 1 | within 0.050000 USD |" in text
     assert "nothing left: 3 of 5." in text
