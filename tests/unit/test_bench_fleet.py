@@ -52,18 +52,30 @@ def test_a_trial_that_leaves_something_is_counted_as_broken() -> None:
     assert "Within the lease and 1 s: 2 of 4." in text
 
 
-def test_every_fault_has_its_turn_in_an_order_of_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_of_death_has_its_turn_in_an_order_of_the_seed() -> None:
     import fleet_deaths  # noqa: PLC0415 - only here is its folder on the path
 
-    def orders(seed: int) -> list[tuple[str, float]]:
-        struck: list[tuple[str, float]] = []
-        monkeypatch.setattr(
-            fleet_deaths, "trial", lambda fault, _n, _s, delay_s: struck.append((fault, delay_s))
-        )
-        fleet_deaths.series(2 * len(fleet_deaths.FAULTS), 4, 10.0, seed)
-        return struck
+    def drawn(seed: int, *, is_root: bool = True) -> list[fleet_deaths.Trial]:
+        return list(fleet_deaths.trials(100, seed, (2, 5), 10.0, is_root=is_root))
 
-    first = orders(0)
-    assert first == orders(0) != orders(1)
-    assert {fault for fault, _ in first[: len(fleet_deaths.FAULTS)]} == set(fleet_deaths.FAULTS)
-    assert all(0 <= delay_s <= 5 for _, delay_s in first)
+    first = drawn(0)
+    assert first == drawn(0) != drawn(1)
+    assert {trial.kind for trial in first} == {*fleet_deaths.KINDS, fleet_deaths.PAIR, fleet_deaths.BOOTING}
+    for trial in first:
+        assert 2 <= trial.nodes <= 5
+        assert 0 <= trial.delay_s <= 5
+        assert len(trial.strikes) == (2 if trial.kind == fleet_deaths.PAIR else 1)
+        assert all(how != "cut" or trial.place == "emulated" for _, how in trial.strikes)
+    assert {trial.place for trial in drawn(0, is_root=False)} == {"local"}
+
+
+def test_a_trial_strikes_a_real_fleet_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fleet_deaths  # noqa: PLC0415 - only here is its folder on the path
+
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    trial = fleet_deaths.Trial("node killed", "local", 1, 5.0, (("node", "killed"),), 0.0, 0.0, 1)
+    seconds = fleet_deaths.run(trial, tmp_path / "late")
+    assert seconds is not None
+    assert seconds < 5

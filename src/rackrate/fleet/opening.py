@@ -7,6 +7,7 @@ when something has changed: nothing is looked at in a loop.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -272,19 +273,17 @@ def reap(folder: Folder) -> int:
     Raises:
         FleetError, OSError: the provider does not answer, or lists them still: they may be there.
     """
-    n = 0
-    while found := tree.marked(folder.fleet):
-        for process in found:
-            tree.end_tree(process)
-        n += len(found)
-        psutil.wait_procs(found, timeout=1)
+    n = tree.end_marked(folder.fleet, math.inf)
     spec = Spec.read(folder.spec)
     if spec.backend != "local":
         n += _reap_away(spec)
+    folder.sweep()
+    if not folder.journal.exists():  # its keeper died before it ordered anything
+        _close_journal(folder, Lifecycle(spec.fleet, spec.policy()), 0.0)
+        return n
     life, entries = recovered(folder, spec)
     if not any(entry["what"] == "closed" for entry in entries):
         _close_journal(folder, life, time.time() - spec.opened_at_s)
-    folder.sweep()
     return n
 
 

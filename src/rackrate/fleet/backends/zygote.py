@@ -42,9 +42,14 @@ def main(folder: Path, preload: Sequence[str]) -> None:
     for lines in forking.turns(lambda: bool(agents)):
         for line in lines:
             order = Order.from_dict(json.loads(line))
+            trouble = ""
             if order.name not in agents.values():
-                agents[_fork(folder / order.name, order, engine.run)] = order.name
-            os.write(1, order.name.encode() + b"\n")
+                try:
+                    agents[_fork(folder / order.name, order, engine.run)] = order.name
+                except OSError as error:  # no room for one more; those that are there need their zygote
+                    trouble = f"{type(error).__name__}: {error}"
+            with suppress(BrokenPipeError):  # a dead keeper: its nodes have leases
+                os.write(1, json.dumps({"trouble": trouble}).encode() + b"\n")
         _bury(agents)
 
 
