@@ -22,7 +22,7 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
     runs = {(64, name): [told] for name in fleet.CONTENDERS}
     runs[64, "Dask LocalCluster"] = [None, None]
     says = fleet.goals(runs)
-    assert "64 nodes ready in 4.00 s, goal 5 s: met." in says
+    assert "64 nodes ready: 4.00 s (longest of 1 runs), goal 5 s: met." in says
     assert "LocalCluster did not come up" in says
     assert "21.0 MiB a node, goal 19.1: missed." in says
     runs[64, "Dask LocalCluster"] = [{**told, "ready": 36.0}]
@@ -30,6 +30,14 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
     assert "| rackrate.Fleet | 2.00 s | 200 us |" in fleet.overhead(
         {"rackrate.Fleet": [{"tasks": 2.0}]}, 10_000
     )
+
+
+def test_many_runs_are_held_to_their_95th_percentile_and_a_failed_one_is_no_goal_met() -> None:
+    import fleet  # noqa: PLC0415 - only here is its folder on the path
+
+    runs: list[dict[str, float] | None] = [{"live": 10.0}] * 39 + [{"live": 30.0}]
+    assert fleet.held(runs, "live", "curves", 15.0) == "curves: 10.00 s (p95 of 40 runs), goal 15 s: met."
+    assert fleet.held([*runs, None], "live", "curves", 15.0).endswith("goal 15 s: not measured.")
 
 
 def test_a_lost_event_is_a_missed_goal() -> None:
@@ -40,6 +48,7 @@ def test_a_lost_event_is_a_missed_goal() -> None:
     assert fleet_events.section(64, {10.0: good}).count("met") == 3
     bad = fleet_events.Run(100, 1, 0, 4000.0, [0.6] * 99, 90)
     assert fleet_events.section(64, {10.0: bad}).count("missed") == 3
+    assert "None lost or doubled: missed" in fleet_events.section(64, {10.0: good}, bad)
 
 
 def test_a_trial_that_leaves_something_is_counted_as_broken() -> None:

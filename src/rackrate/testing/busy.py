@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal, Self
@@ -33,6 +33,7 @@ AGENT = "scheduler's agent"
 
 _BOOT_S = 200.0
 _DEAF = "import os, signal, time; signal.signal(15, signal.SIG_IGN); os.fork(); time.sleep(3600)"
+_PROCESSES = ("owner", "keeper", "zygote", "gate", SCHEDULER, AGENT)
 _AT_HOME = ("keeper", "zygote", "gate", "nursery")
 _LOOK_S = 0.01
 _NURSERY_S = 10.0
@@ -100,6 +101,20 @@ class Busy:
     def numbers(self) -> list[str]:
         """Return the numbers of the nodes that live."""
         return [part for part, process in self.parts.items() if part.isdigit() and not is_dead(process)]
+
+    def look_for(self, parts: Iterable[str]) -> None:
+        """Learn which parts there are, as soon as some are.
+
+        Raises:
+            FleetError: they do not come.
+        """
+        until_s = time.monotonic() + _BOOT_S
+        self.look()
+        while missing := [part for part in parts if part in _PROCESSES and part not in self.parts]:
+            if time.monotonic() > until_s or self.owner.poll() is not None:
+                raise FleetError(f"there is no {missing[0]}", hint=f"see {self.folder.log}")
+            time.sleep(_LOOK_S)
+            self.look()
 
     def look(self) -> None:
         """Learn which parts there are by now; a strike is at what was learnt before."""
@@ -169,22 +184,29 @@ class Busy:
 
 
 def seconds_until_gone(
-    look: Callable[[], list[psutil.Process]], patience_s: float
+    look: Callable[[], list[psutil.Process]], patience_s: float, empty_s: float = 0.0
 ) -> tuple[float, list[psutil.Process]]:
-    """Return the seconds until a look shows nothing that lives, or patience is over, and what then lives.
+    """Return the seconds until looks show nothing that lives, or patience is over, and what then lives.
 
     A look costs a busy machine time: the next is when all that the last has shown is dead.
+
+    Args:
+        look: returns what should go.
+        patience_s: after which it stays.
+        empty_s: for which looks must show nothing.
     """
-    started_s = time.monotonic()
+    started_s = gone_s = time.monotonic()
     left: list[psutil.Process] = []
-    while left or (left := look()):
-        while left and is_dead(left[-1]):
-            left.pop()
-        if left:
-            if time.monotonic() - started_s > patience_s:
+    while time.monotonic() - started_s < patience_s:
+        if not (left or (left := look())):
+            if time.monotonic() - gone_s >= empty_s:
                 break
-            time.sleep(_LOOK_S)
-    return time.monotonic() - started_s, left
+        else:
+            while left and is_dead(left[-1]):
+                left.pop()
+            gone_s = time.monotonic()
+        time.sleep(_LOOK_S)
+    return gone_s - started_s, left
 
 
 def _is_deaf(process: psutil.Process) -> bool:
