@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,13 @@ def order(number: int) -> Order:
     return Order(f"rr-{FLEET}-{number}", FLEET, "worker", "/nowhere", ttl_s=20.0, longest_s=20.0)
 
 
+def _agent(folder: Path) -> psutil.Process:
+    alive = folder / "nodes" / order(1).name / "alive"
+    while not alive.read_text():
+        time.sleep(0.001)
+    return psutil.Process(int(alive.read_text()))
+
+
 def test_an_order_that_cannot_be_carried_out_fails_alone(backend: LocalBackend, tmp_path: Path) -> None:
     backend.create(order(1))
     (tmp_path / "nodes" / order(2).name).write_text("in the way")
@@ -48,12 +56,20 @@ def test_a_zygote_that_was_killed_is_trouble(backend: LocalBackend) -> None:
     assert "has died" in backend.trouble
 
 
+def test_a_node_that_freezes_while_nobody_keeps_it_is_ended_too(
+    backend: LocalBackend, tmp_path: Path
+) -> None:
+    backend.create(replace(order(1), ttl_s=3.0))
+    _agent(tmp_path).suspend()
+    started_s = time.monotonic()
+    while backend.list(FLEET):
+        assert time.monotonic() - started_s < 4
+        time.sleep(0.01)
+
+
 def test_a_frozen_node_is_ended_at_once(backend: LocalBackend, tmp_path: Path) -> None:
     backend.create(order(1))
-    alive = tmp_path / "nodes" / order(1).name / "alive"
-    while not alive.read_text():
-        time.sleep(0.001)
-    psutil.Process(int(alive.read_text())).suspend()
+    _agent(tmp_path).suspend()
     started_s = time.monotonic()
     backend.destroy(order(1).name)
     while backend.list(FLEET):
