@@ -27,6 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import psutil
 from measure import machine, table, write_section
@@ -160,7 +161,7 @@ def run(trial: Trial, keep: Path) -> float | None:
                 part = random.Random(trial.seed).choice(busy.numbers())  # noqa: PLW2901, S311 - no secret
                 node = busy.of_node(part)
                 look = partial(_living, node)
-            with suppress(psutil.NoSuchProcess):  # the first strike was its end
+            with suppress(psutil.NoSuchProcess, CalledProcessError):  # the first strike was its end
                 busy.strike(part, how)
         seconds, left = seconds_until_gone(look, PATIENCE_S, UNBORN_S if trial.kind == BOOTING else 0.0)
         if left or seconds > trial.lease_s + GRACE_S:

@@ -73,6 +73,17 @@ def test_when_all_above_the_nodes_dies_at_once_they_still_end(busy: Busy) -> Non
     assert gone_after_s(busy.of_nodes) <= LEASE_S + 1
 
 
+def test_a_scheduler_whose_agent_is_killed_before_it_called_home_is_missed() -> None:
+    busy = Busy.open(1, LEASE_S)
+    try:
+        busy.look_for([AGENT])
+        busy.strike(AGENT, "killed")
+        assert gone_after_s(busy.of_nodes) <= LEASE_S + 1
+        assert busy.owner.wait(10) != 0
+    finally:
+        busy.close()
+
+
 def test_an_agent_that_is_killed_takes_its_node_with_it(busy: Busy) -> None:
     node = busy.of_node(1)
     assert len(node) == 4

@@ -88,3 +88,16 @@ def test_a_trial_strikes_a_real_fleet_and_leaves_nothing(
     seconds = fleet_deaths.run(trial, tmp_path / "late")
     assert seconds is not None
     assert seconds < 5
+
+
+def test_a_bill_that_differs_by_a_cent_is_a_missed_goal_and_a_reaped_one_is_none_of_it() -> None:
+    import fleet_money  # noqa: PLC0415 - only here is its folder on the path
+
+    closed = fleet_money.Bill(0.0500, 0.0492, None)
+    reaped = fleet_money.Bill(0.2000, 0.0500, 9.0)
+    found = {("vast", "worked"): [closed], ("vast", "keeper killed"): [reaped]}
+    says = fleet_money.section(found, "method", 10.0)
+    assert "differs: 0.08 cents, goal 1: met." in says
+    assert "9.00 s at most, goal 11 s: met." in says
+    found["vast", "worked"].append(fleet_money.Bill(0.05, 0.04, None))
+    assert "1.00 cents, goal 1: missed." in fleet_money.section(found, "method", 10.0)

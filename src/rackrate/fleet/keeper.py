@@ -115,6 +115,7 @@ class Keeper:
         self.head = f"rr-{spec.fleet}-head"
         self.address: str | None = None
         self.is_busy = False
+        self._head_made_s: float | None = None
         self._head_seen_s = 0.0
         self._gate_seen_s = 0.0
         self._is_listing = False
@@ -214,6 +215,7 @@ class Keeper:
         self._journal.write([{"what": "head", "node": self.head, "at_s": self.age_s()}])
         try:
             await self._call(self._home.create, self.spec.order(self.head, "head", self.age_s()))
+            self._head_made_s = self.age_s()
         except Exception as error:  # noqa: BLE001 - whatever a provider raises, the fleet is over
             self.handle(Closed(f"its scheduler does not start: {error}"))
 
@@ -271,7 +273,8 @@ class Keeper:
             return
         finally:
             self._is_listing = False
-        if self.address and self.head not in at_home and self.life.phase is Phase.OPEN:
+        was_head_made = self._head_made_s is not None and self._head_made_s < asked_at_s
+        if was_head_made and self.head not in at_home and self.life.phase is Phase.OPEN:
             self.handle(Closed("its scheduler is gone"))
         self.handle(Listed(names - {self.head}, asked_at_s))
 
