@@ -14,6 +14,8 @@ from rackrate.fleet import tree
 from rackrate.fleet.backends.base import NoNode, Order
 from rackrate.fleet.backends.local import LocalBackend
 
+pytestmark = pytest.mark.alone
+
 FLEET = "10ca1000"
 
 
