@@ -1,11 +1,14 @@
-"""Kill fleets in every way, at random, and count the seconds until no process of a node is left.
+"""Strike fleets in every way, at random, and count the seconds until no process of what was struck is left.
 
     python bench/fleet_deaths.py --trials 1000 --docs     # hours: a trial takes a boot and a lease
     python bench/fleet_deaths.py --trials 20 --nodes 8 --lease-s 3
+    python bench/fleet_deaths.py --only 17 --seed 3       # the trial of that number again
 
 Every node is busy with a loop that holds the interpreter and a child in a session of its own that is deaf to
-SIGTERM and has a child itself. What is struck, how and when follows from the seed. Processes are found
-by the fleet's mark in their environment, by somebody who is no part of the fleet.
+SIGTERM and has a child itself. What is struck, how, when, and how large the fleet is follow from the seed.
+Processes are found by the fleet's mark in their environment, by somebody who is no part of the fleet. Nodes
+live on this machine, or each on a machine of its own with its own network where this one can make such
+(Linux, root): there links are cut.
 """
 
 from __future__ import annotations
@@ -13,194 +16,208 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import signal
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from subprocess import CalledProcessError
 
 import psutil
 from measure import machine, table, write_section
 
-from rackrate.fleet import opening, tree
-from rackrate.fleet.folder import Folder, all_folders
+from rackrate.errors import FleetError
+from rackrate.testing import namespaces
+from rackrate.testing.busy import AGENT, HOME, SCHEDULER, Busy, How, Place, is_dead, seconds_until_gone
 
 GRACE_S = 1.0
 """Beyond the lease."""
-LOOK_S = 0.01
 PATIENCE_S = 30.0
-BOOT_S = 120.0
+NODE = "node"
+LONGEST_BOOT_S = 4.0
+"""After the start of the owner a fleet that boots is struck within so many seconds."""
+PAIR = "two parts, one after the other"
+BOOTING = "one part, while the fleet boots"
+UNBORN_S = 1.0
+"""Of a fleet that boots nothing must be seen for so long: what was ordered before may be born after."""
+EVERY_OTHER = 3
+"""One trial of so many strikes two parts, and one a fleet that boots."""
 
-METHOD = """{n} trials in the order of seed {seed}: a fleet of {nodes} nodes on this machine, lease
-{lease_s:g} s, every node busy with a Python loop that holds the interpreter and a child in a session of its
-own that ignores SIGTERM and has a child itself. After a random part of a lease something is struck; the time
-is counted until no process of any node is left, the scheduler's among them; the stopped owner or keeper
-itself is none. Killed is SIGKILL, frozen is SIGSTOP. The promise is the lease and {grace_s:g} s."""
+METHOD = """{n} trials that follow from seed {seed}: a fleet of {least} to {most} nodes, lease {lease_s:g} s,
+every node busy with a Python loop that holds the interpreter and a child in a session of its own that
+ignores SIGTERM and has a child itself. After a random part of a lease something is struck: killed is SIGKILL,
+frozen is SIGSTOP, cut is its network port unplugged. The time is counted from the last strike until no
+process of any node is left, the scheduler's among them; of a struck node, until none of that node is. Where a
+link is cut, and in every third trial else, nodes are machines of their own (namespaces of this host); else
+they are processes of this one. *Home* cut is the owner's machine without network: all nodes are cut off and
+the keeper is frozen, so that nobody else can end them. The promise is the lease and {grace_s:g} s."""
 
-OWNER = """
-import sys, time
-import rackrate
-
-def busy(_):
-    import subprocess, sys
-    deaf = "import os, signal, time; signal.signal(15, signal.SIG_IGN); os.fork(); time.sleep(3600)"
-    subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True)
-    while True:
-        pass
-
-n = int(sys.argv[1])
-fleet = rackrate.Fleet(nodes=n, lease_s=float(sys.argv[2]), boot_timeout_s=200)
-work = fleet.map(busy, range(n))
-print("busy", flush=True)
-time.sleep(3600)
-"""
-
-KILL, FREEZE = signal.SIGKILL, signal.SIGSTOP
-FAULTS: dict[str, tuple[tuple[str, ...], signal.Signals]] = {
-    "owner killed": (("owner",), KILL),
-    "owner frozen": (("owner",), FREEZE),
-    "keeper killed": (("keeper",), KILL),
-    "keeper frozen": (("keeper",), FREEZE),
-    "scheduler killed": (("head",), KILL),
-    "scheduler's agent killed": (("head agent",), KILL),
-    "owner and keeper killed": (("owner", "keeper"), KILL),
-    "owner and keeper frozen": (("owner", "keeper"), FREEZE),
-    "owner and zygote killed": (("owner", "zygote"), KILL),
-    "owner, keeper and zygote killed": (("keeper", "zygote", "owner"), KILL),
-    "keeper, zygote and scheduler killed": (("keeper", "zygote", "head"), KILL),
+KINDS: dict[str, tuple[tuple[str, How], tuple[Place, ...]]] = {
+    "owner killed": (("owner", "killed"), ("local", "emulated")),
+    "owner frozen": (("owner", "frozen"), ("local", "emulated")),
+    "keeper killed": (("keeper", "killed"), ("local", "emulated")),
+    "keeper frozen": (("keeper", "frozen"), ("local", "emulated")),
+    "gate killed": (("gate", "killed"), ("emulated",)),
+    "gate frozen": (("gate", "frozen"), ("emulated",)),
+    "home cut": ((HOME, "cut"), ("emulated",)),
+    "scheduler killed": ((SCHEDULER, "killed"), ("local", "emulated")),
+    "scheduler frozen": ((SCHEDULER, "frozen"), ("local", "emulated")),
+    "scheduler's agent killed": ((AGENT, "killed"), ("local", "emulated")),
+    "scheduler's agent frozen": ((AGENT, "frozen"), ("local", "emulated")),
+    "zygote killed": (("zygote", "killed"), ("local",)),
+    "node killed": ((NODE, "killed"), ("local", "emulated")),
+    "node frozen": ((NODE, "frozen"), ("local", "emulated")),
+    "node cut": ((NODE, "cut"), ("emulated",)),
 }
+"""What is struck and how, and where nodes live to whom that can happen."""
 
 
-@dataclass
-class Target:
-    """A busy fleet, and the process ids of its parts."""
+@dataclass(frozen=True)
+class Trial:
+    """What is done to one fleet.
 
-    owner: subprocess.Popen[bytes]
-    folder: Folder
-    parts: dict[str, int]
+    Attributes:
+        kind: under what it is counted.
+        place: where its nodes live.
+        nodes: how many.
+        lease_s: of the fleet.
+        strikes: parts and what happens to them, in order.
+        delay_s: before the first, since all are busy or, of a fleet that boots, since there is one.
+        gap_s: between two.
+        seed: says which node is struck.
+    """
 
-    def of_nodes(self) -> list[psutil.Process]:
-        """Return every process of every node, the scheduler's among them."""
-        own = {self.parts["keeper"], self.parts["zygote"]}
-        return [one for one in tree.marked(self.folder.fleet) if one.pid not in own]
+    kind: str
+    place: Place
+    nodes: int
+    lease_s: float
+    strikes: tuple[tuple[str, How], ...]
+    delay_s: float
+    gap_s: float
+    seed: int
 
-
-def opened(nodes: int, lease_s: float) -> Target:
-    """Bring up a fleet in a process of its own and return when every node is busy."""
-    before = {folder.fleet for folder in all_folders()}
-    words = [sys.executable, "-c", OWNER, str(nodes), str(lease_s)]
-    owner = subprocess.Popen(words, stdout=subprocess.PIPE)
-    if owner.stdout is None or owner.stdout.readline() != b"busy\n":
-        raise RuntimeError("the fleet did not come up")
-    (folder,) = (one for one in all_folders() if one.fleet not in before)
-    target = Target(owner, folder, _parts(owner.pid, folder))
-    until_s = time.monotonic() + BOOT_S
-    while len(target.of_nodes()) < 4 * nodes + 2:  # agent, engine, the deaf one and its child; the head's two
-        if time.monotonic() > until_s:
-            raise RuntimeError(f"not all nodes are busy after {BOOT_S:g} s")
-        time.sleep(0.1)
-    return target
-
-
-def _parts(owner: int, folder: Folder) -> dict[str, int]:
-    """Return the process ids of what can be struck."""
-    (keeper,) = (one for one in psutil.Process(owner).children() if _runs(one, "rackrate.fleet.keeper"))
-    (zygote,) = (one for one in keeper.children() if _runs(one, "rackrate.fleet.backends.zygote"))
-    agent = int((folder.path / "nodes" / f"rr-{folder.fleet}-head" / "alive").read_text())
-    (head,) = psutil.Process(agent).children()
-    return {
-        "owner": owner,
-        "keeper": keeper.pid,
-        "zygote": zygote.pid,
-        "head agent": agent,
-        "head": head.pid,
-    }
+    def __str__(self) -> str:
+        struck = ", ".join(f"{part} {how}" for part, how in self.strikes)
+        when = f"after {self.delay_s:.2f} s" + (f" and {self.gap_s:.2f} s" if len(self.strikes) > 1 else "")
+        return f"{self.kind} ({struck} {when}; {self.nodes} {self.place} nodes, lease {self.lease_s:g} s)"
 
 
-def _runs(process: psutil.Process, module: str) -> bool:
-    return module in process.cmdline()
-
-
-def seconds_until_gone(target: Target, fault: str) -> float | None:
-    """Strike, and return the seconds until no process of a node is left; None when some stayed."""
-    names, how = FAULTS[fault]
-    processes = target.of_nodes()
-    struck_s = time.monotonic()
-    for name in names:
-        os.kill(target.parts[name], how)
-    while processes or (processes := target.of_nodes()):  # what was born meanwhile is waited for too
-        while processes and _is_dead(processes[-1]):
-            processes.pop()
-        if time.monotonic() - struck_s > PATIENCE_S:
-            return None
-        time.sleep(LOOK_S)
-    return time.monotonic() - struck_s
-
-
-def _is_dead(process: psutil.Process) -> bool:
-    """Tell whether a process has ended, collected by its parent or not."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
-def trial(fault: str, nodes: int, lease_s: float, delay_s: float) -> float | None:
-    """Bring up a fleet, strike it after a while, and leave nothing."""
-    target = opened(nodes, lease_s)
-    try:
-        time.sleep(delay_s)
-        return seconds_until_gone(target, fault)
-    finally:
-        target.owner.kill()
-        with suppress(ProcessLookupError):
-            os.kill(target.parts["keeper"], KILL)
-        target.owner.communicate()
-        opening.reap(target.folder)
-
-
-def series(n: int, nodes: int, lease_s: float, seed: int) -> dict[str, list[float | None]]:
-    """Run trials: every fault in turn, in an order and after delays that follow from the seed."""
+def trials(n: int, seed: int, sizes: tuple[int, int], lease_s: float, *, is_root: bool) -> Iterator[Trial]:
+    """Yield trials: every kind in turn, in an order of the seed, pairs and fleets that boot among them."""
     chance = random.Random(seed)  # noqa: S311 - no secret
-    found: dict[str, list[float | None]] = defaultdict(list)
+    kinds = [kind for kind, (_, places) in KINDS.items() if is_root or "local" in places]
     order: list[str] = []
-    for number in range(n):
+    for _ in range(n):
         if not order:
-            order = chance.sample(list(FAULTS), len(FAULTS))
-        fault, delay_s = order.pop(), chance.uniform(0, lease_s / 2)
-        found[fault].append(trial(fault, nodes, lease_s, delay_s))
-        print(number + 1, fault, found[fault][-1], flush=True)
+            others = [PAIR, BOOTING] * (len(kinds) // EVERY_OTHER)
+            order = chance.sample([*kinds, *others], len(kinds) + len(others))
+        yield _trial(order.pop(), kinds, chance, chance.randint(*sizes), lease_s, is_root=is_root)
+
+
+def _trial(
+    kind: str, kinds: Sequence[str], chance: random.Random, nodes: int, lease_s: float, *, is_root: bool
+) -> Trial:
+    """Draw the rest of a trial of a kind."""
+    ending = [one for one in kinds if KINDS[one][0][0] != NODE]
+    drawn = [kind if kind in KINDS else chance.choice(ending)]
+    places = set(KINDS[drawn[0]][1]) if is_root else {"local"}
+    if kind == PAIR:
+        others = [one for one in ending if one != drawn[0] and places.intersection(KINDS[one][1])]
+        drawn.append(chance.choice(others))
+        places.intersection_update(KINDS[drawn[1]][1])
+    every: tuple[Place, ...] = ("local", "local", "emulated")
+    place = chance.choice([place for place in every if place in places])
+    strikes = tuple(KINDS[one][0] for one in drawn)
+    delay_s = chance.uniform(0, LONGEST_BOOT_S if kind == BOOTING else lease_s / 2)
+    gap_s, seed = chance.uniform(0, lease_s), chance.getrandbits(32)
+    return Trial(kind, place, nodes, lease_s, strikes, delay_s, gap_s, seed)
+
+
+def _living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    return [one for one in processes if not is_dead(one)]
+
+
+def run(trial: Trial, keep: Path) -> float | None:
+    """Bring up a fleet, strike it, and leave nothing; return the seconds, None when something stayed.
+
+    What was too late has its logs kept.
+    """
+    busy = Busy.open(trial.nodes, trial.lease_s, trial.place)
+    try:
+        if trial.kind != BOOTING:
+            busy.wait_busy()
+        time.sleep(trial.delay_s)
+        busy.look_for([part for part, _ in trial.strikes])
+        look = busy.of_nodes
+        for number, (part, how) in enumerate(trial.strikes):
+            time.sleep(trial.gap_s if number else 0)
+            if part == NODE:
+                part = random.Random(trial.seed).choice(busy.numbers())  # noqa: PLW2901, S311 - no secret
+                node = busy.of_node(part)
+                look = partial(_living, node)
+            with suppress(psutil.NoSuchProcess, CalledProcessError):  # the first strike was its end
+                busy.strike(part, how)
+        seconds, left = seconds_until_gone(look, PATIENCE_S, UNBORN_S if trial.kind == BOOTING else 0.0)
+        if left or seconds > trial.lease_s + GRACE_S:
+            _keep(busy, trial, left, keep)
+        return None if left else seconds
+    finally:
+        busy.close()
+
+
+def _keep(busy: Busy, trial: Trial, left: Sequence[psutil.Process], keep: Path) -> None:
+    """Keep what a trial leaves for whoever looks for its cause."""
+    folder = keep / busy.folder.fleet
+    shutil.copytree(busy.folder.path, folder, ignore=shutil.ignore_patterns("scratch", "keeper"))
+    lines = [str(trial), *(f"{one.pid} {one.status()} {one.cmdline()}" for one in left if one.is_running())]
+    (folder / "left").write_text("\n".join(lines))
+    sys.stderr.write(f"kept in {folder}\n")
+
+
+Found = dict[str, list[float | None]]
+
+
+def series(asked: Sequence[Trial], keep: Path) -> Found:
+    """Run trials."""
+    found: Found = defaultdict(list)
+    for number, trial in enumerate(asked):
+        try:
+            seconds = run(trial, keep)
+        except FleetError as error:  # a machine that is too busy: nothing was struck
+            print(number, f"not counted: {error.message}", trial, flush=True)
+            continue
+        found[trial.kind].append(seconds)
+        told = "something stayed" if seconds is None else f"{seconds:.2f} s"
+        late = "" if _is_kept(seconds, trial.lease_s) else "LATE "
+        print(number, late + told, trial, flush=True)
     return found
 
 
-def section(found: dict[str, list[float | None]], method: str, lease_s: float) -> str:
+def _is_kept(seconds: float | None, lease_s: float) -> bool:
+    return seconds is not None and seconds <= lease_s + GRACE_S
+
+
+def section(found: Found, method: str, lease_s: float) -> str:
     """Write the section of the benchmarks."""
     header = ["what was struck", "trials", "something left", "median", "longest", "within the promise"]
     rows = []
-    for fault in FAULTS:
-        runs = found.get(fault, [])
+    for kind in (*KINDS, PAIR, BOOTING):
+        runs = found.get(kind, [])
         well = [seconds for seconds in runs if seconds is not None]
         if not well:
-            rows.append([fault, str(len(runs)), str(len(runs)), "", "", f"0 of {len(runs)}"])
+            rows.append([kind, str(len(runs)), str(len(runs)), "", "", f"0 of {len(runs)}"])
             continue
-        kept = sum(seconds <= lease_s + GRACE_S for seconds in well)
-        longest, median = max(well), statistics.median(well)
-        rows.append(
-            [
-                fault,
-                str(len(runs)),
-                str(len(runs) - len(well)),
-                f"{median:.2f} s",
-                f"{longest:.2f} s",
-                f"{kept} of {len(runs)}",
-            ]
-        )
+        kept = sum(_is_kept(seconds, lease_s) for seconds in well)
+        times = [f"{statistics.median(well):.2f} s", f"{max(well):.2f} s"]
+        rows.append([kind, str(len(runs)), str(len(runs) - len(well)), *times, f"{kept} of {len(runs)}"])
     all_runs = [seconds for runs in found.values() for seconds in runs]
-    n_kept = sum(seconds is not None and seconds <= lease_s + GRACE_S for seconds in all_runs)
+    n_kept = sum(_is_kept(seconds, lease_s) for seconds in all_runs)
     says = f"Within the lease and {GRACE_S:g} s: {n_kept} of {len(all_runs)}."
     title = f"## Fleet: what is left when parts of it die\n\n{machine('rackrate', 'distributed')}"
     return "\n\n".join((title, method, table(header, rows), says))
@@ -209,18 +226,24 @@ def section(found: dict[str, list[float | None]], method: str, lease_s: float) -
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=len(FAULTS))
-    parser.add_argument("--nodes", type=int, default=64)
+    parser.add_argument("--trials", "--n", type=int, default=2 * len(KINDS))
+    parser.add_argument("--nodes", type=int, nargs=2, default=(1, 64), metavar=("LEAST", "MOST"))
     parser.add_argument("--lease-s", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="the number of the one trial to run")
+    parser.add_argument("--keep", type=Path, default=Path("late"), help="folder for what was too late")
     parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
     asked = parser.parse_args()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    drawn = list(
+        trials(asked.trials, asked.seed, tuple(asked.nodes), asked.lease_s, is_root=namespaces.are_possible())
+    )
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_DATA_HOME"] = folder  # the user's own fleets stay out of it
-        found = series(asked.trials, asked.nodes, asked.lease_s, asked.seed)
+        found = series(drawn if asked.only is None else drawn[asked.only :][:1], asked.keep)
+    least, most = asked.nodes
     method = METHOD.format(
-        n=asked.trials, seed=asked.seed, nodes=asked.nodes, lease_s=asked.lease_s, grace_s=GRACE_S
+        n=asked.trials, seed=asked.seed, least=least, most=most, lease_s=asked.lease_s, grace_s=GRACE_S
     )
     text = section(found, method, asked.lease_s)
     print(text)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import rackrate
@@ -107,14 +106,13 @@ def test_a_node_that_dies_is_replaced_and_its_work_done_again(fleet: rackrate.Fl
 @pytest.mark.alone
 def test_a_scheduler_that_is_held_up_for_longer_than_a_lease_fails_no_node() -> None:
     with rackrate.Fleet(nodes=0, lease_s=1) as fleet:
-        agent = int((fleet.folder.path / "nodes" / f"rr-{fleet.id}-head" / "alive").read_text())
-        (head,) = psutil.Process(agent).children()
-        head.suspend()
+        holding_up = threading.Thread(target=fleet.client.run_on_scheduler, args=(time.sleep, 4))
+        holding_up.start()  # four leases, of which the agents are granted each
         fleet.scale(1, wait=False)
         node = fleet.folder.path / "nodes" / f"rr-{fleet.id}-1"
         until(lambda: (node / "log").exists() and "Start worker" in fleet.logs("1"))
-        time.sleep(3)  # three leases, of which the node's agent is granted each
-        head.resume()
+        assert holding_up.is_alive()
+        holding_up.join()
         until(lambda: fleet.status().n_ready == 1)
         assert [one["node"] for one in fleet.status().nodes] == [f"rr-{fleet.id}-1"]
         assert fleet.submit(abs, -1).result() == 1

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_nodes_whose_keeper_was_killed_end_with_their_lease(open_fleet: Open, st
     finally:
         opening.reap(fleet.folder)
         fleet.close()
+
+
+@pytest.mark.parametrize("place", ["ssh"], indirect=True)
+def test_an_agent_that_is_killed_on_a_host_leaves_nothing_there(open_fleet: Open) -> None:
+    """A container ends with its first process; a host goes on."""
+
+    def have_deaf_child() -> tuple[int, int]:  # in here, so that it travels whole
+        code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+        return os.getppid(), subprocess.Popen([sys.executable, "-c", code], start_new_session=True).pid
+
+    with open_fleet(nodes=1, lease_s=20) as fleet:
+        agent, child = map(psutil.Process, fleet.submit(have_deaf_child).result())
+        agent.kill()
+        assert psutil.wait_procs([child], timeout=5)[1] == []
 
 
 def test_no_secret_of_an_order_stands_in_a_process_list(open_fleet: Open) -> None:

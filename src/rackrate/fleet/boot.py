@@ -83,7 +83,15 @@ def live(order: Order) -> None:
         pid = _open_door(order, identity, folder / "door")
         Agent(order, _run_engine, line=Line(order.keeper, identity), log=log, door=pid).run()
     finally:
-        os.write(output, log.read_bytes()[-_LAST_WORDS_BYTES:])
+        _repeat_end(log, output)
+
+
+def _repeat_end(log: Path, output: int) -> None:
+    """Write the end of a log, however long it is, to where perhaps nobody reads: nothing waits for that."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(os.fstat(file.fileno()).st_size - _LAST_WORDS_BYTES, 0))
+        os.set_blocking(output, False)
+        os.write(output, file.read())
 
 
 def _write_to(log: Path) -> int:

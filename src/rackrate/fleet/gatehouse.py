@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from rackrate.fleet import tree
 from rackrate.fleet.backends.base import Backend, NoNode, Order
 from rackrate.fleet.folder import Folder
 from rackrate.fleet.gate import NAMED
@@ -42,6 +43,11 @@ class GateProcess:
     def has_ended(self) -> bool:
         """Tell whether its process was there and is no more."""
         return self._process is not None and self._process.returncode is not None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Tell whether its process is there and stopped."""
+        return self._process is not None and tree.is_frozen(self._process.pid)
 
     async def open(self) -> None:
         """Start it and learn the address that it got.

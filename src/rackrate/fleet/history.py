@@ -23,6 +23,7 @@ Event = dict[str, Any]
 OWN = frozenset({"source", "seq", "at", "node", "task", "sweep", "trial", "attempt"})
 """What an event has beside its step and its values, without being told."""
 
+_strict = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _CHUNK = 1 << 18
 """Bytes read at a look: some thousand events, so that no look takes long."""
 
@@ -32,24 +33,34 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self._n_seen = _taken_up(path)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)
+        self._owed = bytearray()
+        self._untold: dict[str, list[Event]] = {}
 
     def take(self, source: str, first: int, points: list[Event]) -> tuple[int, list[Event]]:
         """Write the points that are new; return how many of the source there are now, and the new ones.
+
+        What finds no room on the disk is owed: it goes first when the source sends it again, from where it
+        was torn, so that nobody who reads along sees a line twice.
 
         Args:
             source: the process that they come from.
             first: number of the first of them in that process.
             points: as the process made them.
+
+        Raises:
+            OSError: they are not all in the file.
         """
         n_seen = self._n_seen.get(source, 0)
         new = points[max(n_seen - first, 0) :]
         start = max(n_seen, first)
-        lines = [_line_of({"source": source, "seq": seq, **point}) for seq, point in enumerate(new, start)]
-        self._file.write(b"".join(lines))
-        self._file.flush()
+        for seq, point in enumerate(new, start):
+            self._owed += _line_of({"source": source, "seq": seq, **point})
         self._n_seen[source] = max(n_seen, first + len(points))
-        return self._n_seen[source], new
+        self._untold.setdefault(source, []).extend(new)
+        while self._owed:
+            del self._owed[: self._file.write(self._owed)]
+        return self._n_seen[source], self._untold.pop(source)
 
     def close(self) -> None:
         """Close the file."""
@@ -75,8 +86,12 @@ def _taken_up(path: Path) -> dict[str, int]:
 
 def _line_of(point: Event) -> bytes:
     """Write an event as a line; NaN and infinity, which JSON lacks, as null."""
-    plain = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in point.items()}
-    return json.dumps(plain, separators=(",", ":")).encode() + b"\n"
+    try:
+        text = _strict.encode(point)
+    except ValueError:
+        plain = {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in point.items()}
+        text = _strict.encode(plain)
+    return text.encode() + b"\n"
 
 
 class Events(Iterator[Event], AsyncIterator[Event]):

@@ -11,11 +11,13 @@ import os
 import socket
 import ssl
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 _END_OF_PART = "-----END "
+_LEAST_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +97,10 @@ class Identity:
             OSError: nobody answers there, or it is somebody else.
         """
         host, _, port = address.rpartition(":")
+        until_s = time.monotonic() + timeout_s
         plain = socket.create_connection((host, int(port)), timeout_s)
         try:
+            plain.settimeout(max(until_s - time.monotonic(), _LEAST_S))
             link = self.client_context().wrap_socket(plain)
         except BaseException:
             plain.close()

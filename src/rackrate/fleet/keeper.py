@@ -27,6 +27,7 @@ from typing import Any, Literal
 import psutil
 
 from rackrate.errors import FleetError, InternalError, RackrateError
+from rackrate.fleet import tree
 from rackrate.fleet.backends import KEYS, local, open_backend
 from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
 from rackrate.fleet.backends.roll import Roll
@@ -118,7 +119,9 @@ class Keeper:
         self.head = f"rr-{spec.fleet}-head"
         self.address: str | None = None
         self.is_busy = False
+        self._head_made_s: float | None = None
         self._head_seen_s = 0.0
+        self._gate_seen_s = 0.0
         self._is_listing = False
         self._backend = backend
         self._home = home or backend
@@ -155,8 +158,7 @@ class Keeper:
             while self.life.phase is not Phase.CLOSED:
                 self._look_at_owner()
                 self._look_at_head()
-                if self._gate and self._gate.has_ended:
-                    self.handle(Closed("its gate died"))
+                self._look_at_ways()
                 self._resize()
                 every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
                 every_s = max(every_s, self._backend.list_s)
@@ -168,6 +170,7 @@ class Keeper:
                     self._do(self._ask_bill)
                 await asyncio.sleep(TICK_S if self.life.phase is Phase.OPEN else _CLOSING_S)
             await self._call(self._home.destroy, self.head)
+            await asyncio.to_thread(tree.end_marked, self.spec.fleet)
             self._journal.write([{"what": "closed", "at_s": self.age_s(), "why": self.life.why}])
             self._mark()
             await self._ask_bill()
@@ -223,6 +226,7 @@ class Keeper:
         self._journal.write([{"what": "head", "node": self.head, "at_s": self.age_s()}])
         try:
             await self._call(self._home.create, self.spec.order(self.head, "head", self.age_s()))
+            self._head_made_s = self.age_s()
         except Exception as error:  # noqa: BLE001 - whatever a provider raises, the fleet is over
             self.handle(Closed(f"its scheduler does not start: {error}"))
 
@@ -285,7 +289,8 @@ class Keeper:
             return
         finally:
             self._is_listing = False
-        if self.address and self.head not in at_home and self.life.phase is Phase.OPEN:
+        was_head_made = self._head_made_s is not None and self._head_made_s < asked_at_s
+        if was_head_made and self.head not in at_home and self.life.phase is Phase.OPEN:
             self.handle(Closed("its scheduler is gone"))
         self.handle(Listed(names - {self.head}, asked_at_s))
 
@@ -307,6 +312,17 @@ class Keeper:
                 self.handle(Closed("its owner has ended"))
             case "frozen":
                 self.handle(Tick())
+
+    def _look_at_ways(self) -> None:
+        """End a fleet whose nodes nobody reaches any more, or, here, whose killed nodes nobody sweeps up."""
+        if self._gate:
+            self._gate_seen_s = self._gate_seen_s if self._gate.is_frozen else self.age_s()
+            if self._gate.has_ended:
+                self.handle(Closed("its gate died"))
+            elif self.age_s() - self._gate_seen_s > self.spec.lease_s:
+                self.handle(Closed("its gate is frozen"))
+        elif isinstance(self._home, local.LocalBackend) and self._home.trouble:
+            self.handle(Closed(self._home.trouble))
 
     def _look_at_head(self) -> None:
         """Wait for the head as for a node: that is no idleness, and it has an end. Then it has its lease."""

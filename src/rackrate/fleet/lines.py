@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +28,24 @@ LONGEST = 1 << 20
 def encode(message: Message) -> bytes:
     """Return a message as a line."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def _left_s(until_s: float) -> float:
+    """Return the seconds that are left.
+
+    Raises:
+        TimeoutError: none.
+    """
+    left_s = until_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("not in time")
+    return left_s
+
+
+def _as_number(link: socket.socket) -> str:
+    """Return the address at the other end: to ask for it by name again may take longer than any patience."""
+    host, port = socket.getnameinfo(link.getpeername(), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+    return f"{host}:{port}"
 
 
 class Line:
@@ -64,10 +83,12 @@ class Line:
         return answer
 
     def _exchange(self, question: bytes, timeout_s: float) -> bytes:
+        until_s = time.monotonic() + timeout_s  # for all of it: a lease may wait for the answer
         link = self._connected(timeout_s)
-        link.settimeout(timeout_s)
+        link.settimeout(_left_s(until_s))
         link.sendall(question)
         while b"\n" not in self._rest:
+            link.settimeout(_left_s(until_s))
             part = link.recv(1 << 16)
             if not part:
                 raise ConnectionError(f"{self.keeper}: the keeper hung up")
@@ -80,6 +101,7 @@ class Line:
             self._rest = b""
             if self._identity:
                 self._socket = self._identity.dial(self.keeper, timeout_s)
+                self.keeper = _as_number(self._socket)
             else:
                 self._socket = socket.socket(socket.AF_UNIX)
                 self._socket.settimeout(timeout_s)

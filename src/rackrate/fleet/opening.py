@@ -7,6 +7,7 @@ when something has changed: nothing is looked at in a loop.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -284,20 +285,18 @@ def reap(folder: Folder) -> int:
     Raises:
         FleetError, OSError: the provider does not answer, or lists them still: they may be there.
     """
-    n = 0
-    while found := tree.marked(folder.fleet):
-        for process in found:
-            tree.end_tree(process)
-        n += len(found)
-        psutil.wait_procs(found, timeout=1)
+    n = tree.end_marked(folder.fleet, math.inf)
     spec = Spec.read(folder.spec)
     began_s = time.time() - spec.opened_at_s
     ended_s = {} if spec.backend == "local" else _reap_away(spec)
+    folder.sweep()
+    if not folder.journal.exists():  # its keeper died before it ordered anything
+        _close_journal(folder, Lifecycle(spec.fleet, spec.policy()), 0.0, 0.0, {})
+        return n + len(ended_s)
     life, entries = recovered(folder, spec)
     if not any(entry["what"] == "closed" for entry in entries):
         said_s = {one["node"]: one["said_at_s"] for one in entries if one["what"] == "destroyed"}
         _close_journal(folder, life, time.time() - spec.opened_at_s, began_s, said_s | ended_s)
-    folder.sweep()
     return n + len(ended_s)
 
 

@@ -120,6 +120,26 @@ def end_tree(root: psutil.Process) -> None:
                 process.kill()
 
 
+def is_frozen(pid: int) -> bool:
+    """Tell whether a process is stopped (SIGSTOP); one that is not there is not."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def end_marked(fleet: str, patience_s: float = _PATIENCE_S) -> int:
+    """Kill every process that bears a fleet's mark, and what is below it; return how many it was."""
+    n = 0
+    until = time.monotonic() + patience_s
+    while (found := marked(fleet)) and time.monotonic() < until:
+        for process in found:
+            end_tree(process)
+        n += len(found)
+        psutil.wait_procs(found, timeout=1)
+    return n
+
+
 def marked(fleet: str) -> list[psutil.Process]:
     """Return the living processes that bear a fleet's mark, without this one."""
     return [process for process, owner in all_marked() if owner == fleet]

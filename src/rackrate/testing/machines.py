@@ -145,7 +145,7 @@ class Machines:
         if not namespaces.are_possible():
             raise UsageError("a plain process cannot be partitioned", hint="machines of their own need root")
         switch = int((self.folder / _NURSERY).read_text())
-        namespaces.plug(switch, self._pid_and_number(name)[1], is_in=is_in)
+        namespaces.plug(switch, namespaces.port(self._pid_and_number(name)[1]), is_in=is_in)
 
     def _pid_and_number(self, name: str) -> tuple[int, int]:
         pid, number = (self.folder / name / ALIVE).read_text().split()

@@ -30,6 +30,8 @@ _SET_ADDRESS, _SET_MASK, _GET_FLAGS, _SET_FLAGS = 0x8916, 0x891C, 0x8913, 0x8914
 _UP_AND_RUNNING = 0x41  # linux/if.h
 
 BRIDGE = "sw0"
+UPLINK = "up0"
+"""Port of the switch that leads home."""
 _MASK = "255.255.252.0"
 _N_NETWORKS = 1 << 13
 _PER_NETWORK = 1 << 10
@@ -77,7 +79,7 @@ class Switch:
         _call("unshare", _NEW_NET)
         switch = os.open("/proc/self/ns/net", os.O_RDONLY)
         _ip(f"link add {BRIDGE} up type bridge")
-        _ip(f"link add up0 up master {BRIDGE} type veth peer name {uplink} netns {os.getppid()}")
+        _ip(f"link add {UPLINK} up master {BRIDGE} type veth peer name {uplink} netns {os.getppid()}")
         _call("setns", home, _NEW_NET)
         _configure(uplink, self.address)
         _call("setns", switch, _NEW_NET)
@@ -117,7 +119,7 @@ class Switch:
 
     def close(self) -> None:
         """Take down the link to where this was made from; the kernel would, a little later."""
-        _ip("link delete up0")
+        _ip(f"link delete {UPLINK}")
 
     def _furnish(self, number: int, name: str) -> None:
         """Give this machine a name, an address, and places of its own for processes and temporary files."""
@@ -134,9 +136,9 @@ def port(number: int) -> str:
     return f"m{number}"
 
 
-def plug(switch_pid: int, number: int, *, is_in: bool) -> None:
-    """Plug a machine into its switch, or out of it: its link stays up, and nothing gets through."""
-    change = f"link set {port(number)} " + (f"master {BRIDGE}" if is_in else "nomaster")
+def plug(switch_pid: int, interface: str, *, is_in: bool) -> None:
+    """Plug a port into its switch, or out of it: its link stays up, and nothing gets through."""
+    change = f"link set {interface} " + (f"master {BRIDGE}" if is_in else "nomaster")
     command = ["nsenter", "--net", "--target", str(switch_pid), "ip", *change.split()]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603
 

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from rackrate.fleet import environment, tls
+from rackrate.fleet import boot, environment, tls
 from rackrate.fleet.backends.base import BOOT, ORDER, Order
 from rackrate.fleet.identity import Identity
 
@@ -63,3 +64,16 @@ def test_only_what_differs_is_named() -> None:
     assert environment.mismatch(owner, owner) == ""
     assert environment.mismatch(owner, {**owner, "python": "3.11"}) == "python 3.11 on the node and 3.12 here"
     assert "none on the node" in environment.mismatch(owner, {"python": "3.12"})
+
+
+def test_the_end_of_a_log_is_repeated_also_where_nobody_reads(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("first words" + " " * 10_000 + "last words")
+    read, write = os.pipe()
+    boot._repeat_end(tmp_path / "log", write)
+    assert os.read(read, 1 << 16).decode().strip() == "last words"
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, bytes(4096))
+    boot._repeat_end(tmp_path / "log", write)  # returns
+    for handle in (read, write):
+        os.close(handle)

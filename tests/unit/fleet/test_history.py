@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rackrate.fleet.history import Events, History
 
 
@@ -110,3 +112,31 @@ def test_a_long_history_is_read_in_parts_and_in_order(tmp_path: Path) -> None:
     history.close()
     reader = Events(tmp_path / "events", lambda: True)
     assert [event["seq"] for event in reader] == list(range(20_000))
+
+
+FULL = """
+import json, resource, signal, sys
+from pathlib import Path
+from rackrate.fleet.history import History
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+points = [{"step": n} for n in range(100)]
+history = History(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+try:
+    history.take("a", 0, points[:60])
+except OSError:
+    print("no room")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+history.take("b", 0, points[:1])
+n, new = history.take("a", 0, points)
+print(n, [point["step"] for point in new] == list(range(100)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a limit of a file's size")
+def test_a_disk_that_was_full_for_a_while_tears_and_doubles_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", FULL, str(tmp_path / "events")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "no room\n100 True\n"
+    lines = [(line["source"], line["seq"]) for line in read(tmp_path / "events")]
+    assert lines == [*(("a", n) for n in range(60)), ("b", 0), *(("a", n) for n in range(60, 100))]

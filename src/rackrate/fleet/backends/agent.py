@@ -85,6 +85,7 @@ class Agent:
         self._next_ask_s = 0.0
         self._next_watch_s = 0.0
         self._pid: int | None = None
+        self._frozen_since_s: float | None = None
         self._from_engine: int | None = None
         self._rest = b""
         self._is_ending = False
@@ -101,15 +102,23 @@ class Agent:
             while True:
                 self._live()
         except Over as over:
-            self._is_ending = True
-            tree.end_children(self._pid)
-            self._log(f"over: {over}")
-            if self.lease.is_live(time.monotonic()):  # else the keeper knows, or is dead
-                with suppress(OSError, FleetError):
-                    self._line.ask("ended", _FAREWELL_S, node=self.order.name, why=str(over), **self._said())
+            self._end(str(over))
+        except Exception as error:  # noqa: BLE001 - whatever it is: an agent that fails leaves nothing either
+            self._end(f"its agent failed ({type(error).__name__}: {error})")
+
+    def _end(self, why: str) -> None:
+        """End all that is in the node, then say so, where there is somebody to hear and room to write."""
+        self._is_ending = True
+        tree.end_children(self._pid)
+        with suppress(OSError, FleetError):
+            self._log(f"over: {why}")
+        if self.lease.is_live(time.monotonic()):  # else the keeper knows, or is dead
+            with suppress(OSError, FleetError):
+                self._line.ask("ended", _FAREWELL_S, node=self.order.name, why=why, **self._said())
 
     def _signalled(self, number: int, _frame: object) -> None:
         if number == signal.SIGTERM and not self._is_ending:  # told twice, it ends no less
+            self._is_ending = True
             raise Over("told to end")
 
     def _log(self, text: str) -> None:
@@ -148,7 +157,22 @@ class Agent:
         if time.monotonic() >= self._next_ask_s:
             self._ask()
 
+    def _watch_freeze(self) -> None:
+        """End a node whose worker is found frozen at every question of a lease.
+
+        Raises:
+            Over: it is.
+        """
+        now = time.monotonic()
+        if self._pid is None or not tree.is_frozen(self._pid):
+            self._frozen_since_s = None
+            return
+        self._frozen_since_s = self._frozen_since_s or now
+        if now - self._frozen_since_s >= self.order.ttl_s - self.lease.period_s:
+            raise Over("its worker is frozen")
+
     def _ask(self) -> None:
+        self._watch_freeze()
         asked_at_s = time.monotonic()
         patience_s = max(min(_PATIENCE_S, self.lease.left_s(asked_at_s)), 0.01)
         self._next_ask_s = asked_at_s + self.lease.period_s

@@ -8,6 +8,9 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 
+TURN_S = 1.0
+"""The longest that a turn waits."""
+
 
 def share() -> None:
     """Keep the garbage collector from writing to what is loaded, which forked processes are to share."""
@@ -16,7 +19,7 @@ def share() -> None:
 
 
 def turns(has_children: Callable[[], bool]) -> Iterator[list[bytes]]:
-    """Yield the lines that have come in at each turn: when there are any, a child ended, or a second is over.
+    """Yield the lines that have come in at each turn: when there are any, a child ended, or nothing did.
 
     Args:
         has_children: whether any is left; when none is and the input has ended, so have the turns.
@@ -28,7 +31,7 @@ def turns(has_children: Callable[[], bool]) -> Iterator[list[bytes]]:
     rest, is_open = b"", True
     while is_open or has_children():
         lines: list[bytes] = []
-        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], 1.0)
+        ready, _, _ = select.select([wake_read, *([0] if is_open else [])], [], [], TURN_S)
         if wake_read in ready:
             os.read(wake_read, 512)
         if 0 in ready:

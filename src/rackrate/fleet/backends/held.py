@@ -37,14 +37,23 @@ def is_held(path: Path) -> bool:
 
 
 def end(path: Path) -> None:
-    """Have the agent end its node, or end it from outside when the agent does not."""
-    if not is_held(path):
-        return
-    with suppress(ProcessLookupError, ValueError):
-        os.kill(int(path.read_text()), signal.SIGTERM)
+    """Have the agent end its node, or end it from outside when the agent does not, or is frozen."""
+    agent: int | None = None
     until = time.monotonic() + _PATIENCE_S
     while is_held(path) and time.monotonic() < until:
+        agent = agent or _told(path)
+        if agent and tree.is_frozen(agent):
+            break
         time.sleep(0.01)
     if is_held(path):
         with suppress(psutil.NoSuchProcess, ValueError):
             tree.end_tree(psutil.Process(int(path.read_text())))
+
+
+def _told(path: Path) -> int | None:
+    """Tell the agent to end and return its process id; None while it has not yet written that."""
+    with suppress(ProcessLookupError, ValueError):
+        agent = int(path.read_text())
+        os.kill(agent, signal.SIGTERM)
+        return agent
+    return None

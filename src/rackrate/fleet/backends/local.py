@@ -106,9 +106,17 @@ class LocalBackend:
                 answer = zygote.stdout.readline()
             except BrokenPipeError:
                 answer = b""
-        if not answer:
-            said = _tail(self._nodes / "zygote.log")
-            raise NoNode(f"{order.name}: the process that nodes are forked from has died: {said}")
+        trouble = json.loads(answer)["trouble"] if answer else self._last_words()
+        if trouble:
+            raise NoNode(f"{order.name}: {trouble}")
+
+    @property
+    def trouble(self) -> str:
+        """Why no node can be forked any more; empty while one can, or before the first."""
+        return self._last_words() if self._zygote and self._zygote.poll() is not None else ""
+
+    def _last_words(self) -> str:
+        return f"the process that nodes are forked from has died: {_tail(self._nodes / 'zygote.log')}"
 
     def list(self, fleet: str) -> frozenset[str]:
         """Return the nodes whose lock is held; those of the one fleet that the folder is of."""
@@ -131,8 +139,8 @@ class LocalBackend:
         with self._lock:
             if self._zygote is None:
                 return
-            for pipe in (self._zygote.stdin, self._zygote.stdout):
-                if pipe:
+            for pipe in filter(None, (self._zygote.stdin, self._zygote.stdout)):
+                with suppress(OSError):  # what a dead one did not read has no reader
                     pipe.close()
             with suppress(subprocess.TimeoutExpired):
                 self._zygote.wait(_PATIENCE_S)
@@ -140,6 +148,6 @@ class LocalBackend:
 
 def _tail(path: Path, n_bytes: int = 400) -> str:
     """Return the end of a log, for a message."""
-    with suppress(FileNotFoundError):
-        return path.read_bytes()[-n_bytes:].decode(errors="replace").strip().splitlines()[-1:][0]
+    with suppress(FileNotFoundError, IndexError):
+        return path.read_bytes()[-n_bytes:].decode(errors="replace").strip().splitlines()[-1]
     return "it wrote nothing"

@@ -136,8 +136,10 @@ class Slots:
             os.close(log)
             return
         try:
+            _leave_session(log)
+            _guard()
             os.write(alive, str(os.getpid()).encode())
-            _be_node(order, log, scratch)
+            _be_node(order, scratch)
         finally:
             os._exit(0)
 
@@ -147,13 +149,31 @@ class Slots:
                 path.unlink(missing_ok=True)
 
 
-def _be_node(order: Order, log: int, scratch: str) -> None:
-    """Leave the session, with nothing of it, and boot as a machine does."""
+def _leave_session(log: int) -> None:
+    """Have nothing of the session that started it."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+
+
+def _guard() -> None:
+    """Fork, and return in the child: the parent waits for its end, and ends what it leaves when it is killed.
+
+    A node's agent ends all that is below it; an agent that is killed does not, and here is no machine that
+    ends with it.
+    """
+    tree.adopt_orphans()
+    agent = os.fork()
+    if agent:
+        os.waitpid(agent, 0)
+        tree.end_children()
+        os._exit(0)
+
+
+def _be_node(order: Order, scratch: str) -> None:
+    """Boot as a machine does."""
     os.chdir(scratch)
     os.environ.update({**order.to_env(), "TMPDIR": scratch, tree.MARK: order.fleet})
     try:

@@ -14,7 +14,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -38,13 +39,20 @@ def main(folder: Path, preload: Sequence[str]) -> None:
     _preload(preload)
     tree.adopt_orphans()
     forking.share()
-    agents: dict[int, str] = {}
+    agents: dict[int, Order] = {}
+    frozen_since_s: dict[int, float] = {}
     for lines in forking.turns(lambda: bool(agents)):
         for line in lines:
             order = Order.from_dict(json.loads(line))
-            if order.name not in agents.values():
-                agents[_fork(folder / order.name, order, engine.run)] = order.name
-            os.write(1, order.name.encode() + b"\n")
+            trouble = ""
+            if all(order.name != one.name for one in agents.values()):
+                try:
+                    agents[_fork(folder / order.name, order, engine.run)] = order
+                except OSError as error:  # no room for one more; those that are there need their zygote
+                    trouble = f"{type(error).__name__}: {error}"
+            with suppress(BrokenPipeError):  # a dead keeper: its nodes have leases
+                os.write(1, json.dumps({"trouble": trouble}).encode() + b"\n")
+        _end_frozen(agents, frozen_since_s)
         _bury(agents)
 
 
@@ -65,7 +73,17 @@ def _preload(modules: Sequence[str]) -> None:
             raise UsageError(f"{module} cannot be preloaded: it starts {names[1:]}", hint=hint)
 
 
-def _bury(agents: dict[int, str]) -> None:
+def _end_frozen(agents: Mapping[int, Order], since_s: dict[int, float]) -> None:
+    """Kill agents that are frozen for the length of their lease: the keeper, which would too, may be dead."""
+    now = time.monotonic()
+    for pid, order in agents.items():
+        if not tree.is_frozen(pid):
+            since_s.pop(pid, None)
+        elif now - since_s.setdefault(pid, now) >= max(order.ttl_s - 2 * forking.TURN_S, order.ttl_s / 2):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _bury(agents: dict[int, Order]) -> None:
     """Collect the dead; when there are any, kill what they leave."""
     n_dead = 0
     with suppress(ChildProcessError):
