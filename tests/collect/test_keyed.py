@@ -96,6 +96,7 @@ def test_digitalocean_memory_of_all_gpus_or_of_one(live: Any, reply: Any, keyed:
         "memory": 524288,
         "vcpus": 64,
         "disk": 500,
+        "transfer": 60.0,
         "price_monthly": 9000.0,
         "price_hourly": 12.56,
         "regions": ["tor1", "nyc2"],
@@ -118,6 +119,7 @@ def test_digitalocean_memory_of_all_gpus_or_of_one(live: Any, reply: Any, keyed:
         ("gpu-l40sx8-384gb", "on_demand", "l40s", 8, 48, 12.56, 64, 512, 500, "nyc2"),
         ("gpu-l40sx8-384gb", "on_demand", "l40s", 8, 48, 12.56, 64, 512, 500, "tor1"),
     ]
+    assert live.rows("DISTINCT included_egress_gb_per_month", "digitalocean") == [(60_000,)]
 
 
 def test_shadeform_counts_in_cents_and_sells_for_others(live: Any, reply: Any, keyed: Any) -> None:
@@ -182,6 +184,7 @@ def test_prime_intellect_labels_an_l40s_l40(live: Any, reply: Any, keyed: Any, *
     unpriced = item | {"cloudId": "none", "prices": {"onDemand": None, "currency": "USD"}}
     spot = item | {"cloudId": "spotty", "isSpot": True, "gpuType": "H100_80GB", "socket": "SXM5",
                    "gpuCount": 1, "gpuMemory": 80,
+                   "disk": {"defaultCount": 1800, "pricePerUnit": 0.0002, "defaultIncludedInPrice": False},
                    "prices": {"onDemand": 1.1, "currency": "USD"}}  # fmt: skip
     items = [item, ahead, unpriced, spot]
     said = {"L40_48GB": items[:3], "H100_80GB": items[3:]} if by_gpu else {"items": items, "totalCount": 4}
@@ -193,6 +196,8 @@ def test_prime_intellect_labels_an_l40s_l40(live: Any, reply: Any, keyed: Any, *
          "primeintellect"),
         ("spotty", "spot", "h100-sxm", 1, 80, 1.1, 32, 256, 1800, "DAL", "latitude", "primeintellect"),
     ]  # fmt: skip
+    beside = "sku, round(storage_usd_per_gb_month, 6), included_disk_gb"
+    assert live.rows(beside, "primeintellect") == [("g3-l40s-large", None, None), ("spotty", 0.146, 0)]
 
 
 def test_seeweb_bills_in_euros_whatever_its_answer_says(live: Any, reply: Any, keyed: Any) -> None:

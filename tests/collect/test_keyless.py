@@ -54,6 +54,7 @@ def test_vultr_states_totals_sells_slices_and_calls_eight_l40s_l40(live: Any, re
         "disk": 1200,
         "gpu_type": "NVIDIA_L40S",
         "gpu_vram_gb": 48,
+        "bandwidth": 10240,
         "hourly_cost": 1.671,
         "locations": ["ewr", "", "ewr"],
         "deploy_ondemand": True,
@@ -93,6 +94,8 @@ def test_vultr_states_totals_sells_slices_and_calls_eight_l40s_l40(live: Any, re
         ("vcg-a40-1c-5g-2vram", "on_demand", "a40", 2 / 48, 48, 0.075, 1, 5, 90, "ewr"),
         ("vcg-l40s-16c-180g-48vram", "on_demand", "l40s", 1, 48, 1.671, 16, 180, 1200, "ewr"),
     ]
+    sent = dict(live.rows("sku, included_egress_gb_per_month", "vultr"))
+    assert (sent["vcg-l40s-16c-180g-48vram"], sent["vbm-64c-2048gb-8-l40-gpu"]) == (10240, None)
 
 
 def test_verda_writes_prices_as_text_and_memory_of_all_gpus(live: Any, reply: Any) -> None:
@@ -175,6 +178,7 @@ def test_linode_has_regions_of_another_price_and_prices_that_it_withholds(live: 
         "vcpus": 4,
         "memory": 16384,
         "disk": 524288,
+        "transfer": 4000,
         "price": {"hourly": 0.52, "monthly": 350.0},
         "region_prices": [{"id": "id-cgk", "hourly": 0.624, "monthly": 420.0}],
     }
@@ -190,6 +194,7 @@ def test_linode_has_regions_of_another_price_and_prices_that_it_withholds(live: 
         ("g2-gpu-rtx4000a1-s", "on_demand", "rtx-4000-ada", 1, 20, 0.52, 4, 16, 512, None),
         ("g2-gpu-rtx4000a1-s", "on_demand", "rtx-4000-ada", 1, 20, 0.624, 4, 16, 512, "id-cgk"),
     ]
+    assert live.rows("DISTINCT included_egress_gb_per_month", "linode") == [(4000,)]
 
 
 RATES = {"amount": 1.0, "base": "USD", "date": "2026-08-21", "rates": {"EUR": 0.8, "INR": 100.0}}
@@ -338,7 +343,8 @@ def test_oci_sells_a_gpu_as_an_ocpu_and_gb200_is_no_b200(live: Any, reply: Any) 
         shape("BM.GPU.B200.8", 8, 1536, "NONE"),
     ]  # fmt: skip
     products = [product("B1", 3.5), product("B2", 2.0), product("B3", 16.0), product("B4", 4.0),
-                product("B5", 10.0, code="EUR")]  # fmt: skip
+                product("B5", 10.0, code="EUR"), product("B91961", 0.0255, pricetype="MONTH"),
+                product("B91962", 0.0017, pricetype="MONTH")]  # fmt: skip
     live.site.routes["/a/ocom/docs/cloudestimator2/data/shapes.json"] = reply({"items": shapes})
     live.site.routes["/pls/apex/cetools/api/v1/products/"] = reply({"items": products})
     done = live.one("oci")
@@ -350,6 +356,7 @@ def test_oci_sells_a_gpu_as_an_ocpu_and_gb200_is_no_b200(live: Any, reply: Any) 
         ("VM.GPU.A10.1", "on_demand", "a10", 1, 24, 2.0, 30, 240, None, None),
         ("VM.GPU.A10.1", "spot", "a10", 1, 24, 1.0, 30, 240, None, None),
     ]
+    assert live.rows("DISTINCT round(storage_usd_per_gb_month, 6)", "oci") == [(0.0425,)]
 
 
 AWS_COLUMNS = (

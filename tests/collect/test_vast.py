@@ -20,6 +20,8 @@ BASE: dict[str, Any] = {
     "cpu_ram": 262144,
     "disk_space": 500.0,
     "storage_cost": 0.15,
+    "inet_up_cost": 0.02,
+    "inet_down_cost": 0.0,
     "dph_base": 1.18,
     "dph_total": 1.2049,
     "min_bid": 0.61,
@@ -51,6 +53,11 @@ def test_an_offer_comes_right_to_the_cent_and_the_gib(live: Any, reply: Any) -> 
         ("on_demand", "l40s", 2.0, 48.0, 1.2049, "instance", 1.2049, 0.60245, *shape, *where),
         ("spot", "l40s", 2.0, 48.0, 0.61, "instance", 0.61, 0.305, *shape, *where),
     ]
+    beside = "kind, storage_usd_per_gb_month, included_disk_gb, egress_usd_per_gb, ingress_usd_per_gb"
+    assert live.rows(beside, "vast") == [
+        ("on_demand", 0.15, 8, 0.02, 0),
+        ("spot", 0.15, 0, 0.02, 0),  # a bid pays for the GPU alone
+    ]
     (asked,) = live.site.asked
     assert asked.json["limit"] == 3000
     assert asked.headers["User-Agent"].startswith("rackrate/")
@@ -70,11 +77,15 @@ def test_its_traps(live: Any, reply: Any) -> None:
             {"gpu_name": "H100 NVL", "gpu_ram": 95830, "num_gpus": 1, "min_bid": None, "dph_total": 2.5},
             {"num_gpus": 0},
             {"id": 1, "dph_total": 77.0},
+            {"inet_up_cost": 10.0, "min_bid": None},
+            {"storage_cost": -0.1, "min_bid": None},
         )
     )
     done = live.one("vast")
     assert done.outcome == "ok"
-    assert dict(done.rejects) == {"zero_spot": 1}
+    assert dict(done.rejects) == {"zero_spot": 1, "traffic_price": 1, "storage_price": 1}
+    quarantined = live.rows("rule, reason", "vast", "quarantine")
+    assert ("traffic_price", "traffic costs what nobody asks: 10 USD for a GB") in quarantined
     found = {(sku, kind): (gpu, price, ram) for sku, kind, gpu, price, ram in live.rows("sku, kind, gpu, price, ram_gib", "vast")}  # fmt: skip  # noqa: E501
     assert found["3", "on_demand"] == ("l40s", 1.2049, None)
     assert found["6", "on_demand"][1] == 1.18

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -9,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from rackrate.errors import DataError, ImportRejected, RackrateError, StoreBroken
 from rackrate.market.filter import OfferFilter, order_by
 from rackrate.market.ingest import import_list
-from rackrate.market.offer import Offer
+from rackrate.market.offer import SINCE, Offer
 from rackrate.market.store import Store
 from rackrate.market.store.write import Receipt, copy_store
 
@@ -49,6 +51,47 @@ def offers(store: Path, **options: Any) -> list[Offer]:
 
 def asked(store: Path, **options: Any) -> dict[str, float]:
     return {offer.provider: offer.usd_per_gpu_hour for offer in offers(store, **options)}
+
+
+def as_of_schema_1(store: Path) -> None:
+    """Turn a store into what versions wrote that knew no prices beside the hour."""
+    path = store / "manifest.json"
+    doc = json.loads(path.read_text())
+    newer = ", ".join(name for name, since in SINCE.items() if since > 1)
+    for file in doc["files"]:
+        name = store / file["name"]
+        if file["table"] == "offers":
+            select = f"SELECT * EXCLUDE ({newer}) FROM '{name}'"  # noqa: S608 - names of our own
+            with duckdb.connect() as con:
+                con.execute(f"COPY ({select}) TO '{name}.old' (FORMAT parquet)")
+            Path(f"{name}.old").replace(name)
+        file["sha256"] = hashlib.sha256(name.read_bytes()).hexdigest()
+        del file["schema"]
+    path.write_text(json.dumps(doc | {"schema": 1}))
+
+
+def test_a_store_of_an_older_version_is_read_and_added_to(tmp_path: Path, lists: Path) -> None:
+    store = tmp_path / "store"
+    first = snapshot(lists, 1, {"a": 1.0, "b": 2.0})
+    take(store, first)
+    as_of_schema_1(store)
+    assert asked(store) == {"a": 1.0, "b": 2.0}
+    assert {offer.egress_usd_per_gb for offer in offers(store)} == {None}
+    assert take(store, first).n_published == 0  # the old files say the same as the list read anew
+    assert take(store, snapshot(lists, 2, {"a": 3.5, "b": 2.0})).rules["jump"] == 1  # compared over time
+    mapping, own = tmp_path / "own.toml", tmp_path / "own.csv"
+    mapping.write_text(
+        'source = "own"\n[columns]\nprovider = { value = "c" }\ngpu = { value = "l40s" }\nat = "at"\n'
+        'url = { value = "https://a.example" }\negress_per_gb = "sent"\n[[price]]\nfrom = "usd"\n'
+    )
+    own.write_text("usd,sent,at\n0.5,0.02,2026-08-02T06:20:00Z\n")
+    import_list(store, own, mapping=mapping)
+    beside = {offer.provider: offer.egress_usd_per_gb for offer in offers(store)}
+    assert beside == {"a": None, "b": None, "c": 0.02}
+    assert asked(store, as_of=datetime(2026, 8, 1, 12, tzinfo=UTC)) == {"a": 1.0, "b": 2.0}
+    found = Store.open(store, store).columns(["provider", "egress_usd_per_gb"], max_age=timedelta.max)
+    assert found["egress_usd_per_gb"] == [None, None, 0.02]
+    assert json.loads((store / "manifest.json").read_text())["schema"] == 2
 
 
 def test_copying_a_store_doubles_nothing_and_overwrites_nothing(
@@ -231,7 +274,7 @@ def test_a_dry_run_writes_nothing_and_says_the_same(store: Path, lists: Path) ->
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "null", '"x"', "\x00", '{"schema": 1}', '{"schema": 2, "files": []}'),
+        *("", "{", "[]", "null", '"x"', "\x00", '{"schema": 1}', '{"schema": 3, "files": []}'),
         '{"schema": 1, "files": [1]}',
         '{"schema": 1, "files": [{"name": "x"}]}',
         '{"schema": 1, "files": {"a": 1}}',

@@ -33,6 +33,9 @@ class Provider:
         site: its price page or home page.
         billing_currency: currency of its price list, ISO 4217.
         billing_increment_s: the smallest time that is billed, in seconds.
+        min_rental_s: seconds that are billed in any case.
+        storage_usd_per_gb_month: its usual disk beyond what a machine brings.
+        egress_usd_per_gb: traffic to the internet beyond what is included.
         price_api: where prices can be asked for by a program.
         access: what its terms say about automated access, as far as we met it.
         remarks: what else one should know, such as a change of name.
@@ -46,6 +49,9 @@ class Provider:
     site: Fact[str]
     billing_currency: Fact[str]
     billing_increment_s: Fact[int]
+    min_rental_s: Fact[int]
+    storage_usd_per_gb_month: Fact[float]
+    egress_usd_per_gb: Fact[float]
     price_api: Fact[str]
     access: Fact[str]
     remarks: tuple[str, ...]

@@ -53,7 +53,8 @@ _TIERS = {"secure": "marketplace_secure", "community": "marketplace_community"}
 OF_SHAPE = (
     "source", "source_url", "provider", "provider_raw", "seller", "tier", "sku", "gpu_raw", "gpu",
     "gpu_count", "vram_gib", "vram_raw_gib", "interconnect", "vcpu", "ram_gib", "disk_gib", "kind",
-    "term_months", "currency", "price_per", "notes", "stated_count",
+    "term_months", "currency", "price_per", "included_disk_gb", "included_egress_gb_per_month",
+    "min_rental_s", "storage", "egress", "ingress", "notes", "stated_count",
 )  # fmt: skip
 """Columns whose values the rows of a shape share."""
 
@@ -63,9 +64,13 @@ OF_ROW = (
 )  # fmt: skip
 """Columns of which each row has its own value."""
 
-EXTRA = {"notes": "VARCHAR", "hints": "VARCHAR", "stated_count": "DOUBLE"}
-"""What the gate reads beside the columns of an offer: free text, slips seen while reading (joined by
-blanks), and the GPU count as stated."""
+IN_CURRENCY = {
+    "storage": "storage_usd_per_gb_month", "egress": "egress_usd_per_gb", "ingress": "ingress_usd_per_gb",
+}  # fmt: skip
+"""Prices beside that of the hour, as the source gives them, to the columns that they become in USD."""
+
+EXTRA = {"notes": "VARCHAR", "hints": "VARCHAR"} | dict.fromkeys(("stated_count", *IN_CURRENCY), "DOUBLE")
+"""What the gate reads beside the columns of an offer: free text, slips, the count as stated, such prices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,8 +258,11 @@ def _read_shape(*stated: Any) -> _Shape:
     count = 1.0 if stated_count is None else stated_count
     if count < 0:
         raise Unreadable("gpu_count", f"gpu_count {raw.gpu_count!r} is negative")
-    read = [_size(value) for value in (raw.vram_gib, raw.vcpu, raw.ram_gib, raw.disk_gib, raw.term_months)]
-    vram, vcpu, ram, disk, term = (size for size, _ in read)
+    sizes = (raw.vram_gib, raw.vcpu, raw.ram_gib, raw.disk_gib, raw.term_months)
+    least = (raw.included_disk_gb, raw.included_egress_gb, raw.min_rental_s)
+    read = [_size(value) for value in (*sizes, *least)]
+    vram, vcpu, ram, disk, term, *included = (size for size, _ in read)
+    further = [_further(value) for value in (raw.storage_per_gb_month, raw.egress_per_gb, raw.ingress_per_gb)]
     match = match_gpu(raw.gpu_raw, sku=raw.sku, provider=raw.provider, vram_gib=vram, form=raw.interconnect)
     if match.count and count == 1 and match.count != 1:
         count = match.count  # "NVIDIA H100 80GB HBM3_8": the name alone tells the count
@@ -290,6 +298,8 @@ def _read_shape(*stated: Any) -> _Shape:
             term,
             (raw.currency or "USD").strip().upper(),
             raw.price_per,
+            *included,
+            *(price for price, _ in further),
             raw.notes,
             stated_count,
         ),
@@ -300,7 +310,7 @@ def _read_shape(*stated: Any) -> _Shape:
             f"{provider}|{raw.seller}|{gpu}|{count:g}|{kind}|{tier}|{raw.sku}"
             f"|{raw.vcpu or ''}|{raw.ram_gib or ''}|{raw.interconnect}|{raw.term_months or ''}"
         ),
-        hints=(*hints, *{hint for _, found in read for hint in found}),
+        hints=(*hints, *{hint for _, found in (*read, *further) for hint in found}),
     )
 
 
@@ -400,13 +410,16 @@ def _size(value: Any) -> tuple[float | None, tuple[str, ...]]:
     """Read a size that may be absent; one that cannot be read is absent too, and a hint says so."""
     if value is None:
         return None, ()
+    size, hints = _further(value)
+    return (size, hints) if size is None or 0 <= size <= _LARGEST else (None, ("shape_unread",))
+
+
+def _further(value: Any) -> tuple[float | None, tuple[str, ...]]:
+    """Read a price beside that of the hour; one that cannot be read is unknown, and a hint says so."""
     try:
-        size = number(value, "size")
+        return number(value, "price"), ()
     except Unreadable:
         return None, ("shape_unread",)
-    if size is None or 0 <= size <= _LARGEST:
-        return size, ()
-    return None, ("shape_unread",)
 
 
 @lru_cache

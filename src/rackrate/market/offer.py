@@ -24,8 +24,8 @@ class Kind(StrEnum):
     SERVERLESS = "serverless"
 
 
-def _column(sql: str, says: str) -> Any:
-    return field(metadata={"sql": sql, "says": says})
+def _column(sql: str, says: str, since: int = 1) -> Any:
+    return field(metadata={"sql": sql, "says": says, "since": since})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,12 @@ class Offer:
     flags: tuple[str, ...] = _column("VARCHAR[]", "quality rules that it met")
     is_counted: bool = _column("BOOLEAN", "whether statistics may use it")
     is_last: bool = _column("BOOLEAN", "whether it is the last of its series in the listing")
+    storage_usd_per_gb_month: float | None = _column("DOUBLE", "USD a month for a GB of disk", 2)
+    included_disk_gb: float | None = _column("DOUBLE", "GB of disk that the price pays for", 2)
+    egress_usd_per_gb: float | None = _column("DOUBLE", "USD for a GB sent to the internet", 2)
+    included_egress_gb_per_month: float | None = _column("DOUBLE", "GB sent that the price pays for", 2)
+    ingress_usd_per_gb: float | None = _column("DOUBLE", "USD for a GB received", 2)
+    min_rental_s: float | None = _column("DOUBLE", "seconds that are billed in any case", 2)
 
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> Offer:
@@ -100,6 +106,9 @@ class Offer:
 COLUMNS: dict[str, str] = {f.name: f.metadata["sql"] for f in fields(Offer)}
 """Column name to SQL type, in the order of the files."""
 
+SINCE: dict[str, int] = {f.name: f.metadata["since"] for f in fields(Offer)}
+"""Column name to the schema of the store that first had it; in older files it is absent, so unknown."""
+
 MEANINGS: dict[str, str] = {f.name: f.metadata["says"] for f in fields(Offer)}
 """Column name to what it means, with its unit."""
 
@@ -119,6 +128,12 @@ class RawShape:
         price_hours: hours that the price pays for: 1 an hour, 730 a month, 1/3600 a second.
         currency: ISO 4217; empty when the source does not say, which is read as USD.
         notes: free text of the source that rules may read (marks of made-up data).
+        storage_per_gb_month: price of disk beyond what is included, in `currency`.
+        included_disk_gb: disk that the price pays for.
+        egress_per_gb: price of traffic to the internet beyond what is included, in `currency`.
+        included_egress_gb: such traffic a month that the price pays for.
+        ingress_per_gb: price of traffic from the internet, in `currency`.
+        min_rental_s: seconds that are billed in any case.
     """
 
     provider: str
@@ -139,6 +154,12 @@ class RawShape:
     currency: str = "USD"
     source_url: str = ""
     notes: str = ""
+    storage_per_gb_month: Any = None
+    included_disk_gb: Any = None
+    egress_per_gb: Any = None
+    included_egress_gb: Any = None
+    ingress_per_gb: Any = None
+    min_rental_s: Any = None
 
 
 @dataclass(slots=True)

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rackrate.units import HOURS_PER_YEAR
+
 
 class Action(StrEnum):
     """What happens to a row that meets a rule."""
@@ -53,6 +55,17 @@ vCPUs), the cheapest 8 times below it; cents for dollars are 100 times off, a mo
 USD_PER_VCPU_HOUR = 0.1
 """What a vCPU with its memory costs at most: a 64-vCPU machine with one T4 is dear for its vCPUs, not by
 a slip. The 99 machines without a GPU in the SkyPilot lists ask 0.007 to 0.079 USD per vCPU-hour."""
+
+MOST_STORAGE_USD = 3.0
+"""For a GB and month: the dearest disk of a large cloud that we recall asks 0.2 USD (2026-11), and a price in
+cents, or of a year, is further off than fifteen times."""
+
+MOST_TRAFFIC_USD = 1.0
+"""For a GB: the dearest way out of a large cloud that we recall asks 0.25 USD (2026-11); a price of a TB, or
+in cents, is above."""
+
+LONGEST_RENTAL_S = 5 * HOURS_PER_YEAR * 3600
+"""Reservations are of one, three and rarely five years."""
 
 RULES = (
     Rule(1, "no_provider", Action.REJECT, "the record names no provider"),
@@ -108,7 +121,7 @@ RULES = (
          "vcpu = 0 OR ram_gib = 0"),
     Rule(9, "one_shape", Action.FLAG, "one vCPU and memory figure for every shape; treated as unknown",
          "is_one_shape"),
-    Rule(9, "shape_unread", Action.FLAG, "a size that is no number; treated as unknown",
+    Rule(9, "shape_unread", Action.FLAG, "a size or further price that is no number; treated as unknown",
          "contains(hints, 'shape_unread')"),
     Rule(9, "ram_unit", Action.FLAG, "memory or disk that no machine has; treated as unknown",
          "ram_gib > 32768 OR ram_gib / vcpu > 1024 OR (ram_gib > 0 AND ram_gib < 0.5)"
@@ -144,6 +157,17 @@ RULES = (
     Rule(20, "no_url", Action.FLAG, "the source names no page", "source_url IS NULL"),
     Rule(20, "gpu_unknown", Action.FLAG, "no GPU is known by that name", "gpu IS NULL"),
     Rule(20, "malformed", Action.REJECT, "the record cannot be read"),
+    Rule(21, "storage_price", Action.REJECT, "disk costs what nobody asks",
+         f"storage_usd_per_gb_month < 0 OR storage_usd_per_gb_month > {MOST_STORAGE_USD}",
+         "printf('%.4g USD for a GB and month', storage_usd_per_gb_month)"),
+    Rule(21, "traffic_price", Action.REJECT, "traffic costs what nobody asks",
+         f"least(egress_usd_per_gb, ingress_usd_per_gb) < 0"
+         f" OR greatest(egress_usd_per_gb, ingress_usd_per_gb) > {MOST_TRAFFIC_USD}",
+         "printf('%.4g USD for a GB', CASE WHEN least(egress_usd_per_gb, ingress_usd_per_gb) < 0"
+         " THEN least(egress_usd_per_gb, ingress_usd_per_gb)"
+         " ELSE greatest(egress_usd_per_gb, ingress_usd_per_gb) END)"),
+    Rule(21, "long_rental", Action.REJECT, "nobody must rent for so long",
+         f"min_rental_s > {LONGEST_RENTAL_S}", "printf('%.4g days at least', min_rental_s / 86400)"),
 )  # fmt: skip
 
 BY_CODE = {rule.code: rule for rule in RULES}

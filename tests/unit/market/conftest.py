@@ -15,7 +15,8 @@ from rackrate.market.store.write import Receipt
 
 FIELDS = (
     "provider", "seller", "gpu", "gpu_count", "kind", "tier", "sku", "interconnect", "vcpu", "country",
-    "region", "term_months", "available", "url", "notes", "vram", "ram", "disk", "at",
+    "region", "term_months", "available", "url", "notes", "vram", "ram", "disk", "at", "storage_per_gb_month",
+    "included_disk_gb", "egress_per_gb", "included_egress_gb", "ingress_per_gb", "min_rental_s",
 )  # fmt: skip
 
 BASE: dict[str, Any] = dict.fromkeys(FIELDS) | {

@@ -147,6 +147,12 @@ CASES = [
     Case("gpu_unknown", [{"gpu": NO_MODEL}], [{"gpu": "NVIDIA L40S 48GB"}]),
     Case("malformed", [{"kind": "barter"}], [{"kind": "Pay as you go"}]),
     Case("malformed", [{"at": "soon"}], [{"at": 1787378400}]),
+    Case("shape_unread", [{"egress_per_gb": "some"}], [{"egress_per_gb": "$0.01"}]),
+    Case("storage_price", [{"storage_per_gb_month": -0.01}], [{"storage_per_gb_month": 0}]),
+    Case("storage_price", [{"storage_per_gb_month": 10}], [{"storage_per_gb_month": 0.2}]),
+    Case("traffic_price", [{"egress_per_gb": 10}], [{"egress_per_gb": 0.25}]),
+    Case("traffic_price", [{"ingress_per_gb": -1, "egress_per_gb": 0.1}], [{"ingress_per_gb": 0}]),
+    Case("long_rental", [{"min_rental_s": 6 * 365 * 86400}], [{"min_rental_s": 3 * 365 * 86400}]),
 ]
 ELSEWHERE = {"stale", "no_date", "no_gpu"}  # need another format than the one above: tests below
 
@@ -177,6 +183,32 @@ def test_rule_fires(market: Any, case: Case) -> None:
 def test_rule_lets_the_near_miss_through(market: Any, case: Case) -> None:
     assert case.code not in met(market, case.near, case.at, case.price)
     assert len(market.flags()) + len(market.rejected()) == len(case.near)
+
+
+BESIDE = (
+    "storage_usd_per_gb_month, included_disk_gb, egress_usd_per_gb, included_egress_gb_per_month, "
+    "ingress_usd_per_gb, min_rental_s"
+)
+
+
+def test_prices_beside_the_hour_are_in_usd_and_absent_where_nobody_says_them(market: Any) -> None:
+    said = {"storage_per_gb_month": 0.1, "included_disk_gb": 40, "egress_per_gb": 0.01,
+            "included_egress_gb": 1000, "ingress_per_gb": 0, "min_rental_s": 3600}  # fmt: skip
+    market.take([said | {"currency": "EUR"}, said | {"sku": "b"}, {"sku": "c"}])
+    ((rate,),) = market.query("usd_per_unit")[:1]
+    assert rate > 1
+    assert market.query(BESIDE) == [
+        (pytest.approx(0.1 * rate), 40, pytest.approx(0.01 * rate), 1000, 0, 3600),
+        (0.1, 40, 0.01, 1000, 0, 3600),
+        (None,) * 6,
+    ]
+
+
+def test_a_listing_that_differs_only_beside_the_hour_takes_the_place_of_the_old(market: Any) -> None:
+    market.take([{"egress_per_gb": 0.02}])
+    assert market.take([{"egress_per_gb": 0.02, "notes": "again"}]).n_published == 0
+    assert market.take([{"egress_per_gb": 0.03}]).n_published == 1
+    assert market.take([{"ingress_per_gb": 0.03}]).n_published == 1
 
 
 def test_every_rule_has_a_case() -> None:

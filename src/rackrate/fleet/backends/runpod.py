@@ -4,8 +4,8 @@ A pod has the node's name, the order in its environment and the agent as its onl
 time limit and no spot pods in this version; what ends a pod that nobody wants is the agent in it, with the
 key that RunPod gives each pod for itself (`inside`).
 
-Billing, as RunPod publishes it: compute and disk by the second, no minimum; the disk of the container
-0.10 USD per GB and month (docs.runpod.io, "Billing overview" and "Storage options", 2026).
+Compute and disk are billed by the second, without a minimum; what the disk of a container costs stands in the
+catalog (`rackrate providers show runpod`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rackrate.catalog.aliases import match_gpu
+from rackrate.catalog.provider import find_provider
 from rackrate.errors import ProviderDown, nearest
 from rackrate.fleet.backends import DESTROY_S, KEYS
 from rackrate.fleet.backends.api import Api, Json, Provider
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec
 
 RUNPOD = Provider("RunPod", "https://api.runpod.io", "RACKRATE_RUNPOD_URL", KEYS["runpod"])
-DISK_USD_PER_GB_MONTH = 0.10
 _SECURE, _COMMUNITY = "SECURE", "COMMUNITY"
 """Tiers: RunPod's own data centres, unless the offer names the hosts of others."""
 _ENDED = "TERMINATED"
@@ -79,7 +79,8 @@ class RunPod:
         gpu = self._gpu(machine, query)
         if gpu.get("availability", "NONE") == "NONE":
             raise NoNode(f"RunPod has no {gpu['id']} free in {cloud}", hint="try another GPU, or later")
-        disk_usd_per_hour = _disk_gb(machine) * DISK_USD_PER_GB_MONTH / HOURS_PER_MONTH
+        usd_per_gb_month = find_provider("runpod").storage_usd_per_gb_month.value or 0.0
+        disk_usd_per_hour = _disk_gb(machine) * usd_per_gb_month / HOURS_PER_MONTH
         usd_per_hour = gpu["price"][cloud.lower()] * (machine.n_gpus or 1) + disk_usd_per_hour
         return Rate(math.ceil(usd_per_hour * MICROUSD))
 

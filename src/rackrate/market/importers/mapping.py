@@ -12,6 +12,8 @@
     provider = { value = "acme" }        # a constant
     gpu = "gpu_name"
     vram = { from = "vram_mb", unit = "MiB", per = "gpu" }
+    storage_per_gb_month = "disk_price"  # beside it included_disk_gb, egress_per_gb, included_egress_gb,
+                                         # ingress_per_gb, min_rental_s; money in the currency of the price
     kind = { from = "type", values = { payg = "on_demand" } }
     at = "date"
     [[price]]                            # one table a price column
@@ -67,7 +69,11 @@ _TEXT = {
     "available": "available",
     "url": "source_url",
     "notes": "notes",
-}
+} | {
+    name: name
+    for name in ("storage_per_gb_month", "included_disk_gb", "egress_per_gb", "included_egress_gb",
+                 "ingress_per_gb", "min_rental_s")
+}  # fmt: skip
 _MEMORY = {"vram": "vram_gib", "ram": "ram_gib", "disk": "disk_gib"}
 _PER = {"vram": "gpu", "ram": "instance", "disk": "instance"}
 _FIELDS = (*_TEXT, *_MEMORY, "at")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from rackrate.market.normalise import EXTRA, OF_ROW, OF_SHAPE, Batch
+from rackrate.market.normalise import EXTRA, IN_CURRENCY, OF_ROW, OF_SHAPE, Batch
 from rackrate.market.offer import COLUMNS
 from rackrate.market.quality import RULES, Action
 
@@ -66,8 +66,9 @@ def stage(con: duckdb.DuckDBPyConnection, batch: Batch, before: str = "") -> Non
     shapes = [(number, *values) for values, number in batch.shapes.items()]
     table(con, "new_shapes", {name: types[name] for name in ("shape", *OF_SHAPE)}, shapes)
     table(con, "new_rows", {name: types[name] for name in ("shape", *OF_ROW)}, batch.rows)
-    staged = """SELECT *, new_rows.rowid AS id, []::VARCHAR[] AS flags, true AS is_new
-        FROM new_rows JOIN new_shapes USING (shape)"""
+    in_usd = ", ".join(f"{stated} * usd_per_unit AS {name}" for stated, name in IN_CURRENCY.items())
+    staged = f"""SELECT *, {in_usd}, new_rows.rowid AS id, []::VARCHAR[] AS flags, true AS is_new
+        FROM new_rows JOIN new_shapes USING (shape)"""  # noqa: S608 - the text is ours
     if before:
         con.execute(f"CREATE OR REPLACE TABLE stored AS {before}")
         staged += """ UNION ALL BY NAME

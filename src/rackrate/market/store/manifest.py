@@ -28,7 +28,9 @@ from typing import Any
 from rackrate.durable import sync_folder, write_whole
 from rackrate.errors import DataError, Refused, StoreBroken
 
-SCHEMA = 1
+SCHEMA = 2
+_READ = (1, SCHEMA)
+"""Schemas that we read. 2 has prices of disk and traffic: what a file of 1 lacks is unknown in it."""
 NAME = "manifest.json"
 _OURS = re.compile(r"(offers|purchases|quarantine)-[^/]+-[0-9a-f]{12}\.parquet(\.tmp)?")
 """What a writer makes, and the next one may remove; anything else in the folder is the user's."""
@@ -69,6 +71,7 @@ class File:
         snapshots: the listings in it, ascending; empty for other tables than offers.
         rules: quality rule to the number of rows that met it.
         unknown_gpus: raw names that resolve to nothing, with their counts.
+        schema: of the store when it was written, which says what columns it has.
     """
 
     name: str
@@ -82,6 +85,7 @@ class File:
     snapshots: tuple[Snapshot, ...] = ()
     rules: Mapping[str, int] = field(default_factory=dict)
     unknown_gpus: Mapping[str, int] = field(default_factory=dict)
+    schema: int = SCHEMA
 
 
 Rate = tuple[str, str, float]
@@ -152,9 +156,9 @@ def read(text: bytes, name: str) -> Manifest:
     """
     try:
         doc = json.loads(text)
-        if doc["schema"] != SCHEMA:
-            hint = "import the lists again into a new folder"
-            raise StoreBroken(f"{name} has schema {doc['schema']}, not {SCHEMA}", hint=hint)
+        if doc["schema"] not in _READ:
+            hint = "update rackrate, or import the lists again into a new folder"
+            raise StoreBroken(f"{name} has schema {doc['schema']}, not one of {_READ}", hint=hint)
         rates = tuple((str(code), str(day), float(rate)) for code, day, rate in doc.get("rates", ()))
         return Manifest(tuple(_file(row) for row in doc["files"]), rates)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -223,4 +227,4 @@ def stamp(at: datetime) -> str:
 
 def _file(row: Mapping[str, Any]) -> File:
     snapshots = tuple(Snapshot(**snapshot) for snapshot in row["snapshots"])
-    return File(**{**row, "snapshots": snapshots})
+    return File(**{"schema": 1, **row, "snapshots": snapshots})

@@ -15,7 +15,7 @@ import duckdb
 
 from rackrate.errors import DataError, StoreBroken
 from rackrate.market.filter import OfferFilter
-from rackrate.market.offer import COLUMNS, facts_html
+from rackrate.market.offer import COLUMNS, SINCE, facts_html
 from rackrate.market.stats import FRESH, SHOWN
 from rackrate.market.store import manifest
 from rackrate.market.store.gate import literal, text
@@ -387,12 +387,14 @@ class Store:
     def _scan(self, listings: Iterable[tuple[File, str]]) -> tuple[str, list[Any]]:
         """Return a FROM ... WHERE clause over these listings."""
         by_file: dict[str, list[str]] = {}
+        schemas: set[int] = set()
         for file, at in listings:
             by_file.setdefault(str(self.folder / file.name), []).append(at)
+            schemas.add(file.schema)
         if not by_file:
             return "", []
         times = sorted({at for ats in by_file.values() for at in ats})
-        clause = f"read_parquet(?, filename = true) WHERE snapshot_at IN ({', '.join('?' * len(times))})"
+        clause = f"{_table(schemas)} WHERE snapshot_at IN ({', '.join('?' * len(times))})"
         params: list[Any] = [[literal(Path(path)) for path in by_file], *times]
         if len(by_file) > 1:
             clause += (
@@ -424,6 +426,14 @@ class Store:
             hint = "rackrate market check names the damaged files; import those lists again"
             first = str(error).splitlines()[0]
             raise StoreBroken(f"cannot read {self.folder}: {first}", hint=hint) from error
+
+
+def _table(schemas: Collection[int]) -> str:
+    """Return what reads files of these schemas: a column that a file does not have yet is unknown in it."""
+    together = ", union_by_name = true" if len(schemas) > 1 else ""
+    table = f"read_parquet(?, filename = true{together})"
+    absent = [f"NULL::{sql} AS {name}" for name, sql in COLUMNS.items() if SINCE[name] > max(schemas)]
+    return f"(SELECT *, {', '.join(absent)} FROM {table})" if absent else table  # noqa: S608 - our own text
 
 
 def _counted(counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta | None) -> Count:

@@ -259,7 +259,7 @@ class _Writer:
             f"WHERE snapshot_at = TIMESTAMP '{at}'"
             for at in sorted(live)[-2:]
         ]
-        return " UNION ALL ".join(parts)
+        return " UNION ALL BY NAME ".join(parts)
 
     def _new_snapshots(self, source: str) -> tuple[list[Snapshot], int]:
         """Return the snapshots that say something new, and how many rows the others have."""

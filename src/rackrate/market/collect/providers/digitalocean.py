@@ -31,9 +31,13 @@ class DigitalOcean(SimpleCollector):
     hosts = ("https://api.digitalocean.com",)
     page = "https://www.digitalocean.com/pricing/gpu-droplets"
     auth = (_KEY,)
-    units = "price_hourly: USD of the whole droplet; memory: MiB; gpu_info.vram: GiB; disks: GiB"
+    units = (
+        "price_hourly: USD of the whole droplet; memory: MiB; gpu_info.vram: GiB; disks: GiB; transfer: TB "
+        "sent a month"
+    )
     pagination = "links.pages.next, 200 a page"
     keys_to_items = ("sizes",)
+    parser_version = 2
 
     def requests(self, keys: Mapping[str, str]) -> Asking:
         """Ask for all sizes."""
@@ -51,6 +55,7 @@ class DigitalOcean(SimpleCollector):
         if not gpu or record.get("available") is False:
             return
         ram = number(record.get("memory"), "memory")
+        transfer_tb = number(record.get("transfer"), "transfer")
         for region in need(record, "regions"):
             yield self.offer(
                 answer,
@@ -65,6 +70,7 @@ class DigitalOcean(SimpleCollector):
                 vcpu=record.get("vcpus"),
                 ram_gib=ram / 1024 if ram else None,
                 disk_gib=_disk_gib(record),
+                included_egress_gb=None if transfer_tb is None else transfer_tb * 1000,
             )
 
 

@@ -27,8 +27,9 @@ class Linode(SimpleCollector):
     title = "Akamai (Linode) types"
     hosts = ("https://api.linode.com",)
     page = "https://www.linode.com/pricing/"
-    units = "price.hourly: USD of the whole instance; memory and disk: MiB"
+    units = "price.hourly: USD of the whole instance; memory and disk: MiB; transfer: GB sent a month"
     pagination = "page and pages"
+    parser_version = 2
     keys_to_items = ("data",)
 
     def requests(self, keys: Mapping[str, str]) -> Asking:
@@ -63,6 +64,7 @@ class Linode(SimpleCollector):
             vcpu=record.get("vcpus"),
             ram_gib=_gib(record, "memory"),
             disk_gib=_gib(record, "disk"),
+            included_egress_gb=record.get("transfer"),
         )
         prices = {"": (record.get("price") or {}).get("hourly")}
         prices |= {place["id"]: place.get("hourly") for place in record.get("region_prices") or []}

@@ -31,6 +31,9 @@ _WRONG_MEMORY = ("MI355X", "GB200", "GB300")
 _OLD = {"GPU2": "P100", "GPU3": "V100", "GPU4": "A100 40GB SXM"}
 _NAMES = {"A100-v2": "A100 80GB SXM", "RTXPRO": "RTX PRO 6000 Blackwell Server", "H100": "H100 SXM",
           "H200": "H200 SXM"}  # fmt: skip
+# Block volumes as they come: a GB, and ten performance units of each. Source: Oracle's documents of block
+# volumes and its price list (recalled 2026-11).
+_VOLUME = {"B91961": 1, "B91962": 10}
 _ARM = ("GB200", "GB300", "GH200")
 
 
@@ -42,8 +45,12 @@ class Oci(Collector):
     hosts = ("https://apexapps.oracle.com", "https://www.oracle.com")
     page = "https://www.oracle.com/cloud/price-list/"
     price_per = "gpu"
-    units = "value: USD for one GPU and hour; an OCPU is two vCPUs, on ARM one; memory: GB"
+    units = (
+        "value: USD for one GPU and hour; an OCPU is two vCPUs, on ARM one; memory: GB; block volumes: USD a "
+        "GB and month, and beside it for each of their performance units"
+    )
     terms = "public price API"
+    parser_version = 2
 
     def requests(self, keys: Mapping[str, str]) -> Asking:
         """Ask for products and shapes."""
@@ -61,13 +68,19 @@ class Oci(Collector):
         if set(by_name) != {"shapes", "products"}:
             raise LayoutChanged(f"products and shapes are needed, not {' and '.join(by_name) or 'nothing'}")
         products = {str(p.get("partNumber")): p for p in by_name["products"].items("items")}
-        answer = by_name["shapes"]
+        answer, storage = by_name["shapes"], _storage(products)
         for line, record in enumerate(answer.items("items"), 1):
-            make = partial(self._read, answer, line, at, record, products)
+            make = partial(self._read, answer, line, at, record, products, storage)
             yield from each(make, answer, line, record)
 
     def _read(
-        self, answer: Answer, line: int, at: datetime, record: Any, products: Mapping[str, Any]
+        self,
+        answer: Answer,
+        line: int,
+        at: datetime,
+        record: Any,
+        products: Mapping[str, Any],
+        storage: float | None,
     ) -> Iterator[RawOffer]:
         count = number(record.get("gpuQty"), "gpuQty")
         if not count or record.get("hidden") or record.get("status", "ACTIVE") != "ACTIVE":
@@ -91,6 +104,7 @@ class Oci(Collector):
             vram_gib=total / count if total else None,
             vcpu=ocpus * (1 if any(word in name for word in _ARM) else 2) if ocpus else None,
             ram_gib=record.get("bundleMemoryQty"),
+            storage_per_gb_month=storage,
         )
         yield said(price=price)
         if record.get("allowPreemptible"):
@@ -102,13 +116,21 @@ def _value(said: Any) -> str:
     return str(said.get("value") if isinstance(said, dict) else said)
 
 
-def _usd(product: Any, shape: str) -> float:
-    """Return the pay-as-you-go price of a product, USD an hour."""
+def _storage(products: Mapping[str, Any]) -> float | None:
+    """Return USD a GB and month of a usual volume; None where the list lacks a part of it."""
+    try:
+        return sum(n * _usd(products.get(part), part, "MONTH") for part, n in _VOLUME.items())
+    except Unreadable:
+        return None
+
+
+def _usd(product: Any, shape: str, per: str = "HOUR") -> float:
+    """Return the pay-as-you-go price of a product, USD an hour or month."""
     if not isinstance(product, dict):
         raise Unreadable("no_price", f"the product of {shape} is not in the price list")
-    kind = product.get("pricetype", "HOUR")
-    if kind != "HOUR":
-        raise Unreadable("malformed", f"the product of {shape} is sold by {kind!r}, not by the hour")
+    kind = product.get("pricetype", per)
+    if kind != per:
+        raise Unreadable("malformed", f"the product of {shape} is sold by {kind!r}, not by the {per.lower()}")
     prices = [
         price.get("value")
         for local in product.get("currencyCodeLocalizations") or []

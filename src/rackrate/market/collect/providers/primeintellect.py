@@ -20,8 +20,9 @@ from rackrate.market.collect.base import (
     money,
     need,
 )
-from rackrate.market.normalise import Unreadable
+from rackrate.market.normalise import Unreadable, number
 from rackrate.market.offer import Kind, RawOffer
+from rackrate.units import HOURS_PER_MONTH
 
 _KEY = "PRIME_API_KEY"
 _PAGE = 100
@@ -37,8 +38,12 @@ class PrimeIntellect(Collector):
     page = "https://app.primeintellect.ai"
     auth = (_KEY,)
     currency = ""
-    units = "prices.onDemand: of the whole instance in prices.currency; gpuMemory: GB, often of all GPUs"
+    units = (
+        "prices.onDemand: of the whole instance in prices.currency; gpuMemory: GB, often of all GPUs; "
+        "disk.pricePerUnit: a GB and hour"
+    )
     pagination = "page and page_size, up to totalCount"
+    parser_version = 2
 
     def requests(self, keys: Mapping[str, str]) -> Asking:
         """Ask for single nodes with GPUs, page by page."""
@@ -88,6 +93,7 @@ class PrimeIntellect(Collector):
                 vcpu=_default(record, "vcpu"),
                 ram_gib=_default(record, "memory"),
                 disk_gib=_default(record, "disk"),
+                **_disk(record),
                 kind=Kind.SPOT if record.get("isSpot") else Kind.ON_DEMAND,
             )
 
@@ -105,6 +111,16 @@ def _items(answer: Answer) -> list[Any]:
 def _total(answer: Answer | None) -> int:
     said = answer.json() if answer else {}
     return int(said.get("totalCount") or 0) if isinstance(said.get("totalCount"), int) else 0
+
+
+def _disk(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what more disk costs, and how much of it the price pays for, where that is said."""
+    said = record.get("disk") or {}
+    per_hour, is_in = number(said.get("pricePerUnit"), "pricePerUnit"), said.get("defaultIncludedInPrice")
+    return {
+        "storage_per_gb_month": None if per_hour is None else per_hour * HOURS_PER_MONTH,
+        "included_disk_gb": None if is_in is None else said.get("defaultCount") if is_in else 0,
+    }
 
 
 def _default(record: Mapping[str, Any], part: str) -> Any:

@@ -13,6 +13,7 @@ from rackrate.market.offer import Kind, RawOffer
 
 _LIMIT = 3000  # without one the API answers with some dozens
 _MOST_PAGES = 10
+_DEFAULT_DISK_GB = 8  # that dph_total pays for where nobody asks for another size
 
 
 class Vast(Collector):
@@ -25,10 +26,12 @@ class Vast(Collector):
     units = (
         "dph_total: USD an hour of the whole offer with 8 GB of disk; min_bid: USD an hour of the whole "
         "offer, interruptible; gpu_ram: MiB of one GPU; cpu_ram: MiB of the host, of which an offer gets "
-        "its share of cores; disk_space: GB"
+        "its share of cores; disk_space: GB; storage_cost: USD a GB and month; inet_up_cost, inet_down_cost: "
+        "USD a GB that an instance sends and receives"
     )
     pagination = "3,000 an answer by price; a full one is followed by the offers from its last price on"
     terms = "API documented for the public; its page shows a key, which this question does not need"
+    parser_version = 2
 
     def requests(self, keys: Mapping[str, str]) -> Asking:
         """Ask for offers that can be rented, up to ten pages."""
@@ -78,18 +81,22 @@ class Vast(Collector):
             "vcpu": record.get("cpu_cores_effective"),
             "ram_gib": _share(record),
             "disk_gib": record.get("disk_space"),
+            "storage_per_gb_month": record.get("storage_cost"),
+            "egress_per_gb": record.get("inet_up_cost"),
+            "ingress_per_gb": record.get("inet_down_cost"),
         }
         where = str(record.get("geolocation") or "")
         place = Place(where, where.rpartition(",")[2].strip(), count)
         said = partial(self.offer, answer, line, at, place=place, **shape)
         total = record.get("dph_total")
         price = money(record.get("dph_base") if total is None else total)
+        disk_gb = 0 if total is None else _DEFAULT_DISK_GB
         if record.get("is_bid"):
-            yield said(price=price, kind=Kind.SPOT)
+            yield said(price=price, kind=Kind.SPOT, included_disk_gb=disk_gb)
             return
-        yield said(price=price)
+        yield said(price=price, included_disk_gb=disk_gb)
         if record.get("min_bid") is not None:
-            yield said(price=money(record["min_bid"], "min_bid"), kind=Kind.SPOT)
+            yield said(price=money(record["min_bid"], "min_bid"), kind=Kind.SPOT, included_disk_gb=0)
 
 
 def _share(record: Mapping[str, Any]) -> float | None:

@@ -40,8 +40,12 @@ class Vultr(Collector):
     title = "Vultr plans"
     hosts = ("https://api.vultr.com",)
     page = "https://www.vultr.com/pricing/"
-    units = "hourly_cost: USD of the whole plan; gpu_vram_gb of all GPUs together; ram: MiB; disk: GB"
+    units = (
+        "hourly_cost: USD of the whole plan; gpu_vram_gb of all GPUs together; ram: MiB; disk: GB; "
+        "bandwidth: GB sent a month"
+    )
     pagination = "500 an answer, then meta.links.next as cursor"
+    parser_version = 2
 
     def requests(self, keys: Mapping[str, str]) -> Asking:
         """Ask for cloud plans, then for bare metal."""
@@ -84,6 +88,7 @@ class Vultr(Collector):
                 vcpu=record.get("vcpu_count") or record.get("cpu_threads"),
                 ram_gib=ram_mib / 1024 if ram_mib else None,
                 disk_gib=record.get("disk"),
+                included_egress_gb=record.get("bandwidth"),
             )
 
 
