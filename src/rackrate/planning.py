@@ -30,6 +30,8 @@ from rackrate.plan.question import ALIGNMENT, IMAGES, ROUGH, SERVING, SPEECH, Qu
 from rackrate.plan.search import SHOWN, Goods, Market, goods_for, make_plan
 from rackrate.plan.serving import Serving, serving
 from rackrate.plan.stock import ANY_AGE, Stock
+from rackrate.plan.terms import COLUMNS as TERMS
+from rackrate.plan.terms import Terms
 from rackrate.report.plan import PlanAnswer
 from rackrate.report.plan_diff import PlanDiff
 from rackrate.sizing import Weights, Wish, find_weights, model_of, setup_for
@@ -243,11 +245,13 @@ def _stock(store: Store, as_of: datetime | None, max_age: str) -> Stock:
     age = None
     if max_age:
         age = timedelta.max if max_age == ANY_AGE else parse_age(max_age, "max age")
-    read = store.columns(list(_COLUMNS.values()), as_of=as_of, max_age=age)
+    names = dict.fromkeys((*_COLUMNS.values(), *TERMS))
+    read = store.columns(list(names), as_of=as_of, max_age=age)
     columns = {name: read[column] for name, column in _COLUMNS.items()} | {"doubt": read["doubt"]}
+    terms = Terms.of(read)
     days = {at: at.date().isoformat() for at in set(columns["seen"]) if at}
     columns["seen"] = [days.get(at, "") for at in columns["seen"]]
-    return Stock.of(columns)
+    return Stock.of(columns, terms)
 
 
 def _found(question: Question, weights: Weights | None, cards: Cards, goods: Goods) -> tuple[Found, LeftOut]:

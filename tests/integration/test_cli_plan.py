@@ -38,7 +38,14 @@ def test_a_plan_can_be_recomputed_by_hand_from_its_json(cli: Any) -> None:
     for row in data["rows"]:
         a_machine = row["capacity_per_s"]["value"] / row["machines"]
         assert row["machines"] == -(-2 // a_machine)  # ceil(load / capacity)
-        usd = row["machines"] * row["usd_per_machine_hour"]
+        beside = row["beside"]
+        paid_gb = max(beside["disk_gb"] - (beside["included_disk_gb"] or 0), 0)
+        disk_usd = paid_gb * (beside["storage_usd_per_gb_month"] or 0) / 730
+        assert (beside["disk_usd_per_hour"] or 0) == pytest.approx(disk_usd)
+        sent_usd = beside["sent_gb"] * (beside["egress_usd_per_gb"] or 0)
+        assert (beside["egress_usd"] or 0) == pytest.approx(sent_usd)
+        assert beside["ingress_usd"] == 0
+        usd = row["machines"] * (row["usd_per_machine_hour"] + disk_usd) + sent_usd
         assert row["usd_per_hour"]["value"] == pytest.approx(usd)
         assert row["price"]["usd_per_mtok"]["value"] == pytest.approx(usd / (2 * 3600 * 1300 / 1e6))
         assert row["price"]["usd_per_output_mtok"]["value"] == pytest.approx(usd / (2 * 3600 * 300 / 1e6))

@@ -22,6 +22,7 @@ from rackrate.plan.question import Promise, Question
 from rackrate.plan.search import Market, goods_for, make_plan
 from rackrate.plan.serving import serving
 from rackrate.plan.stock import Stock
+from rackrate.plan.terms import Terms, counted
 from rackrate.sizing import find_weights
 
 GPUS = ("l40s", "a10g", "a100-80gb-sxm", "h100-sxm", "l4", "h200-sxm", "rtx-4090", "mi300x", "h100")
@@ -34,6 +35,17 @@ OFFER = st.fixed_dictionaries(
         "region": st.sampled_from(("x", "y")),
     }
 )
+BESIDE = {
+    "storage_usd_per_gb_month": st.floats(0, 3),
+    "included_disk_gb": st.floats(0, 500),
+    "egress_usd_per_gb": st.floats(0, 1),
+    "included_egress_gb_per_month": st.floats(0, 10_000),
+    "ingress_usd_per_gb": st.floats(0, 1),
+    "least_s": st.floats(0, 1e6),
+    "step_s": st.sampled_from((1.0, 3600.0)),
+}
+"""What an offer may say of its costs beside the hour; what it leaves out is not known."""
+BESIDES = st.fixed_dictionaries({}, optional=BESIDE)
 OFFERS = st.lists(OFFER, min_size=1, max_size=8)
 QUESTION = st.builds(
     Question,
@@ -56,9 +68,17 @@ def cards() -> Cards:
     return Cards(all_gpus(), load_factors("llm"))
 
 
-def plan_of(question: Question, offers: list[dict[str, Any]]) -> Plan | None:
+def terms_of(besides: list[dict[str, float]]) -> Terms:
+    names = Terms.__dataclass_fields__
+    return Terms(**{name: np.array([each.get(name, np.nan) for each in besides]) for name in names})
+
+
+def plan_of(
+    question: Question, offers: list[dict[str, Any]], besides: list[dict[str, float]] | None = None
+) -> Plan | None:
     rows = [USUAL | offer for offer in offers]
-    stock = Stock.of({name: [row[name] for row in rows] for name in rows[0]})
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    stock = Stock.of(columns, terms_of(besides) if besides else None)
     goods = goods_for(question, stock, cards())
     left_out = LeftOut()
     arch = find_weights("llama-3.1-8b").arch
@@ -98,6 +118,52 @@ def test_a_cheaper_identical_offer_never_ranks_lower(
     if made:
         places = [row.provider for row in made.rows if row.region == "same"]
         assert places in ([], ["two", "one"])
+
+
+@settings(max_examples=12, deadline=None)
+@given(question=QUESTION, priced=st.lists(st.tuples(OFFER, BESIDES), min_size=1, max_size=8), data=st.data())
+def test_dearer_disk_and_traffic_never_make_a_plan_cheaper(
+    question: Question, priced: list[tuple[dict[str, Any], dict[str, float]]], data: Any
+) -> None:
+    offers, besides = [offer for offer, _ in priced], [beside for _, beside in priced]
+    what = data.draw(st.sampled_from(sorted(BESIDE)))
+    factor = data.draw(st.floats(0, 1) if what.startswith("included") else st.floats(1, 10))
+    dearer = [each | {what: each[what] * factor} if what in each else each for each in besides]
+    before, after = plan_of(question, offers, besides), plan_of(question, offers, dearer)
+    assert cost(after) >= cost(before) * (1 - 1e-12)
+    assert (before is None) == (after is None)
+    for made in filter(None, (before, after)):
+        costs = [row.usd_per_hour.value for row in made.rows]
+        assert costs == sorted(costs)
+        assert made.frontier[0].usd_per_hour.value == pytest.approx(cost(made))
+        for row in (*made.rows, *made.frontier, *made.precisions):
+            disk_usd = row.beside.disk_usd_per_hour or 0.0
+            usd = row.machines * (row.usd_per_machine_hour + disk_usd) + row.beside.traffic_usd
+            assert row.usd_per_hour.value == pytest.approx(usd)
+
+
+@given(
+    beside=BESIDES,
+    what=st.sampled_from(sorted(BESIDE)),
+    hours=st.floats(0.01, 1000),
+    gb=st.floats(0, 1e4),
+    factor=st.floats(1, 100),
+)
+def test_dearer_terms_never_cost_less(
+    beside: dict[str, float], what: str, hours: float, gb: float, factor: float
+) -> None:
+    if what == "step_s":  # a longer step that is no multiple of the old one may fit better
+        factor = round(factor)
+    by = 1 / factor if what.startswith("included") else factor
+    one, dearer = terms_of([beside]), terms_of([beside | {what: beside.get(what, 0.0) * by}])
+    for before, after in (
+        (one.disk_usd_per_hour(gb), dearer.disk_usd_per_hour(gb)),
+        (one.egress_usd(gb, hours), dearer.egress_usd(gb, hours)),
+        (one.ingress_usd(gb), dearer.ingress_usd(gb)),
+        (one.billed_hours(hours), dearer.billed_hours(hours)),
+    ):
+        assert counted(after) >= counted(before) * (1 - 1e-9)
+    assert one.billed_hours(hours) >= hours * (1 - 1e-9)
 
 
 @settings(max_examples=12, deadline=None)

@@ -18,6 +18,60 @@ _ROWS = ("rows", "frontier", "precisions", "engines", "instead")
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What is paid beside the price of the hour. None is not known, and not counted.
+
+    Attributes:
+        disk_gb: that a machine needs; 0 in plans of older versions, which did not say.
+        included_disk_gb: that the price of the hour pays for.
+        storage_usd_per_gb_month: of a GB more.
+        disk_usd_per_hour: of a machine.
+        sent_gb: by all machines to the internet: an hour of a stream, or in a run.
+        received_gb: from there, likewise.
+        included_egress_gb_per_month: of what each machine sends.
+        egress_usd_per_gb: of a GB more.
+        ingress_usd_per_gb: of a GB received; None where no list asks for it.
+        egress_usd: of all that is sent: an hour of a stream, or in a run.
+        ingress_usd: of all that is received, likewise.
+        least_s: that is billed in any case.
+        step_s: that is billed as a whole.
+        billed_hours: of a run; None for a stream.
+    """
+
+    disk_gb: float = 0.0
+    included_disk_gb: float | None = None
+    storage_usd_per_gb_month: float | None = None
+    disk_usd_per_hour: float | None = None
+    sent_gb: float = 0.0
+    received_gb: float = 0.0
+    included_egress_gb_per_month: float | None = None
+    egress_usd_per_gb: float | None = None
+    ingress_usd_per_gb: float | None = None
+    egress_usd: float | None = None
+    ingress_usd: float = 0.0
+    least_s: float | None = None
+    step_s: float | None = None
+    billed_hours: float | None = None
+
+    @property
+    def traffic_usd(self) -> float:
+        """Return what traffic costs, as far as that is known."""
+        return (self.egress_usd or 0.0) + self.ingress_usd
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Return the parts of which nobody says what they cost."""
+        parts = {
+            "disk": self.disk_usd_per_hour is None,
+            "traffic": self.egress_usd is None,
+            "the least time billed": self.billed_hours is not None
+            and self.least_s is None
+            and self.step_s is None,
+        }
+        return tuple(name for name, is_unknown in parts.items() if is_unknown)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One way to do the work at one offer.
 
@@ -45,8 +99,9 @@ class Row:
         instance: the provider's own name of the shape.
         seen: day on which the price was true.
         source: id of the price list.
-        usd_per_machine_hour: price of one machine.
-        usd_per_hour: of all machines; the range is that of the number that it may take.
+        usd_per_machine_hour: price of one machine, without what comes beside it.
+        usd_per_hour: of all machines with their disks, and of a stream the traffic; the range is that of the
+            number of machines that it may take.
         capacity_per_s: results a second of all machines within the promise.
         utilisation_frac: of that capacity.
         limit: what keeps a copy from doing more: `compute`, `memory`, `KV room`, `link` or `host`.
@@ -56,6 +111,7 @@ class Row:
         start: boot, image and weights, seconds, and what the weights wait for.
         users_s: way to the users, there and back.
         lost_frac: time lost to reclaimed machines.
+        beside: disk, traffic and the least time that is billed; all of it is in `usd_per_hour` and `price`.
     """
 
     gpu: str
@@ -92,6 +148,7 @@ class Row:
     start: Mapping[str, Any]
     users_s: float
     lost_frac: float
+    beside: Beside = Beside()
 
     @property
     def where(self) -> str:
@@ -116,6 +173,7 @@ class Row:
             found[name] = Ranged(**found[name])
         for name in ("speed", "price"):
             found[name] = {key: Ranged(**value) for key, value in found[name].items()}
+        found["beside"] = Beside(**found.get("beside", {}))
         return cls(**found)
 
 

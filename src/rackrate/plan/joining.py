@@ -1,14 +1,14 @@
 """Which offer with which way: what every offer would cost, and the rows that people see.
 
-USD/h   machines x price of one x (1 + time lost to reclaims)             of a stream
-USD     USD/h x hours, start included, + traffic out of the object store  of a run
+USD/h   machines x (price of one + disk) x (1 + time lost to reclaims) + traffic an hour    of a stream
+USD     USD/h x hours that are billed, start included, + traffic of all of it               of a run
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from rackrate.catalog.aliases import family_members
 from rackrate.fit.precision import PRECISIONS
-from rackrate.plan.answer import Row
+from rackrate.plan.answer import Beside, Row
 from rackrate.plan.cards import Cards
 from rackrate.plan.coldstart import HOUR_S, Start, known, reclaims, start, way_to_users_s
 from rackrate.plan.copies import Found
@@ -25,6 +25,8 @@ from rackrate.plan.frontier import Machines, Shapes, best_of_each, enough, front
 from rackrate.plan.prices import scaled, unit_prices
 from rackrate.plan.question import Question
 from rackrate.plan.stock import Stock
+from rackrate.plan.terms import counted, disk_gb
+from rackrate.plan.traffic import Traffic, traffic
 from rackrate.units import GB_PER_GIB
 
 SPOT = "spot"
@@ -67,11 +69,38 @@ class Joined:
 
     def cost_of(self, way: Any, offer: Any) -> Any:
         """Return what rows of `machines` cost at offers."""
-        usd_per_hour = self.machines.n[way] * self.stock.usd_per_hour[offer]
+        usd_per_hour = self.machines.n[way] * self._machine_usd(offer)
+        hours = self.hours_of(way, offer) if self.question.is_run else 1.0
+        traffic_usd = self._traffic_usd(way, offer, hours)
         if not self.question.is_run:
-            return usd_per_hour * (1 + self._lost(way, offer))
+            return usd_per_hour * (1 + self._lost(way, offer)) + traffic_usd
         egress_usd = self._of_places(way, offer, lambda *pair: self._start(*pair).egress_usd)
-        return usd_per_hour * self.hours_of(way, offer) + egress_usd * self.machines.n[way]
+        billed = self.stock.terms[offer].billed_hours(hours)
+        return usd_per_hour * billed + egress_usd * self.machines.n[way] + traffic_usd
+
+    @cached_property
+    def disk_gb(self) -> float:
+        """Disk that a machine needs, for any way: narrow weights may be made of the widest."""
+        return float(disk_gb(self.found.copies.weights_gib.max()))
+
+    def _machine_usd(self, offer: Any) -> Any:
+        """Return USD an hour of one machine with its disk."""
+        return self.stock.usd_per_hour[offer] + counted(self._disk_usd(offer))
+
+    def _disk_usd(self, offer: Any) -> Any:
+        """Return USD an hour for the disk of one machine; NaN where nobody says what it costs."""
+        return self.stock.terms[offer].disk_usd_per_hour(self.disk_gb)
+
+    def _traffic(self, way: Any) -> Traffic:
+        """Return what all machines send and receive: an hour of a stream, or all of a run."""
+        weights_gb = self.found.copies.weights_gib[self.machines.copy[way]] * GB_PER_GIB
+        return traffic(self.question, weights_gb, self.machines.n[way])
+
+    def _traffic_usd(self, way: Any, offer: Any, hours: Any) -> Any:
+        """Return USD for it, as far as somebody says what it costs."""
+        flow, terms = self._traffic(way), self.stock.terms[offer]
+        sent_usd = terms.egress_usd(flow.sent_gb, self.machines.n[way] * hours)
+        return counted(sent_usd) + terms.ingress_usd(flow.received_gb)
 
     def hours_of(self, way: Any, offer: Any) -> Any:
         """Return the hours of a run, start included, of rows of `machines` at offers."""
@@ -116,7 +145,7 @@ class Joined:
 
     def _is_good(self, way: Any, offer: Any) -> Any:
         question = self.question
-        usd_per_hour = self.machines.n[way] * self.stock.usd_per_hour[offer]
+        usd_per_hour = self.machines.n[way] * self._machine_usd(offer)
         is_paid = usd_per_hour <= question.allowed.max_usd_per_hour
         if question.within_s < np.inf:
             is_paid &= self.hours_of(way, offer) <= question.within_s / HOUR_S
@@ -157,7 +186,8 @@ class Joined:
     @cached_property
     def _cheapest(self) -> Any:
         """Of each shape the cheapest offer; -1 where none is sold."""
-        sorting = order(self.stock.usd_per_hour, self.stock.provider.codes, self.stock.region.codes)
+        stock = self.stock
+        sorting = order(self.cost, stock.usd_per_hour, stock.provider.codes, stock.region.codes)
         found = np.full(len(self.shapes.name), -1)
         found[self.shapes.of_offer[sorting[::-1]]] = sorting[::-1]
         return found
@@ -218,9 +248,11 @@ class Joined:
         shape = int(machines.shape[way])
         starting = self._start(way, offer)
         lost = self.lost_frac(way, offer)
-        usd = float(stock.usd_per_hour[offer])
         capacity = self._capacity(way)
-        usd_per_hour, hours = self._bill(way, usd, lost, starting.total_s, capacity)
+        beside = self._beside(way, offer)
+        usd_per_hour, hours = self._bill(way, offer, lost, starting.total_s, capacity)
+        billed = hours and self._billed(offer, hours)
+        once_usd = starting.egress_usd * n + beside.traffic_usd if question.is_run else 0.0
         shown = {name: float(values[way]) for name, values in machines.shown.items()}
         done = capacity.value if question.is_run else question.rate_per_s
         return Row(
@@ -238,12 +270,12 @@ class Joined:
             instance=stock.sku.at(offer),
             seen=stock.seen.at(offer),
             source=stock.source.at(offer),
-            usd_per_machine_hour=usd,
+            usd_per_machine_hour=float(stock.usd_per_hour[offer]),
             usd_per_hour=usd_per_hour,
             capacity_per_s=capacity,
             utilisation_frac=done / capacity.value,
             speed=self._speed(way, shown) | ({"hours": hours} if hours else {}),
-            price=unit_prices(question, usd_per_hour, hours, starting.egress_usd * n),
+            price=unit_prices(question, usd_per_hour, billed, once_usd),
             start_s=starting.total_s,
             start={
                 "boot_s": starting.boot_s,
@@ -254,7 +286,30 @@ class Joined:
             },
             users_s=way_to_users_s(stock.country.at(offer), question.users),
             lost_frac=lost,
+            beside=beside,
         )
+
+    def _beside(self, way: int, offer: int) -> Beside:
+        """Return what a way costs at an offer beside its hours."""
+        ways, offers = np.array([way]), np.array([offer])
+        hours = self.hours_of(ways, offers) if self.question.is_run else 1.0
+        flow, terms = self._traffic(ways), self.stock.terms[offers]
+        said = {f.name: told(getattr(terms, f.name)) for f in fields(terms)}
+        return Beside(
+            disk_gb=self.disk_gb,
+            disk_usd_per_hour=told(self._disk_usd(offers)),
+            sent_gb=float(flow.sent_gb[0]),
+            received_gb=float(flow.received_gb[0]),
+            egress_usd=told(terms.egress_usd(flow.sent_gb, self.machines.n[ways] * hours)),
+            ingress_usd=float(terms.ingress_usd(flow.received_gb)[0]),
+            billed_hours=told(terms.billed_hours(hours)) if self.question.is_run else None,
+            **said,
+        )
+
+    def _billed(self, offer: int, hours: Ranged) -> Ranged:
+        """Return the hours that are billed of those that a run takes."""
+        terms = self.stock.terms[offer]
+        return Ranged(*(float(terms.billed_hours(each)) for each in (hours.low, hours.value, hours.high)))
 
     def _capacity(self, way: int) -> Ranged:
         copies, copy = self.found.copies, self.machines.copy[way]
@@ -262,10 +317,10 @@ class Joined:
         return Ranged(*(n * float(ends[copy]) for ends in (copies.low, copies.capacity, copies.high)))
 
     def _bill(
-        self, way: int, usd: float, lost: float, start_s: float, capacity: Ranged
+        self, way: int, offer: int, lost: float, start_s: float, capacity: Ranged
     ) -> tuple[Ranged, Ranged | None]:
         """Return USD an hour, and of a run the hours that it takes."""
-        n = float(self.machines.n[way])
+        n, usd = float(self.machines.n[way]), float(self._machine_usd(offer))
         if self.question.is_run:
             seconds = float(self.machines.seconds[way]) * (1 + lost)
             ends = (capacity.value / end for end in (capacity.high, capacity.value, capacity.low))
@@ -273,7 +328,9 @@ class Joined:
         one = capacity.value / n
         ends = (one * end / capacity.value for end in (capacity.high, capacity.value, capacity.low))
         needed = (float(enough(self.question.rate_per_s, end)) for end in ends)
-        return scaled(Ranged(*needed), usd * (1 + lost)), None
+        traffic_usd = float(self._traffic_usd(way, offer, 1.0))
+        paid = (machines * usd * (1 + lost) + traffic_usd for machines in needed)
+        return Ranged(*paid), None
 
     def _speed(self, way: int, shown: dict[str, float]) -> dict[str, Ranged]:
         """Return the times of a result at the load; all of it is as uncertain as the capacity."""
@@ -286,6 +343,12 @@ class Joined:
                 width = float(self.cards.widths(kind)[int(copies.card[copy])])
                 found[name] = Ranged(shown[name] / width, shown[name], shown[name] * width)
         return found
+
+
+def told(value: Any) -> float | None:
+    """Return the one number of an array as a plain one; None for what is not known."""
+    found = float(value[0])
+    return None if math.isnan(found) else found
 
 
 def _bits(row: Row) -> float:

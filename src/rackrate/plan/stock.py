@@ -12,6 +12,7 @@ import numpy as np
 
 from rackrate.market.filter import wanted_of
 from rackrate.plan.question import Allowed, Owned
+from rackrate.plan.terms import Terms
 
 OWN = "own"
 """Provider and kind of machines of one's own."""
@@ -75,6 +76,7 @@ class Stock:
         seen: day on which the price was true, ISO 8601.
         source: id of the price list.
         doubt: why the price should not be counted on; empty where nothing is wrong.
+        terms: what it costs beside the hour.
     """
 
     gpu: Words
@@ -89,16 +91,19 @@ class Stock:
     seen: Words
     source: Words
     doubt: Words
+    terms: Terms
 
     @classmethod
-    def of(cls, columns: Mapping[str, Iterable[Any]]) -> Stock:
-        """Return the stock that columns by the names of the fields hold."""
-        numbers = ("count", "usd_per_hour")
-        read: dict[str, Any] = {
-            f.name: np.asarray(columns[f.name], float) if f.name in numbers else Words.of(columns[f.name])
-            for f in fields(cls)
-        }
-        return cls(**read)
+    def of(cls, columns: Mapping[str, Iterable[Any]], terms: Terms | None = None) -> Stock:
+        """Return the stock that columns by the names of the fields hold.
+
+        Args:
+            columns: of numbers and names.
+            terms: what each offer costs beside the hour; None where nothing is known of it.
+        """
+        read: dict[str, Any] = {name: np.asarray(columns[name], float) for name in _NUMBERS}
+        read |= {name: Words.of(columns[name]) for name in _names()}
+        return cls(**read, terms=terms or Terms.all(len(read["count"]), np.nan))
 
     def __len__(self) -> int:
         """Return the number of offers."""
@@ -113,7 +118,7 @@ class Stock:
         listed = list(machines)
         if not listed:
             return self
-        words: dict[str, list[str]] = {f.name: [""] * len(listed) for f in fields(self)}
+        words: dict[str, list[str]] = {name: [""] * len(listed) for name in _names()}
         words |= {
             "gpu": [m.gpu for m in listed],
             "provider": [OWN] * len(listed),
@@ -121,12 +126,11 @@ class Stock:
         }
         numbers = {"count": [m.count for m in listed], "usd_per_hour": [m.usd_per_hour for m in listed]}
         joined: dict[str, Any] = {
-            f.name: np.concatenate([getattr(self, f.name), np.array(numbers[f.name], float)])
-            if f.name in numbers
-            else self._joined(f.name, words[f.name])
-            for f in fields(self)
+            name: np.concatenate([getattr(self, name), np.array(more, float)])
+            for name, more in numbers.items()
         }
-        return Stock(**joined)
+        joined |= {name: self._joined(name, words[name]) for name in _names()}
+        return Stock(**joined, terms=self.terms.plus(Terms.all(len(listed), 0.0)))
 
     def _joined(self, name: str, more: list[str]) -> Words:
         column: Words = getattr(self, name)
@@ -144,6 +148,14 @@ class Stock:
         for code, count in sorted(pairs):
             found.setdefault(self.gpu.names[code], []).append(count)
         return {name: tuple(counts) for name, counts in found.items()}
+
+
+_NUMBERS = ("count", "usd_per_hour")
+
+
+def _names() -> list[str]:
+    """Return the fields of a stock that are columns of names."""
+    return [f.name for f in fields(Stock) if f.name not in (*_NUMBERS, "terms")]
 
 
 def choose(stock: Stock, allowed: Allowed) -> tuple[Stock, dict[str, int]]:

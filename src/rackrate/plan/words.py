@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rackrate.plan.answer import Row
-from rackrate.plan.doubt import Ranged
 from rackrate.plan.prices import TITLES, units_an_hour
 from rackrate.plan.question import HOUR_S, IMAGES, ROUGH, SERVING, SPEECH, Question
+from rackrate.units import HOURS_PER_MONTH
 
 CENTS_ABOVE = 0.1  # USD
 _HARDLY = 0.005  # of what a machine could do
 _MANY_TIMES = 10  # from which percent are hard to read
+_NAMED = 4  # providers, before the rest is counted
 _NEARLY = 0.005  # a difference in price that nobody pays attention to
 
 
@@ -122,6 +123,7 @@ def _more(base: float, other: float) -> str:
 
 def bill_words(question: Question, best: Row) -> Iterator[str]:
     """Yield how the bill of a row is reckoned, with the numbers in."""
+    yield from _beside(best)
     yield from _run_bill(best) if question.is_run else _stream_bill(question, best)
     start = best.start
     yield (
@@ -135,27 +137,76 @@ def _stream_bill(question: Question, best: Row) -> Iterator[str]:
     a_copy = best.capacity_per_s.value / (n * best.copies)
     yield (
         f"machines = ceil({question.rate_per_s:.4g} / ({best.copies} copies x {a_copy:.4g}/s)) = {n}; "
-        f"{_of(best.usd_per_hour, best.usd_per_machine_hour)} over the range"
+        f"{_machines(best)} over the range"
     )
-    yield f"USD/h = {n} x {best.usd_per_machine_hour:.4f}{_lost(best)} = {usd:.4f}"
+    traffic_usd = best.beside.traffic_usd
+    sent = f" + traffic {traffic_usd:.4f}" if traffic_usd else ""
+    yield f"USD/h = {n} x {_machine(best)}{_lost(best)}{sent} = {usd:.4f}"
     for name, an_hour in units_an_hour(question).items():
         yield f"{TITLES[name]} = {usd:.4f} / {an_hour:.6g} an hour = {best.price[name].value:.6g}"
 
 
 def _run_bill(best: Row) -> Iterator[str]:
-    usd, hours, egress = best.usd_per_hour.value, best.speed["hours"].value, best.start["egress_usd"]
-    yield f"USD/h = {best.machines} x {best.usd_per_machine_hour:.4f} = {usd:.4f}"
+    usd, hours = best.usd_per_hour.value, best.speed["hours"].value
+    traffic_usd = best.start["egress_usd"] + best.beside.traffic_usd
+    yield f"USD/h = {best.machines} x {_machine(best)} = {usd:.4f}"
     seconds = best.speed["seconds"].value
     yield f"hours = {seconds:,.0f} s{_lost(best)} + start {best.start_s:,.0f} s = {hours:.4g} h"
-    yield f"USD = {usd:.4f} x {hours:.4g} + traffic {egress:.2f} = {best.price['usd_per_run'].value:.4f}"
+    billed = hours if best.beside.billed_hours is None else best.beside.billed_hours
+    if billed != hours:
+        yield f"billed = {_least(best)} = {billed:.4g} h"
+    run_usd = best.price["usd_per_run"].value
+    yield f"USD = {usd:.4f} x {billed:.4g} + traffic {traffic_usd:.2f} = {run_usd:.4f}"
+
+
+def _beside(best: Row) -> Iterator[str]:
+    """Yield what disk and traffic cost, or that nobody says it."""
+    beside = best.beside
+    if beside.disk_usd_per_hour == 0:
+        yield f"disk of {beside.disk_gb:,.0f} GB is in the price of the hour"
+    elif beside.disk_usd_per_hour:
+        yield (
+            f"disk = ({beside.disk_gb:,.0f} GB - {beside.included_disk_gb or 0.0:,.0f} included) x "
+            f"{beside.storage_usd_per_gb_month:g} USD / {HOURS_PER_MONTH:g} h = "
+            f"{beside.disk_usd_per_hour:.4f} USD/h a machine"
+        )
+    sent, received = f"{beside.sent_gb:,.4g} GB sent", f"{beside.received_gb:,.4g} GB received"
+    if beside.egress_usd == 0 and beside.sent_gb and not beside.ingress_usd:
+        yield f"traffic of {sent} and {received} costs nothing"
+    elif beside.traffic_usd:
+        free = f" (less {beside.included_egress_gb_per_month or 0.0:,.0f} GB a machine and month)"
+        yield (
+            f"traffic = {sent}{free} x {beside.egress_usd_per_gb or 0.0:g} USD + {received} x "
+            f"{beside.ingress_usd_per_gb or 0.0:g} USD = {beside.traffic_usd:.4f} USD"
+        )
+    if beside.unknown:
+        yield f"not counted, because no source says what it costs: {', '.join(beside.unknown)}"
+
+
+def _machine(best: Row) -> str:
+    """Write the price of a machine, with its disk where that costs."""
+    price, disk_usd = f"{best.usd_per_machine_hour:.4f}", best.beside.disk_usd_per_hour
+    return f"({price} + disk {disk_usd:.4f})" if disk_usd else price
+
+
+def _least(best: Row) -> str:
+    """Write how the hours that are billed follow from those that a run takes."""
+    beside = best.beside
+    least = f"at least {time_words(beside.least_s)}" if beside.least_s else ""
+    whole = f"whole steps of {time_words(beside.step_s)}" if beside.step_s else ""
+    return ", ".join(filter(None, (least, whole)))
 
 
 def _lost(best: Row) -> str:
     return f" x (1 + {best.lost_frac:.4f} lost to reclaims)" if best.lost_frac else ""
 
 
-def _of(usd_per_hour: Ranged, price: float) -> str:
-    low, high = round(usd_per_hour.low / price), round(usd_per_hour.high / price)
+def _machines(best: Row) -> str:
+    """Write the ends of the range of the number of machines, which alone makes that of the price."""
+    traffic_usd = best.beside.traffic_usd
+    of_one = (best.usd_per_hour.value - traffic_usd) / best.machines
+    ends = (best.usd_per_hour.low, best.usd_per_hour.high)
+    low, high = (round((end - traffic_usd) / of_one) for end in ends)
     return f"{low} to {high}" if low != high else f"{low}"
 
 
@@ -172,6 +223,23 @@ def remarks_on(question: Question, rows: Sequence[Row]) -> Iterator[str]:
         yield f"{best.machines * best.copies} copies need something that shares the requests among them"
     if best.start["egress_usd"]:
         yield f"{best.start['egress_usd']:,.2f} USD of traffic out of the object store at each start"
+    yield from _not_counted(rows)
+
+
+def _not_counted(rows: Sequence[Row]) -> Iterator[str]:
+    """Say once what no source tells of some rows."""
+    who: dict[str, dict[str, None]] = {}
+    for row in rows:
+        for part in row.beside.unknown:
+            who.setdefault(part, {})[row.provider] = None
+    if who:
+        parts = (f"{part} at {_some(list(names))}" for part, names in who.items())
+        yield f"not counted, because no source says what it costs: {'; '.join(parts)}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def time_words(seconds: float) -> str:

@@ -33,6 +33,15 @@ _SHOWN = (
     Column("observed_at", "seen", absent="date not stated"),
     Column("source", "source"),
 )
+_BESIDE = (
+    Column("storage_usd_per_gb_month", "disk USD/GB-month", 3),
+    Column("included_disk_gb", "disk GB included", 0),
+    Column("egress_usd_per_gb", "sent USD/GB", 3),
+    Column("included_egress_gb_per_month", "GB sent included", 0),
+    Column("ingress_usd_per_gb", "received USD/GB", 3),
+    Column("min_rental_s", "least s", 0),
+)
+"""What comes beside the hour: few lists say it, so that a column is shown where some row of it is known."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +126,14 @@ class Offers(Sequence[Offer]):
         """Return one table with what was left out below it."""
         rows = []
         at = {name: index for index, name in enumerate(COLUMNS)}
+        said = (column for column in _BESIDE if any(row[at[column.key]] is not None for row in self.rows))
+        shown = (*_SHOWN, *said)
         for row in self.rows:
             month = row[at["usd_per_hour"]] * self.hours_per_month
             rows.append(
-                tuple(month if column.key == "usd_per_month" else row[at[column.key]] for column in _SHOWN)
+                tuple(month if column.key == "usd_per_month" else row[at[column.key]] for column in shown)
             )
-        return [Table(self._title(), _SHOWN, rows, tuple(self._notes()))]
+        return [Table(self._title(), shown, rows, tuple(self._notes()))]
 
     def _title(self) -> str:
         day = f" on {self.as_of:%Y-%m-%d}" if self.as_of else ""

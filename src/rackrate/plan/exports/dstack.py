@@ -7,7 +7,8 @@ from typing import Any
 from rackrate.catalog.gpu import load_gpu
 from rackrate.plan.answer import Row
 from rackrate.plan.exports.names import gpu_in, provider_in
-from rackrate.plan.exports.server import PORT, SHM_GIB, TOKEN, Server, disk_gb
+from rackrate.plan.exports.server import PORT, SHM_GIB, TOKEN, Server
+from rackrate.plan.terms import disk_gb
 
 DEARER = 1.1  # than planned, at most: prices move between a plan and its run
 
@@ -26,7 +27,7 @@ def dstack(row: Row, server: Server) -> list[dict[str, Any]]:
         "resources": {
             "gpu": {"name": gpu_in("dstack", row), "memory": f"{memory_gb:g}GB", "count": row.count},
             "shm_size": f"{SHM_GIB}GB",
-            "disk": f"{disk_gb(row)}GB..",
+            "disk": f"{disk_gb(row.weights_gib):.0f}GB..",
         },
         "replicas": row.machines,
         "spot_policy": "spot" if row.kind == "spot" else "on-demand",

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from rackrate.catalog.gpu import load_gpu
 from rackrate.errors import NoAnswer, UsageError
 from rackrate.plan.answer import Plan, Row
-from rackrate.units import GB_PER_GIB
 
 PORT = 8000
 TOKEN = "HF_TOKEN"  # noqa: S105 - the name of a variable, no secret
 SHM_GIB = 16  # for messages between the processes of several GPUs
 _LONGEST_LABEL = 40  # dstack's, the shortest of the limits
-_SPARE_GB = 100  # of a disk, for the system and the image
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +82,6 @@ SOFTWARE: Mapping[str, Software] = {
 }
 """Engines that an export can start, in the versions that plans reckon with: flags and defaults of others may
 differ. Images are for NVIDIA's cards. Source: `vllm serve --help`, SGLang's page on server arguments."""
-
-
-def disk_gb(row: Row) -> int:
-    """Return the disk that a machine needs, in the gigabytes that are sold."""
-    return math.ceil(row.weights_gib * GB_PER_GIB) + _SPARE_GB
 
 
 @dataclass(frozen=True, slots=True)

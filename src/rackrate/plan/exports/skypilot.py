@@ -11,7 +11,8 @@ from typing import Any
 
 from rackrate.plan.answer import Row
 from rackrate.plan.exports.names import gpu_in, provider_in
-from rackrate.plan.exports.server import PORT, TOKEN, Server, disk_gb
+from rackrate.plan.exports.server import PORT, TOKEN, Server
+from rackrate.plan.terms import disk_gb
 
 
 def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
@@ -19,7 +20,7 @@ def skypilot(row: Row, server: Server) -> list[dict[str, Any]]:
     resources: dict[str, Any] = {
         "accelerators": f"{gpu_in('skypilot', row)}:{row.count}",
         "ports": PORT,
-        "disk_size": disk_gb(row),
+        "disk_size": int(disk_gb(row.weights_gib)),
     }
     cloud = provider_in("skypilot", row)
     if cloud:
