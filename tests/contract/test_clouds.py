@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import rackrate
 from rackrate.errors import AuthRejected, MissingCredential, ProviderDown, ProviderError, RateLimited
 from rackrate.fleet.backends.base import Machine, NoNode, NotNow, Order
 from rackrate.fleet.backends.rented import RentedBackend
+from rackrate.fleet.quoting import quoted
+from rackrate.fleet.renting import asked_of
 
 FLEET = "c10d5eed"
 L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
@@ -230,6 +235,21 @@ def test_a_key_that_is_missing_is_said_before_anything(account: Any, monkeypatch
     with pytest.raises(MissingCredential, match=account.provider.key_variable):
         account.rental()
     assert account.cloud.exchanges == []
+
+
+def test_a_plan_is_quoted_with_the_disk_that_it_needs(account: Any) -> None:
+    plan = rackrate.plan("llama-3.1-8b", rps=1, gpu="l40s", provider="runpod").plan
+    beside = replace(plan.best.beside, disk_gb=261.0, disk_usd_per_hour=0.25)
+    row = replace(plan.best, provider=account.provider.name.lower().removesuffix(".ai"), beside=beside)
+    asked = asked_of(replace(plan, rows=(row,)), image=L40S.image)
+    assert asked["usd_per_node_hour"] == pytest.approx(row.usd_per_machine_hour + 0.25)
+    told = quoted(asked)
+    with_20_gib = quoted(asked | {"machine": replace(asked["machine"], disk_gib=20)})
+    more_gb = math.ceil(asked["machine"].disk_gib * 2**30 / 1e9) - 22
+    assert more_gb in (239, 240)
+    usd_per_gb_month = {"runpod": 0.10, "vast": 0.15}[row.provider]
+    more_usd = told["usd_per_node_hour"] - with_20_gib["usd_per_node_hour"]
+    assert more_usd == pytest.approx(more_gb * usd_per_gb_month / 730, abs=2e-6)
 
 
 def test_a_wrong_key_is_said_by_a_quote(account: Any) -> None:

@@ -7,6 +7,7 @@ here.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from rackrate.errors import UsageError
 from rackrate.fleet.backends.base import Machine
+from rackrate.units import GB_PER_GIB
 
 _SCHEMA = "rackrate.plan/1"
 _SPOT = "spot"
@@ -34,10 +36,13 @@ def asked_of(what: Any, **machine: Any) -> dict[str, Any]:
     row = _row_of(what)
     if row["count"] != int(row["count"]):
         raise UsageError(f"{row['count']:g} GPUs are no machine", hint="take an offer of whole GPUs")
+    beside = row.get("beside", {})
+    if "disk_gb" in beside:  # what the plan reckoned with: the provider is asked for the price of that disk
+        machine["disk_gib"] = math.ceil(beside["disk_gb"] / GB_PER_GIB)
     return {
         "backend": row["provider"],
         "nodes": row["machines"],
-        "usd_per_node_hour": row["usd_per_machine_hour"],
+        "usd_per_node_hour": row["usd_per_machine_hour"] + (beside.get("disk_usd_per_hour") or 0.0),
         "machine": Machine(
             gpu=row["gpu"] or "",
             n_gpus=int(row["count"]),
