@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rackrate import clock
 from rackrate.api import Instant, open_market, to_instant
 from rackrate.catalog.check import check_catalog
 from rackrate.errors import DataError, UsageError
@@ -125,6 +126,36 @@ def check_market(*, data: Path | str | Store | None = None, limit: int = 20) -> 
         n_rows=sum(file.rows for file in store.files if file.table != "quarantine"),
         n_rejected=sum(file.rows for file in store.files if file.table == "quarantine"),
     )
+
+
+def compact_market(*, data: Path | str | None = None) -> Listing:
+    """Merge the many small files that collecting makes, those of days and months that are over.
+
+    Args:
+        data: the store; None for the user's own.
+
+    Raises:
+        UsageError: the market is shared.
+        Refused: the folder cannot be written.
+        DataError: the disk is full or fails; the store is as it was.
+    """
+    from rackrate.market.store.compact import compact  # noqa: PLC0415 - start-up
+
+    home = home_of(data)
+    if home.address:
+        hint = "name a folder: --data DIR"
+        raise UsageError(f"{home} is shared: its parts lie with others too and are not merged", hint=hint)
+    folder = home.folder
+    if not folder.is_dir():
+        raise DataError(f"{folder} holds no market data", code="no-market-data")
+    merges = compact(folder, clock.now())
+    columns = (
+        Column("source", "source"), Column("table", "table"), Column("period", "period"),
+        Column("n_files", "files", 0), Column("rows", "rows", 0),
+    )  # fmt: skip
+    rows = tuple((each.source, each.table, each.period, each.n_files, each.rows) for each in merges)
+    n = sum(each.n_files for each in merges)
+    return Listing(f"{n} files merged into {len(rows)}", columns, rows)
 
 
 def market_stats(*, data: Path | str | Store | None = None) -> MarketStats:

@@ -113,6 +113,16 @@ def stats(data: str | None, form: str | None) -> None:
 
 
 @market.command()
+@_DATA
+@output_options
+def compact(data: str | None, form: str | None) -> None:
+    """Merge the small files of days and months that are over; whoever reads meanwhile is not disturbed."""
+    from rackrate import upkeep  # noqa: PLC0415 - start-up
+
+    emit(upkeep.compact_market(data=data), form)
+
+
+@market.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option(
     "--enable", multiple=True, metavar="SOURCE", help="Switch on a source that is off by itself; repeatable."

@@ -20,11 +20,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rackrate import clock
 from rackrate.durable import sync_folder, write_whole
 from rackrate.errors import DataError, Refused, StoreBroken
 
@@ -32,6 +33,8 @@ SCHEMA = 2
 _READ = (1, SCHEMA)
 """Schemas that we read. 2 has prices of disk and traffic: what a file of 1 lacks is unknown in it."""
 NAME = "manifest.json"
+KEPT_FOR = timedelta(days=1)
+"""How long a file that was merged into another stays for those who opened the store before."""
 _OURS = re.compile(r"(offers|purchases|quarantine)-[^/]+-[0-9a-f]{12}\.parquet(\.tmp)?")
 """What a writer makes, and the next one may remove; anything else in the folder is the user's."""
 
@@ -72,6 +75,7 @@ class File:
         rules: quality rule to the number of rows that met it.
         unknown_gpus: raw names that resolve to nothing, with their counts.
         schema: of the store when it was written, which says what columns it has.
+        inputs: of files that were merged into it, by their `input_sha256`.
     """
 
     name: str
@@ -86,6 +90,7 @@ class File:
     rules: Mapping[str, int] = field(default_factory=dict)
     unknown_gpus: Mapping[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
+    inputs: tuple[str, ...] = ()
 
 
 Rate = tuple[str, str, float]
@@ -94,15 +99,18 @@ Rate = tuple[str, str, float]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The files of a store, oldest first.
+    """What makes up a store.
 
     Attributes:
-        files: that make up the market.
+        files: that make up the market, oldest first.
         rates: exchange rates that were collected, ascending.
+        retired: names of files that no longer belong to it, and since when: who opened the store before
+            that may still read them.
     """
 
     files: tuple[File, ...] = ()
     rates: tuple[Rate, ...] = ()
+    retired: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -160,7 +168,7 @@ def read(text: bytes, name: str) -> Manifest:
             hint = "update rackrate, or import the lists again into a new folder"
             raise StoreBroken(f"{name} has schema {doc['schema']}, not one of {_READ}", hint=hint)
         rates = tuple((str(code), str(day), float(rate)) for code, day, rate in doc.get("rates", ()))
-        return Manifest(tuple(_file(row) for row in doc["files"]), rates)
+        return Manifest(tuple(_file(row) for row in doc["files"]), rates, dict(doc.get("retired", {})))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreBroken(f"{name} is damaged: {error}") from error
 
@@ -168,7 +176,8 @@ def read(text: bytes, name: str) -> Manifest:
 def written(manifest: Manifest) -> str:
     """Write a manifest as text."""
     doc = {"schema": SCHEMA, "files": [asdict(file) for file in manifest.files]}
-    return json.dumps(doc | ({"rates": manifest.rates} if manifest.rates else {}), indent=1)
+    more = {"rates": manifest.rates, "retired": manifest.retired}
+    return json.dumps(doc | {name: value for name, value in more.items() if value}, indent=1)
 
 
 def save(folder: Path, manifest: Manifest) -> None:
@@ -199,7 +208,8 @@ def writing(folder: Path) -> Iterator[Manifest]:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         manifest = load(folder)
-        named = {file.name for file in manifest.files}
+        manifest = replace(manifest, retired=_read_still(manifest.retired))
+        named = {file.name for file in manifest.files} | set(manifest.retired)
         ours = [path for path in folder.iterdir() if is_ours(path.name)]
         if not (folder / NAME).exists():
             if ours:
@@ -220,6 +230,12 @@ def _begin(folder: Path) -> None:
         raise DataError(f"cannot write to {folder}: {error.strerror}", code="disk") from error
 
 
+def _read_still(retired: Mapping[str, str]) -> dict[str, str]:
+    """Return the retired files that somebody may still read."""
+    edge = (clock.now() - KEPT_FOR).isoformat()
+    return {name: since for name, since in retired.items() if since > edge}
+
+
 def stamp(at: datetime) -> str:
     """Write an instant as the manifest does: UTC without offset, so that text order is time order."""
     return at.replace(tzinfo=None).isoformat(timespec="microseconds")
@@ -227,4 +243,5 @@ def stamp(at: datetime) -> str:
 
 def _file(row: Mapping[str, Any]) -> File:
     snapshots = tuple(Snapshot(**snapshot) for snapshot in row["snapshots"])
-    return File(**{"schema": 1, **row, "snapshots": snapshots})
+    merged = tuple(row.get("inputs", ()))
+    return File(**{"schema": 1, **row, "snapshots": snapshots, "inputs": merged})

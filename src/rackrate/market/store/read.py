@@ -394,7 +394,7 @@ class Store:
         if not by_file:
             return "", []
         times = sorted({at for ats in by_file.values() for at in ats})
-        clause = f"{_table(schemas)} WHERE snapshot_at IN ({', '.join('?' * len(times))})"
+        clause = f"{table_of(schemas)} WHERE snapshot_at IN ({', '.join('?' * len(times))})"
         params: list[Any] = [[literal(Path(path)) for path in by_file], *times]
         if len(by_file) > 1:
             clause += (
@@ -428,10 +428,10 @@ class Store:
             raise StoreBroken(f"cannot read {self.folder}: {first}", hint=hint) from error
 
 
-def _table(schemas: Collection[int]) -> str:
+def table_of(schemas: Collection[int], files: str = "?") -> str:
     """Return what reads files of these schemas: a column that a file does not have yet is unknown in it."""
     together = ", union_by_name = true" if len(schemas) > 1 else ""
-    table = f"read_parquet(?, filename = true{together})"
+    table = f"read_parquet({files}, filename = true{together})"
     absent = [f"NULL::{sql} AS {name}" for name, sql in COLUMNS.items() if SINCE[name] > max(schemas)]
     return f"(SELECT *, {', '.join(absent)} FROM {table})" if absent else table  # noqa: S608 - our own text
 

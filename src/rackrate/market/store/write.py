@@ -53,6 +53,8 @@ _QUARANTINE = {
     "record": "VARCHAR",
 }
 # LZ4 files are a third larger than Zstandard's, and the cheapest offers of a GPU come a quarter sooner.
+ORDER = "gpu, kind, snapshot_at, usd_per_gpu_hour, provider, origin, line"
+"""Of the rows in a file, so that a question about one GPU reads a few of its groups."""
 _PARQUET = "FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 16384"
 
 
@@ -167,7 +169,7 @@ def copy_store(origin: Path, folder: Path, *, is_dry_run: bool = False) -> list[
         present = {file.sha256 for file in current.files}
         new = [file for file in coming if file.sha256 not in present]
         if new and not is_dry_run:
-            taken = {file.name for file in current.files}
+            taken = {file.name for file in current.files} | set(current.retired)
             try:
                 copies = [_copy(file, origin, folder, taken) for file in new]
                 manifest.save(folder, replace(current, files=(*current.files, *copies)))
@@ -235,10 +237,12 @@ class _Writer:
     def _is_known(self, source: str) -> bool:
         """Tell whether this very input was imported and still speaks for all of its listings."""
         live = self.current.live()
-        known = [f for f in self.current.files if f.source == source and f.input_sha256 == self.key]
-        return bool(known) and all(
-            live[source, snapshot.at][0].input_sha256 == self.key for f in known for snapshot in f.snapshots
-        )
+        known = [f for f in self.current.files if f.source == source and self._is_of_input(f)]
+        speaking = (live[source, snapshot.at][0] for f in known for snapshot in f.snapshots)
+        return bool(known) and all(map(self._is_of_input, speaking))
+
+    def _is_of_input(self, file: File) -> bool:
+        return self.key in (file.input_sha256, *file.inputs)
 
     def undo(self) -> None:
         """Remove what was written; the manifest never named it."""
@@ -345,8 +349,7 @@ class _Writer:
         source = arrival.batch.source
         if snapshots:
             names = ", ".join(COLUMNS)
-            order = "gpu, kind, snapshot_at, usd_per_gpu_hour, provider, origin, line, id"
-            select = f"SELECT {names} FROM fresh ORDER BY {order}"  # noqa: S608
+            select = f"SELECT {names} FROM fresh ORDER BY {ORDER}, id"  # noqa: S608
             rows = sum(snapshot.rows for snapshot in snapshots)
             file = self._file("offers", source, select, rows, arrival.about)
             self.added.append(
@@ -395,25 +398,37 @@ class _Writer:
 
     def _name(self, table: str, source: str) -> str:
         """Name a file for what was imported; an input that comes back gets a further name."""
-        stem = f"{table}-{source}-"
-        taken = sum(f.name.startswith(stem) and f.input_sha256 == self.key for f in self.current.files)
-        mark = hashlib.sha256(f"{self.key} {taken}".encode()).hexdigest() if taken else self.key
-        return f"{stem}{mark[:12]}.parquet"
+        taken = {file.name for file in self.current.files} | set(self.current.retired)
+        mark, n = self.key, 0
+        while (name := f"{table}-{source}-{mark[:12]}.parquet") in taken:
+            n += 1
+            mark = hashlib.sha256(f"{self.key} {n}".encode()).hexdigest()
+        return name
 
     def _file(self, table: str, source: str, select: str, rows: int, about: Mapping[str, str]) -> File:
-        """Write one Parquet file: temporary name, fsync, rename, fsync of the folder."""
+        """Write one Parquet file."""
         name = self._name(table, source)
-        temporary = self.folder / f"{name}.tmp"
-        self.con.execute(f"COPY ({select}) TO {text(str(temporary))} ({_PARQUET})")
-        with temporary.open("rb+") as out:
-            os.fsync(out.fileno())
-            sha256 = hashlib.file_digest(out, "sha256").hexdigest()
-        temporary.replace(self.folder / name)
-        sync_folder(self.folder)
+        sha256, _ = put_parquet(self.con, self.folder, name, select)
         if self.on_file:
             self.on_file(name)
         now = clock.now().isoformat(timespec="seconds")
         return File(name, table, source, dict(about), now, self.key, sha256, rows)
+
+
+def put_parquet(con: duckdb.DuckDBPyConnection, folder: Path, name: str, select: str) -> tuple[str, int]:
+    """Write rows as a Parquet file: temporary name, fsync, rename, fsync of the folder.
+
+    Returns:
+        The file's SHA-256, and its rows.
+    """
+    temporary = folder / f"{name}.tmp"
+    rows = con.execute(f"COPY ({select}) TO {text(str(temporary))} ({_PARQUET})").fetchall()[0][0]
+    with temporary.open("rb+") as out:
+        os.fsync(out.fileno())
+        sha256 = hashlib.file_digest(out, "sha256").hexdigest()
+    temporary.replace(folder / name)
+    sync_folder(folder)
+    return sha256, int(rows)
 
 
 def _quarantined(source: str, reject: Reject) -> tuple[Any, ...]:
