@@ -37,7 +37,7 @@ def asked_of(what: Any, **machine: Any) -> dict[str, Any]:
     if row["count"] != int(row["count"]):
         raise UsageError(f"{row['count']:g} GPUs are no machine", hint="take an offer of whole GPUs")
     beside = row.get("beside", {})
-    if "disk_gb" in beside:  # what the plan reckoned with: the provider is asked for the price of that disk
+    if beside.get("disk_gb"):  # what the plan reckoned with: the provider is asked for the price of that disk
         machine["disk_gib"] = math.ceil(beside["disk_gb"] / GB_PER_GIB)
     return {
         "backend": row["provider"],
