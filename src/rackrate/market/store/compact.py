@@ -74,14 +74,14 @@ def compact(folder: Path, now: datetime, on_file: Callable[[str], None] | None =
             for file in made.values():
                 if on_file:
                     on_file(file.name)
+            if made:
+                parts = {file.name: made[key] for key, files in merges.items() for file in files}
+                manifest.save(folder, _instead(current, parts, now))
         except (OSError, duckdb.IOException) as error:
             hint = "the store is as it was before"
             raise DataError(f"cannot merge files in {folder}: {error}", hint=hint, code="disk") from error
         except duckdb.Error as error:
             raise StoreBroken(f"cannot read {folder}: {error}", hint=_CHECK) from error
-        if made:
-            parts = {file.name: made[key] for key, files in merges.items() for file in files}
-            manifest.save(folder, _instead(current, parts, now))
     return [Merge(*key, len(merges[key]), file.rows) for key, file in made.items()]
 
 
