@@ -113,7 +113,7 @@ def stats(data: str | None, form: str | None) -> None:
 
 
 @market.command()
-@_DATA
+@data_option
 @output_options
 def compact(data: str | None, form: str | None) -> None:
     """Merge the small files of days and months that are over; whoever reads meanwhile is not disturbed."""
