@@ -1,4 +1,4 @@
-"""What a page is: one context, from which HTML, JSON, Markdown and CSV are written."""
+"""What a page is: one context, from which HTML, JSON, Markdown, CSV and Parquet are written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rackrate.errors import RackrateError, UnknownName, UsageError, nearest
 from rackrate.report.block import Answer, Block, Table, to_csv, to_markdown
+from rackrate.report.shown import to_parquet
 from rackrate.units import parse_number
 from rackrate.web.query import Query
 
@@ -21,6 +22,7 @@ FORMS: Mapping[str, str] = {
     "json": "application/json",
     "md": "text/markdown; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
 }
 """How a page is written, with its media type."""
 
@@ -122,7 +124,7 @@ class Page:
 Build = Callable[[Ask], Page]
 
 
-def written(page: Page, form: str) -> str:
+def written(page: Page, form: str) -> str | bytes:
     """Write a page in a form other than HTML.
 
     Raises:
@@ -141,7 +143,7 @@ def written(page: Page, form: str) -> str:
         return f"# {page.title}\n\n{page.lead}\n\n{to_markdown(page.shown())}"
     if not any(isinstance(block, Table) for block in page.shown()):
         raise UsageError("this page has no table", hint="ask for .json or .md", code="no-table")
-    return to_csv(page.shown())
+    return to_parquet(page.shown()) if form == "parquet" else to_csv(page.shown())
 
 
 def sorted_by(table: Table, query: Query) -> Table:
