@@ -21,6 +21,7 @@ from rackrate.errors import DataError, InternalError, RackrateError, UnknownName
 from rackrate.web import agents, render
 from rackrate.web.agents import MakeAgent
 from rackrate.web.api import make_api
+from rackrate.web.artist import draw
 from rackrate.web.front import Front
 from rackrate.web.page import FORMS, Ask, Build, written
 from rackrate.web.pages import asking, gpus, lists, machine, market, reading
@@ -69,7 +70,7 @@ TEXTS: Mapping[str, tuple[Callable[[Ask, str], str], str]] = {
 class _Form(Convertor[str]):
     """The end of an address that names a form."""
 
-    regex = "json|md|csv|parquet"
+    regex = "json|md|csv|parquet|vl"
 
     def convert(self, value: str) -> str:
         return value
@@ -102,7 +103,8 @@ class _Pages:
         form = request.path_params.get("form") or _form(request)
         path = request.url.path
         address = path.removesuffix(f".{form}")
-        ask = self.ask(request, known, "/" if address == "/index" else address)
+        fields = (*known, _CHART) if form == "vl" else known
+        ask = self.ask(request, fields, "/" if address == "/index" else address)
         page = build(ask)
         if page.moved:
             suffix = f".{form}" if path != address else ""
@@ -110,7 +112,8 @@ class _Pages:
             return RedirectResponse(page.moved + suffix + query, status_code=301)
         if form == "html":
             return Response(render.html(page, ask, self.site), page.status, media_type=FORMS[form])
-        return Response(_in_words(written(page, form), form), media_type=FORMS[form], headers=_OPEN)
+        body = written(page, form, ask.query.whole(_CHART, 1, least=1, most=9))
+        return Response(_in_words(body, form), media_type=FORMS[form], headers=_OPEN)
 
     def text(self, request: Request, write: Callable[[Ask, str], str], media: str) -> Response:
         ask = self.ask(request, (), request.url.path)
@@ -122,6 +125,9 @@ class _Pages:
 
 
 _API = "/api/v1"
+_CHART = "chart"
+"""Field of the spec of a chart: which one, from 1."""
+
 _OPEN = {"access-control-allow-origin": "*"}
 _PICTURE = {**_OPEN, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
@@ -181,6 +187,9 @@ async def _picture(pages: _Pages, request: Request) -> Response:
 
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
+    if name == "vega.js":
+        script = await to_thread.run_sync(_bundle)
+        return Response(script, media_type="text/javascript", headers=_FOR_EVER)
     if name not in _MEDIA:
         raise HTTPException(404)
     return Response(_file(name), media_type=_MEDIA[name], headers=_FOR_EVER)
@@ -198,6 +207,12 @@ _MEDIA = {"site.css": "text/css", "site.js": "text/javascript", "icon.svg": "ima
 @cache
 def _file(name: str) -> bytes:
     return next(path for path in static_files() if path.name == name).read_bytes()
+
+
+@cache
+def _bundle() -> bytes:
+    """Return what draws interactive charts, made when somebody first wants one."""
+    return draw("bundle").encode()
 
 
 async def _healthy(request: Request) -> Response:

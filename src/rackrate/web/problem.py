@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rackrate.web.site import Site
 
 PROBLEM = "application/problem+json"
-_FOR_PROGRAMS = (".json", ".csv", ".parquet", ".md", ".svg", ".atom", ".xml", ".txt")
+_FOR_PROGRAMS = (".json", ".csv", ".parquet", ".md", ".vl", ".svg", ".atom", ".xml", ".txt")
 _PAGES = {"GPU": "/gpus/", "model": "/models/", "provider": "/providers/", "metric": "/methodology/",
           "error code": "/errors/", "page": ""}  # fmt: skip
 
