@@ -15,7 +15,7 @@ from rackrate.errors import RackrateError, UsageError
 from rackrate.web.agents import MakeAgent
 from rackrate.web.app import create_app
 from rackrate.web.artist import ARTIST
-from rackrate.web.render import environment
+from rackrate.web.prepare import Preparation
 from rackrate.web.schedule import Schedule
 from rackrate.web.site import Site
 
@@ -74,13 +74,12 @@ def run(  # noqa: PLR0913 - each is what the command line lets one say
     except RackrateError as error:
         say(f"no prices yet, pages answer 503: {error.message}")
     say(f"listening on http://{shown}:{number}")
-    threading.Thread(target=_warm, daemon=True).start()
     server = uvicorn.Server(settings)
     # uvicorn ends by raising the signal that ended it; as an exception it ends what runs beside it too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     beside = nullcontext() if collect_every_s is None else Schedule(collect_every_s, data, say)
     try:
-        with beside, _following(site):
+        with Preparation(site), beside, _following(site):
             server.run(sockets=[listening])
     finally:
         ARTIST.close()
@@ -104,12 +103,6 @@ def _following(site: Site) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-
-
-def _warm() -> None:
-    """Load what the first reader would wait for: templates, and the renderer of charts."""
-    environment().get_template("gpu_overview.html")
-    ARTIST.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:
