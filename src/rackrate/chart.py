@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 from rackrate.errors import NoAnswer, UsageError
@@ -157,7 +158,9 @@ def ownership(answer: OwnAnswer) -> Any:
     alt = _altair()
     table = answer.years_table()
     rows = [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
-    plot = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("years:Q", title="years kept"))
+    plot = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("years:Q", title="years kept", axis=alt.Axis(tickMinStep=1, format="d"))
+    )
     scale = alt.Y("usd_per_hour:Q", title="USD per hour of use", scale=alt.Scale(zero=True))
     layers = [
         plot.mark_area(color=_GREY, opacity=0.18).encode(y="low_usd_per_hour:Q", y2="high_usd_per_hour:Q"),
@@ -171,10 +174,10 @@ def ownership(answer: OwnAnswer) -> Any:
     ]
     for rent in answer.rents:
         words = f"{rent.against} rent {rent.usd_per_hour:.3f}"
-        row = {"usd_per_hour": rent.usd_per_hour, "words": words, "years": rows[-1]["years"]}
+        row = {"usd_per_hour": rent.usd_per_hour, "words": words, "years": rows[0]["years"]}
         at = alt.Chart(alt.Data(values=[row])).encode(y="usd_per_hour:Q")
         layers.append(at.mark_rule(color=_ORANGE, strokeWidth=1.5, strokeDash=[5, 3]))
-        layers.append(at.mark_text(align="right", dy=-6, color=_INK).encode(x="years:Q", text="words:N"))
+        layers.append(at.mark_text(align="left", dx=4, dy=-6, color=_INK).encode(x="years:Q", text="words:N"))
     title = alt.Title(
         answer.title,
         subtitle="blue: an hour of use owned, by how long it is kept; grey: its range; dashed: rents",
@@ -252,16 +255,42 @@ def frontier(answer: PlanAnswer) -> Any:
 
     x = alt.X("usd:Q", title=TITLES[name], scale=alt.Scale(type="log", nice=False, padding=20))
     y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(type="log", nice=False, padding=20))
-    edge = alt.Chart(alt.Data(values=points(answer.plan.frontier))).encode(x=x, y=y)
+    best = points(answer.plan.frontier)
+    edge = alt.Chart(alt.Data(values=best)).encode(x=x, y=y)
+    named = alt.Chart(alt.Data(values=_apart(best))).encode(x=x, y=y)
     others = alt.Chart(alt.Data(values=points(answer.rows))).encode(x=x, y=y, tooltip=["what:N"])
     layers = [
         others.mark_point(color=_GREY, filled=True, size=30),
         edge.mark_line(color=_BLUE, interpolate="step-after", strokeWidth=1.5),
         edge.mark_point(color=_BLUE, filled=True, size=45).encode(tooltip=["what:N"]),
-        edge.mark_text(color=_INK, align="left", dx=6, dy=-6, fontSize=9).encode(text="what:N"),
+        named.mark_text(color=_INK, align="left", dx=6, dy=-6, fontSize=9).encode(text="what:N"),
     ]
     title = alt.Title(answer.title, subtitle=["blue: nothing is both cheaper and faster"], anchor="start")
     return alt.layer(*layers, title=title, description=answer.title).properties(width=_WIDTH, height=320)
+
+
+def _apart(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points whose names do not lie on each other, the first and cheapest ones before others."""
+    kept: list[dict[str, Any]] = []
+    reach = {name: _decades(point[name] for point in points) or 1.0 for name in ("usd", "seconds")}
+    for point in points:
+        far = (
+            abs(log10(point["usd"] / other["usd"])) > _NAME_WIDTH_FRAC * reach["usd"]
+            or abs(log10(point["seconds"] / other["seconds"])) > _NAME_HEIGHT_FRAC * reach["seconds"]
+            for other in kept
+        )
+        if all(far):
+            kept.append(point)
+    return kept
+
+
+_NAME_WIDTH_FRAC, _NAME_HEIGHT_FRAC = 0.3, 0.05
+"""What the name of a point takes of the picture."""
+
+
+def _decades(values: Iterable[float]) -> float:
+    found = list(values)
+    return log10(max(found) / min(found)) if found else 0.0
 
 
 def frontier_svg(answer: PlanAnswer) -> str:

@@ -90,6 +90,11 @@ class Drawing:
     says: str
     keep: Callable[[Callable[[], str]], str] = lambda make: make()
 
+    @property
+    def finding(self) -> str:
+        """The first sentence of what it says, for screens on which its title is cut."""
+        return self.says.partition(". ")[0]
+
     def svg(self) -> str:
         """Return the chart as SVG text in a page's own colours."""
         return chart.on_page(self.keep(self._drawn), self.says)

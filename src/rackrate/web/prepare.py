@@ -7,10 +7,12 @@ prices change. It takes half of a core at most; a reader who comes earlier has m
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -69,8 +71,10 @@ class Preparation:
 
     def _prepare(self, store: Store) -> None:
         """Make what the first page and those of each GPU for rent need, until newer prices are there."""
+        gpus_for_rent = self._site.answer(lambda: rented(store))
+        store.prepare()
         self._site.answer(lambda: market.home(_ask(self._site, store, "/")))
-        for slug in rented(store):
+        for slug in gpus_for_rent:
             if self._is_over.is_set() or self._site.market() is not store:
                 return
             started = time.perf_counter()
@@ -78,7 +82,14 @@ class Preparation:
             ask = _ask(self._site, store, f"/gpus/{slug}", slug)
             for drawing in self._site.answer(partial(gpus.show, ask)).charts:
                 drawing.svg()
+            _give_back()
             self._is_over.wait(time.perf_counter() - started)
+
+
+def _give_back() -> None:
+    """Return what only the preparation needed to the system; glibc would keep it for later."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def rented(store: Store) -> list[str]:

@@ -171,9 +171,14 @@ def spark(values: Sequence[float], width: int = 88, height: int = 22) -> Markup:
     reach = (high - low) or 1.0
     room = height - 4
     level = height / 2 if high == low else None
+    bends = [
+        (i, value)
+        for i, value in enumerate(values)
+        if i in (0, len(values) - 1) or not values[i - 1] == value == values[i + 1]
+    ]
     points = " ".join(
         f"{i * (width - 2) / (len(values) - 1) + 1:.1f},{level or 2 + (high - value) / reach * room:.1f}"
-        for i, value in enumerate(values)
+        for i, value in bends
     )
     return Markup(
         '<svg class="spark" width="{}" height="{}" aria-hidden="true" focusable="false">'

@@ -15,6 +15,7 @@ from rackrate.catalog.model import TASKS
 from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
 from rackrate.errors import NoAnswer, RackrateError
 from rackrate.market.offer import Kind
+from rackrate.report.block import Table
 from rackrate.report.compare import link_name
 from rackrate.report.instances import Instances
 from rackrate.report.price import Price
@@ -33,6 +34,9 @@ RANGES = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "all"}
 CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month", "gpus")
 OVERVIEW_FIELDS = (*CALCULATOR, "range", "kind")
 MOST_GPUS = 1024
+DAYS_SHOWN = 100
+"""Days in the table of a history; who wants more wants them as a file."""
+
 MODEL_FIELDS = ("q", "task", "kind", "precision", "gpus", "context", "page")
 TRAINING_TASKS = (
     ("inference", "inference"),
@@ -183,8 +187,17 @@ def history(ask: Ask) -> Page:
         )  # fmt: skip
     except NoAnswer as error:
         return page.with_problem(error)
-    context = {**page.context, "history": found}
+    context = {**page.context, "history": found, "days": _newest(found.history_table())}
     return replace(page, answer=found, context=context, charts=history_charts(ask, found))
+
+
+def _newest(days: Table) -> Table:
+    """Return the newest days of a history, and say how many are older."""
+    older = len(days.rows) - DAYS_SHOWN
+    if older <= 0:
+        return days
+    note = f"{older} older days: as CSV, Parquet or JSON, or in the chart"
+    return replace(days, rows=days.rows[older:], notes=(*days.notes, note))
 
 
 def compare(ask: Ask) -> Page:
@@ -361,7 +374,7 @@ def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, .
             "hours_per_month",
             "A month is",
             f"{hours:g}",
-            choices=(("730", "730 h (a twelfth of a year)"), ("720", "720 h (30 days)")),
+            choices=(("730", "730 h (year / 12)"), ("720", "720 h (30 days)")),
         ),
     )
 
