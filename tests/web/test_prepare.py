@@ -87,6 +87,6 @@ def test_days_in_memory_answer_as_the_files_do(kind: str) -> None:
             files.market_by_day(kind, since, until_)
         )
         for gpus in (["l40s"], ["a10", "h100-sxm"], ["no-such"]):
-            found = memory.prices_by_day(gpus, kind, since, until_)
-            assert found == files.prices_by_day(gpus, kind, since, until_)
-    assert len(memory.prices_by_day(["l40s"], "on_demand", *whole)) > 100
+            found = list(memory.prices_by_day(gpus, kind, since, until_))
+            assert found == list(files.prices_by_day(gpus, kind, since, until_))
+    assert len(list(memory.prices_by_day(["l40s"], "on_demand", *whole))) > 100

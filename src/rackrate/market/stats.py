@@ -135,7 +135,7 @@ def group_days(
     for day, provider, name, usd, *rate in rows:
         series = names.setdefault(name, name)
         days.setdefault(day, {}).setdefault(provider, {})[series] = usd
-        if rate:
+        if rate and rate[0] != 1:  # most prices are in USD, and a year has many
             rates.setdefault(day, {})[series] = rate[0]
     return [DayPrices(kind, day, offers, rates.get(day, {})) for day, offers in sorted(days.items())]
 
@@ -177,7 +177,7 @@ def step(before: DayPrices, after: DayPrices) -> tuple[float, int]:
 
 
 def _rate_moved(before: DayPrices, after: DayPrices, series: str) -> float:
-    then, now = before.rates.get(series), after.rates.get(series)
+    then, now = before.rates.get(series, 1.0), after.rates.get(series, 1.0)
     return now / then if now and then else 1.0
 
 

@@ -246,16 +246,17 @@ class Store:
         kind: str,
         since: date,
         until: date,
-    ) -> list[tuple[date, str, str, float, float]]:
-        """Return day, provider, series, its cheapest USD per GPU-hour that day, and the rate used.
+    ) -> Iterator[tuple[date, str, str, float, float]]:
+        """Yield day, provider, series, its cheapest USD per GPU-hour that day, and the rate used.
 
-        Counted rows only; the rate is USD for one unit of the currency that the price is set in.
+        Counted rows only; the rate is USD for one unit of the currency that the price is set in. They are
+        read part by part: all at once they would take more memory than everything else together.
         """
         base, params = self._days(since, until)
         if not base:
-            return []
+            return
         marks = ", ".join("?" * len(gpus))
-        return self._rows(
+        yield from self._parts(
             f"""SELECT day, provider, priced, min(usd), arg_min(rate, usd)
             FROM {base} AND gpu IN ({marks}) AND kind = ? GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours
             [*params, *gpus, kind],
@@ -264,19 +265,15 @@ class Store:
     def market_by_day(
         self, kind: str, since: date, until: date
     ) -> Iterator[tuple[str, date, str, str, float, float]]:
-        """Yield the same of every GPU, which stands first: one question for an overview.
-
-        It is read part by part: all at once it would take more memory than everything else together.
-        """
+        """Yield the same of every GPU, which stands first: one question for an overview."""
         base, params = self._days(since, until)
         if not base:
             return
-        sql = f"""SELECT gpu, day, provider, priced, min(usd), arg_min(rate, usd)
-            FROM {base} AND kind = ? GROUP BY ALL ORDER BY ALL"""  # noqa: S608 - the text is ours
-        with self._reading(), self._con.cursor() as cursor:
-            cursor.execute(sql, [*params, kind])
-            while rows := cursor.fetchmany(_PART):
-                yield from rows
+        yield from self._parts(
+            f"""SELECT gpu, day, provider, priced, min(usd), arg_min(rate, usd)
+            FROM {base} AND kind = ? GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours
+            [*params, kind],
+        )
 
     def prepare(self) -> None:
         """Read all days into memory, 25 bytes a price, so that questions about them open no files.
@@ -447,6 +444,12 @@ class Store:
     def _rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._reading():
             return self._con.execute(sql, list(params)).fetchall()
+
+    def _parts(self, sql: str, params: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        with self._reading(), self._con.cursor() as cursor:
+            cursor.execute(sql, list(params))
+            while rows := cursor.fetchmany(_PART):
+                yield from rows
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
