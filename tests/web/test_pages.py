@@ -131,6 +131,13 @@ def test_instances_have_text_in_every_cell(site: Any) -> None:
     assert "Looking for the cheapest rate?" in page
 
 
+def test_what_larger_machines_cost_is_counted_as_the_tiles_are(site: Any) -> None:
+    for gpu in ("l40s", "a10", "h100-sxm"):
+        found = site.get(f"/api/v1/gpus/{gpu}/instances").json["data"]
+        lowest = min(each["usd_per_gpu_hour"] for each in found["by_count"])
+        assert lowest == found["tiles"]["cheapest_usd_per_gpu_hour"]
+
+
 def test_a_model_card_says_set_up_memory_speed_and_price(site: Any) -> None:
     page = site.get("/gpus/l40s/models?q=gemma-3-27b").text
     assert '<span class="badge good">fp8</span>' in page, "FP16 weights alone are 51 GiB"
