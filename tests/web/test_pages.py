@@ -257,7 +257,7 @@ def test_programs_are_told_of_fields_and_never_of_our_options(site: Any, path: s
         ("/plan?rps=2", "/api/v1/plan?model=llama-3.1-70b&rps=2, or workload"),
         ("/plan?model=llama-3.1-8b", "rps or tokens_per_day or users"),
         ("/compare?gpu=l40s", "/api/v1/compare?gpu=l40s&gpu=a10"),
-        ("/rent-or-own?gpu=mi300x", "price_usd=9000"),
+        ("/rent-or-own?gpu=mi300x", "price_usd"),
         ("/provider", "/api/v1/providers"),
     ],
 )
