@@ -76,7 +76,7 @@ class Asked:
     """A site over one market, asked without a network."""
 
     def __init__(self, store: Path) -> None:
-        self._front: Front = create_app(Site(store, "http://site.example"))
+        self._front: Front = create_app(Site(str(store), "http://site.example"))
 
     def get(self, path: str) -> Got:
         place, _, query = path.partition("?")

@@ -54,7 +54,7 @@ def market(tmp_path: Path) -> Path:
 
 
 def test_each_state_of_the_data_is_made_ready(market: Path, tmp_path: Path) -> None:
-    site = Site(market)
+    site = Site(str(market))
     with Preparation(site):
         first = site.market()
         assert rented(first) == ["l40s", "a10"], "those that most have first"
@@ -69,7 +69,7 @@ def test_each_state_of_the_data_is_made_ready(market: Path, tmp_path: Path) -> N
 
 
 def test_a_site_without_prices_waits_for_them(tmp_path: Path) -> None:
-    site = Site(tmp_path / "none")
+    site = Site(str(tmp_path / "none"))
     with Preparation(site) as preparation:
         until(lambda: ARTIST.pid is not None)
         assert preparation._thread.is_alive()
