@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from html import escape
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 from rackrate.errors import NoAnswer, UsageError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rackrate.report.price import Price
     from rackrate.report.speed import SpeedAnswer
 
+_WIDTH = 640
 _BLUE, _ORANGE, _GREY, _INK = "#2a6fb0", "#c8641b", "#8a8a8a", "#333333"
 
 
@@ -67,15 +69,28 @@ def history(price: Price) -> Any:
     marks = (
         plot.transform_filter("datum.changed != ''")
         .mark_point(color=_BLUE, filled=True, size=36)
-        .encode(y="median:Q", tooltip=["day:T", "n:Q", "changed:N"])
+        .encode(y="median:Q")
     )
+    pointed = alt.selection_point(fields=["day"], on="pointerover", empty=False)
+    # What lies under the pointer: a strip for each day, unseen elsewhere, which has the numbers of that day.
+    strips = plot.mark_rule(color=_GREY, strokeWidth=_WIDTH / len(days)).encode(
+        opacity=alt.condition(pointed, alt.value(0.3), alt.value(0)),
+        tooltip=[
+            alt.Tooltip("day:T", format="%d %b %Y"),
+            *(alt.Tooltip(f"{name}:Q", format=".3f") for name in ("median", "index", "low", "high")),
+            alt.Tooltip("n:Q", title="providers"),
+            alt.Tooltip("changed:N"),
+        ],
+    )
+    moved = alt.selection_interval(bind="scales", encodings=["x"], zoom="wheel![event.shiftKey]")
     title = alt.Title(
         price.line().title,
         subtitle="blue: median of providers, dots where the set changed; dashed: same offers; grey: range",
         anchor="start",
     )
-    return alt.layer(band, index, median, marks, title=title, description=price.line().title).properties(
-        width=640, height=280
+    layers = (band.add_params(moved), index, median, marks, strips.add_params(pointed))
+    return alt.layer(*layers, title=title, description=price.line().title).properties(
+        width=_WIDTH, height=280
     )
 
 
@@ -121,7 +136,7 @@ def memory(answer: FitAnswer) -> Any:
         layers.append(at.mark_text(align=align, dx=dx, dy=-53, color=_INK).encode(text="mark:N"))
     title = alt.Title(answer.title, subtitle=[stack.title, answer.asked], anchor="start")
     return alt.layer(*layers, title=title, description=f"{answer.title}. {stack.title}.").properties(
-        width=640, height=90
+        width=_WIDTH, height=90
     )
 
 
@@ -143,25 +158,33 @@ def ownership(answer: OwnAnswer) -> Any:
     alt = _altair()
     table = answer.years_table()
     rows = [dict(zip((column.key for column in table.columns), row, strict=True)) for row in table.rows]
-    plot = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("years:Q", title="years kept"))
+    plot = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("years:Q", title="years kept", axis=alt.Axis(tickMinStep=1, format="d"))
+    )
     scale = alt.Y("usd_per_hour:Q", title="USD per hour of use", scale=alt.Scale(zero=True))
     layers = [
         plot.mark_area(color=_GREY, opacity=0.18).encode(y="low_usd_per_hour:Q", y2="high_usd_per_hour:Q"),
-        plot.mark_line(color=_BLUE, strokeWidth=2, point=True).encode(y=scale),
+        plot.mark_line(color=_BLUE, strokeWidth=2, point=True).encode(
+            y=scale,
+            tooltip=[
+                "years:Q",
+                *(alt.Tooltip(f"{at}usd_per_hour:Q", format=".3f") for at in ("", "low_", "high_")),
+            ],
+        ),
     ]
     for rent in answer.rents:
         words = f"{rent.against} rent {rent.usd_per_hour:.3f}"
-        row = {"usd_per_hour": rent.usd_per_hour, "words": words, "years": rows[-1]["years"]}
+        row = {"usd_per_hour": rent.usd_per_hour, "words": words, "years": rows[0]["years"]}
         at = alt.Chart(alt.Data(values=[row])).encode(y="usd_per_hour:Q")
         layers.append(at.mark_rule(color=_ORANGE, strokeWidth=1.5, strokeDash=[5, 3]))
-        layers.append(at.mark_text(align="right", dy=-6, color=_INK).encode(x="years:Q", text="words:N"))
+        layers.append(at.mark_text(align="left", dx=4, dy=-6, color=_INK).encode(x="years:Q", text="words:N"))
     title = alt.Title(
         answer.title,
         subtitle="blue: an hour of use owned, by how long it is kept; grey: its range; dashed: rents",
         anchor="start",
     )
     return alt.layer(*layers, title=title, description=f"{answer.title}. {table.title}.").properties(
-        width=640, height=280
+        width=_WIDTH, height=280
     )
 
 
@@ -193,8 +216,10 @@ def speed(answer: SpeedAnswer) -> Any:
     x = alt.X("requests:Q", title="requests at once", scale=alt.Scale(type="log", base=2))
     plot = alt.Chart(alt.Data(values=rows)).encode(x=x).properties(width=300, height=240)
     line = {"strokeWidth": 2, "point": True}
-    flow = plot.mark_line(color=_BLUE, **line).encode(y=alt.Y("flow:Q", title="tokens/s"))
-    tpot = plot.mark_line(color=_ORANGE, **line).encode(y=alt.Y("tpot:Q", title="ms a token"))
+    says = ["requests:Q", alt.Tooltip("flow:Q", format=",.0f", title="tokens/s")]
+    says.append(alt.Tooltip("tpot:Q", format=".1f", title="ms a token"))
+    flow = plot.mark_line(color=_BLUE, **line).encode(y=alt.Y("flow:Q", title="tokens/s"), tooltip=says)
+    tpot = plot.mark_line(color=_ORANGE, **line).encode(y=alt.Y("tpot:Q", title="ms a token"), tooltip=says)
     title = alt.Title(answer.title, subtitle=answer.pace.asked, anchor="start")
     return alt.hconcat(flow, tpot, title=title, description=answer.title)
 
@@ -230,16 +255,42 @@ def frontier(answer: PlanAnswer) -> Any:
 
     x = alt.X("usd:Q", title=TITLES[name], scale=alt.Scale(type="log", nice=False, padding=20))
     y = alt.Y("seconds:Q", title="seconds", scale=alt.Scale(type="log", nice=False, padding=20))
-    edge = alt.Chart(alt.Data(values=points(answer.plan.frontier))).encode(x=x, y=y)
+    best = points(answer.plan.frontier)
+    edge = alt.Chart(alt.Data(values=best)).encode(x=x, y=y)
+    named = alt.Chart(alt.Data(values=_apart(best))).encode(x=x, y=y)
     others = alt.Chart(alt.Data(values=points(answer.rows))).encode(x=x, y=y, tooltip=["what:N"])
     layers = [
         others.mark_point(color=_GREY, filled=True, size=30),
         edge.mark_line(color=_BLUE, interpolate="step-after", strokeWidth=1.5),
         edge.mark_point(color=_BLUE, filled=True, size=45).encode(tooltip=["what:N"]),
-        edge.mark_text(color=_INK, align="left", dx=6, dy=-6, fontSize=9).encode(text="what:N"),
+        named.mark_text(color=_INK, align="left", dx=6, dy=-6, fontSize=9).encode(text="what:N"),
     ]
     title = alt.Title(answer.title, subtitle=["blue: nothing is both cheaper and faster"], anchor="start")
-    return alt.layer(*layers, title=title, description=answer.title).properties(width=640, height=320)
+    return alt.layer(*layers, title=title, description=answer.title).properties(width=_WIDTH, height=320)
+
+
+def _apart(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the points whose names do not lie on each other, the first and cheapest ones before others."""
+    kept: list[dict[str, Any]] = []
+    reach = {name: _decades(point[name] for point in points) or 1.0 for name in ("usd", "seconds")}
+    for point in points:
+        far = (
+            abs(log10(point["usd"] / other["usd"])) > _NAME_WIDTH_FRAC * reach["usd"]
+            or abs(log10(point["seconds"] / other["seconds"])) > _NAME_HEIGHT_FRAC * reach["seconds"]
+            for other in kept
+        )
+        if all(far):
+            kept.append(point)
+    return kept
+
+
+_NAME_WIDTH_FRAC, _NAME_HEIGHT_FRAC = 0.3, 0.05
+"""What the name of a point takes of the picture."""
+
+
+def _decades(values: Iterable[float]) -> float:
+    found = list(values)
+    return log10(max(found) / min(found)) if found else 0.0
 
 
 def frontier_svg(answer: PlanAnswer) -> str:
@@ -279,7 +330,7 @@ def reported(rows: Sequence[Mapping[str, Any]], what: str) -> Any:
             detail="node:N",
             tooltip=["node:N", "task:N", "step:Q", "value:Q"],
         )
-        .properties(width=640, height=280, title=alt.Title(title, anchor="start"), description=title)
+        .properties(width=_WIDTH, height=280, title=alt.Title(title, anchor="start"), description=title)
     )
 
 
@@ -322,7 +373,7 @@ def curves(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> Any:
         lines.mark_line(strokeWidth=width, opacity=opacity).transform_filter(f"datum.fate == '{fate}'")
         for fate, width, opacity in (("other", 1, 0.55), ("done", 1.5, 0.9), ("best", 2.5, 1.0))
     ]
-    return alt.layer(*layers).properties(width=640, height=320)
+    return alt.layer(*layers).properties(width=_WIDTH, height=320)
 
 
 def curves_svg(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> str:
@@ -332,6 +383,30 @@ def curves_svg(finding: str, metric: str, rows: Iterable[dict[str, Any]]) -> str
         UsageError: the chart packages are not installed.
     """
     return _svg(curves(finding, metric, rows))
+
+
+def spec(name: str, answer: Any) -> str:
+    """Return a chart as Vega-Lite, the spec that its picture is drawn from.
+
+    Args:
+        name: of a function above that returns a chart.
+        answer: what it draws.
+    """
+    return str(globals()[name](answer).to_json(validate=False, indent=None))
+
+
+def bundle() -> str:
+    """Return the JavaScript that draws a spec in a browser: Vega, Vega-Lite, an interpreter of expressions.
+
+    Raises:
+        UsageError: the chart packages are not installed.
+    """
+    try:
+        import vl_convert  # noqa: PLC0415 - a heavy extra
+    except ImportError as error:
+        raise _absent("vl-convert-python") from error
+    script: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return script
 
 
 def on_page(svg: str, says: str) -> str:
@@ -359,6 +434,12 @@ _UNSEEN = re.compile(
 _PLACE = re.compile(r' (?:d|transform|[xy][12]?)="[^"]*"')
 """Where something is: a tenth of a pixel is enough."""
 
+_WAITING = re.compile(r'<(?:line|path)[^>]* opacity="0"(?: [^>]*)?(?:/>|></(?:line|path)>)')
+"""What appears under a pointer, which a picture does not have."""
+
+_CLIP = re.compile(r' clip-path="url\(#clip\d+\)"|<defs>(?:<clipPath.*?</clipPath>)+</defs>')
+"""Edges beyond which one may move what is drawn, which a picture does not need: it shows all there is."""
+
 _EMPTY = re.compile(r'<path d="(?:M0,0h0v0h0Z)?"(?: display="none")?/>')
 """What a renderer writes and nobody sees: names of marks, and backgrounds of nothing."""
 
@@ -376,13 +457,13 @@ DARK = {
 def _svg(chart: Any) -> str:
     import json  # noqa: PLC0415 - start-up
 
-    spec = chart.to_json(validate=False)  # the tests read what is drawn; a check takes longer than drawing
+    drawn = chart.to_json(validate=False)  # the tests read what is drawn; a check takes longer than drawing
     try:
         import vl_convert  # noqa: PLC0415 - a heavy extra
     except ImportError as error:
         raise _absent("vl-convert-python") from error
-    svg: str = vl_convert.vegalite_to_svg(json.loads(spec))
-    return svg
+    svg: str = vl_convert.vegalite_to_svg(json.loads(drawn))
+    return _CLIP.sub("", _WAITING.sub("", svg))
 
 
 def _altair() -> Any:

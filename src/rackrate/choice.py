@@ -31,6 +31,34 @@ class Choice:
     nearest: Fit | None = None
     why_not: str = ""
 
+    def sketch(self) -> Sketch:
+        """Return what is kept of it where there are many."""
+        fit = self.fit
+        if fit is None:
+            return Sketch(self.model, self.name)
+        return Sketch(
+            self.model, self.name, fit.setup.layout.n_gpus, fit.setup.precision.name, float(fit.arch.n_params)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """A choice without its sums, a hundredth of its size: enough to count, to sort and to filter by.
+
+    Attributes:
+        model: slug.
+        name: of the model.
+        n_gpus: cards of the set-up; 0 where none fits.
+        precision: of its weights; empty where none fits.
+        n_params: parameters of what fits.
+    """
+
+    model: str
+    name: str
+    n_gpus: int = 0
+    precision: str = ""
+    n_params: float = 0.0
+
 
 COUNTS = (1, 2, 4, 8)
 WIDEST_FIRST = ("bf16", "fp8", "int8", "int4")

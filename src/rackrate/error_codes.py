@@ -13,7 +13,8 @@ from rackrate.errors import RackrateError
 SPECIAL: Mapping[str, tuple[type[RackrateError], str]] = {
     "unknown-field": (errors.UsageError, "The address has a field that the page does not have."),
     "too-long": (errors.UsageError, "A value is longer than any of ours, or there are too many."),
-    "no-table": (errors.UsageError, "The page has no table that could be CSV."),
+    "no-table": (errors.UsageError, "The page has no table that could be CSV or Parquet."),
+    "no-chart": (errors.UsageError, "The page has no chart, or not so many."),
     "too-large": (errors.UsageError, "The body of the request is too large."),
     "bad-method": (errors.UsageError, "The page is read with GET."),
     "bad-body": (errors.UsageError, "The body of the request is not what the schema says."),

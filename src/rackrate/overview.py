@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,6 @@ from rackrate.report.market import WEEK_DAYS, Changes, GpuMarket, Market
 from rackrate.report.price import spreads_of
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from rackrate.market.stats import HistoryDay
     from rackrate.market.store import Store
 
@@ -106,12 +106,13 @@ def instances(
     )
 
 
-def _days(store: Store, kind: Kind, as_of: datetime | None) -> dict[str, list[HistoryDay]]:
+def _days(store: Store, kind: Kind, as_of: datetime | None) -> dict[str, tuple[HistoryDay, ...]]:
     """Return the history of every GPU, from one look at the store."""
     now = as_of or store.newest
     if now is None:
         return {}
-    rows: dict[str, list[tuple[date, str, str, float, float]]] = {}
-    for gpu, day, who, series, usd, rate in store.market_by_day(kind, (now - LOOK_BACK).date(), now.date()):
-        rows.setdefault(gpu, []).append((day, who, series, usd, rate))
-    return {gpu: stats.history(stats.group_days(kind, of)) for gpu, of in rows.items()}
+    rows = store.market_by_day(kind, (now - LOOK_BACK).date(), now.date())
+    return {
+        gpu: tuple(stats.history(stats.group_days(kind, (row[1:] for row in of))))
+        for gpu, of in groupby(rows, key=itemgetter(0))
+    }

@@ -10,7 +10,7 @@ from rackrate import api, speeds
 from rackrate.catalog.gpu import find_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, all_models
-from rackrate.choice import COUNTS, Choice, best_choice
+from rackrate.choice import Choice, Sketch, best_choice
 from rackrate.errors import NoAnswer, RackrateError, UsageError
 from rackrate.fit.setup import check_task
 from rackrate.report.pairing import GpusFor, ModelsOn, Pair
@@ -18,7 +18,6 @@ from rackrate.report.speed import SpeedAnswer
 from rackrate.sizing import model_of, parse_tokens
 
 if TYPE_CHECKING:
-    from rackrate.fit.solve import Fit
     from rackrate.market.store import Store
     from rackrate.pace import Pace
     from rackrate.report.price import Price
@@ -69,20 +68,14 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
     found = find_gpu(gpu)
     check_task(task)
     tokens = None if context is None else parse_tokens(context)
-    every = _choices(found.slug, task, tokens)
-    matching = [each for each in every if _matches(*each, name, kind, precision, count)]
+    every = _sketches(found.slug, task, tokens)
+    matching = [each for each in every if _matches(each, name, kind, precision, count)]
     price = speeds.rent_of(found.slug, as_of, data)
-    shown = matching[first : first + limit]
-    pairs = tuple(Pair(model, found.slug, choice, _speed(choice, task, price)) for model, choice in shown)
-    return ModelsOn(
-        found.slug,
-        task,
-        pairs,
-        first,
-        len(matching),
-        tuple((choice, choice.fit is not None) for _, choice in every),
-        price,
-    )
+    pairs = []
+    for each in matching[first : first + limit]:
+        choice = _choice(each.model, found.slug, task, tokens)
+        pairs.append(Pair(model_of(each.model), found.slug, choice, _speed(choice, task, price)))
+    return ModelsOn(found.slug, task, tuple(pairs), first, len(matching), every, price)
 
 
 def gpus_for(
@@ -117,35 +110,39 @@ def gpus_for(
     rented = sorted({row[0] for row in store.tally(at)} & set(slugs("gpus")))
     pairs = []
     for slug in rented:
-        choice = best_choice(found.slug, slug, task=task, context=tokens)
+        choice = _choice(found.slug, slug, task, tokens)
         pairs.append(Pair(found, slug, choice, _speed(choice, task, speeds.rent_of(slug, at, store))))
     pairs.sort(key=_cheapest_first)
     return GpusFor(found, task, tuple(pairs), at or store.newest, store.version)
 
 
-@lru_cache(maxsize=64)
-def _choices(gpu: str, task: str, context: int | None) -> tuple[tuple[Model, Choice], ...]:
+@lru_cache(maxsize=512)  # some 40 KB each
+def _sketches(gpu: str, task: str, context: int | None) -> tuple[Sketch, ...]:
     """Return every model with its best set-up on a GPU, the listed and larger ones first."""
     found = [
-        (model, best_choice(model.slug, gpu, task=task, context=context, most_gpus=COUNTS[-1]))
-        for model in all_models()
+        (model, best_choice(model.slug, gpu, task=task, context=context).sketch()) for model in all_models()
     ]
-    return tuple(sorted(found, key=_usefulness))
+    return tuple(sketch for _, sketch in sorted(found, key=_usefulness))
 
 
-def _usefulness(pair: tuple[Model, Choice]) -> tuple[bool, bool, int, float, str]:
-    model, choice = pair
-    n_gpus = choice.fit.setup.layout.n_gpus if choice.fit else 0
-    return not choice.fit, not model.listed.pages, n_gpus, -(model.params_total.value or 0.0), model.slug
+@lru_cache(maxsize=512)
+def _choice(model: str, gpu: str, task: str, context: int | None) -> Choice:
+    """Return the best set-up of a model on a GPU, with all its sums."""
+    return best_choice(model, gpu, task=task, context=context)
 
 
-def _matches(model: Model, choice: Choice, name: str, kind: str, precision: str, count: int) -> bool:
-    fit = choice.fit
+def _usefulness(pair: tuple[Model, Sketch]) -> tuple[bool, bool, int, float, str]:
+    model, sketch = pair
+    size = -(model.params_total.value or 0.0)
+    return not sketch.n_gpus, not model.listed.pages, sketch.n_gpus, size, model.slug
+
+
+def _matches(each: Sketch, name: str, kind: str, precision: str, count: int) -> bool:
     return (
-        (not name or _plain(name) in _plain(model.slug) or _plain(name) in _plain(model.name))
-        and kind in ("", model.task)
-        and precision in ("", fit.setup.precision.name if fit else "none")
-        and count in (0, fit.setup.layout.n_gpus if fit else 0)
+        (not name or _plain(name) in _plain(each.model) or _plain(name) in _plain(each.name))
+        and kind in ("", model_of(each.model).task)
+        and precision in ("", each.precision or "none")
+        and count in (0, each.n_gpus)
     )
 
 
@@ -181,10 +178,10 @@ def _cheapest_first(pair: Pair) -> tuple[bool, float, str]:
     return usd is None, usd.get("value", 0.0) if usd else 0.0, pair.gpu
 
 
-def fitting(gpu: str, task: str = "inference") -> tuple[Fit | None, ...]:
-    """Return the best set-up of every model of the catalog on a GPU; None where none fits.
+def fitting(gpu: str, task: str = "inference") -> tuple[Sketch, ...]:
+    """Return the best set-up of every model of the catalog on a GPU, in short.
 
     Raises:
         UnknownName: no such GPU.
     """
-    return tuple(choice.fit for _, choice in _choices(find_gpu(gpu).slug, task, None))
+    return _sketches(find_gpu(gpu).slug, task, None)

@@ -218,9 +218,8 @@ def test_undated_rows_are_shown_and_in_no_statistic(tmp_path: Path, store: Path)
     opened = Store.open(store, store)
     assert opened.newest is None
     assert opened.tally() == []
-    assert (
-        opened.prices_by_day(["l40s"], "on_demand", offer.snapshot_at.date(), offer.snapshot_at.date()) == []
-    )
+    day = offer.snapshot_at.date()
+    assert list(opened.prices_by_day(["l40s"], "on_demand", day, day)) == []
 
 
 @pytest.mark.parametrize("name", ["it's", "[a]*?", "ä b", 'q"q'])

@@ -121,6 +121,20 @@ def test_spread_lies_within_its_bounds(asked: dict[str, dict[str, float]]) -> No
     assert list(found.by_provider.values()) == sorted(min(of.values()) for of in asked.values())
 
 
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=12))
+def test_the_middle_half_of_the_providers_asks_what_the_quartiles_say(asked: list[float]) -> None:
+    found = spread(DayPrices(Kind.ON_DEMAND, START, {f"p{at}": {"s": usd} for at, usd in enumerate(asked)}))
+    assert found
+    if len(asked) < 4:
+        assert found.quartiles is None
+        return
+    assert found.quartiles
+    low, high = found.quartiles
+    assert min(asked) <= low <= found.median_usd_per_gpu_hour <= high <= max(asked)
+    assert sum(usd < low for usd in asked) <= -(-len(asked) // 4)
+    assert sum(usd > high for usd in asked) <= -(-len(asked) // 4)
+
+
 def test_there_is_no_spread_of_nothing() -> None:
     assert spread(DayPrices(Kind.ON_DEMAND, START, {})) is None
     assert history([]) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
+
+from rackrate.upkeep import import_prices
 
 NOW = "2026-08-22T12:00:00+00:00"
 
@@ -96,6 +99,41 @@ def serving(home: Path, *options: str, **env: str) -> Iterator[Client]:
         finally:
             process.terminate()
             process.wait(20)
+
+
+MAPPING = """
+source = "mine"
+title = "My list"
+
+[file]
+snapshot = "day"
+
+[columns]
+provider = "provider"
+gpu = "gpu"
+gpu_count = "count"
+kind = "kind"
+sku = "sku"
+at = "at"
+
+[[price]]
+from = "usd"
+per = "gpu"
+"""
+
+
+def make_market(folder: Path, rows: Iterable[Mapping[str, object]]) -> Path:
+    """Make a store of offers with provider, gpu, count, kind, sku, at and usd for one GPU and hour."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = ("provider", "gpu", "count", "kind", "sku", "at", "usd")
+    with (folder / "list.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "mapping.toml").write_text(MAPPING, encoding="utf-8")
+    store = folder / "store"
+    import_prices(folder / "list.csv", mapping=folder / "mapping.toml", data=store)
+    return store
 
 
 Serve = Callable[..., Any]

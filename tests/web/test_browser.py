@@ -102,6 +102,60 @@ def test_the_market_is_filtered_and_sorted(browser: Any, site: Any, *, has_js: b
         assert page.locator("th[aria-sort=ascending]").inner_text().startswith("median")
 
 
+CHARTS = (
+    ("/gpus/l40s", ".mark-rule line", "median", 1),
+    ("/gpus/l40s/history?range=30d", ".mark-rule line", "providers", 1),
+    ("/models/llama-3.1-8b/on/l40s", ".mark-rect path", "KV cache", 2),
+    ("/plan?model=llama-3.1-8b&rps=1", ".mark-symbol path", "what", 1),
+    ("/rent-or-own", ".mark-symbol path", "low_usd_per_hour", 1),
+)
+
+
+@pytest.mark.parametrize(("path", "mark", "says", "n_charts"), CHARTS)
+def test_a_chart_becomes_interactive_when_somebody_asks(
+    browser: Any, site: Any, path: str, mark: str, says: str, n_charts: int
+) -> None:
+    asked: list[str] = []
+    with opened(browser, site, path, color_scheme="dark") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        buttons = page.get_by_role("button", name="make it interactive")
+        assert buttons.count() == n_charts
+        assert page.locator(".live").count() == 0
+        for _ in range(n_charts):
+            buttons.first.click()
+            page.locator("figure [aria-busy]").wait_for(state="detached")
+        assert page.locator("figure .live svg").count() == n_charts
+        assert len([url for url in asked if url.endswith("/vega.js")]) == 1, "it is loaded once"
+        page.locator(f"figure .live {mark}").nth(1).hover(force=True)
+        page.locator("#vg-tooltip-element.visible").wait_for()
+        assert says in page.locator("#vg-tooltip-element").inner_text()
+        title = page.locator("figure .live .role-title-text text").first
+        assert title.evaluate("it => getComputedStyle(it).fill") == page.evaluate(
+            "getComputedStyle(document.body).color"
+        ), "it has the colours of the page"
+
+
+def test_a_chart_that_cannot_be_loaded_stays_a_picture(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s") as page:
+        page.route("**/l40s.vl", lambda route: route.fulfill(status=200, body="{"))
+        page.get_by_role("button", name="make it interactive").click()
+        page.get_by_role("button", name="that failed: try again").wait_for()
+        assert page.locator("figure svg[role=img]").count() == 1
+        page.unroute("**/l40s.vl")
+        page.get_by_role("button", name="that failed: try again").click()
+        page.locator("figure .live svg").wait_for()
+
+
+def test_without_javascript_a_chart_has_its_spec(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/models/llama-3.1-8b/on/l40s", java_script_enabled=False) as page:
+        assert not page.get_by_role("button", name="make it interactive").first.is_visible()
+        links = [link.get_attribute("href") for link in page.get_by_role("link", name="Vega-Lite").all()]
+    specs = [site.get(link) for link in links]
+    assert [spec.status for spec in specs] == [200, 200]
+    assert all(spec.headers["content-type"] == "application/vnd.vegalite.v6+json" for spec in specs)
+    assert "hconcat" in specs[1].json
+
+
 def test_dark_is_followed_switched_and_kept(browser: Any, site: Any) -> None:
     def paper(page: Any) -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -48,6 +49,28 @@ def test_every_answer_has_the_headers_of_security(site: Any) -> None:
         assert "unsafe" not in policy
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
+
+
+def test_what_draws_charts_is_ours_kept_for_ever_and_in_no_page(site: Any) -> None:
+    page = site.get("/gpus/l40s").text
+    found = re.search(r'data-drawer="(/static/[^"]+/vega\.js)"', page)
+    assert found
+    assert f'src="{found[1]}"' not in page
+    script = site.get(found[1], Accept_Encoding="gzip")
+    assert script.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert int(script.headers["content-length"]) < 350_000
+    assert "expressionInterpreter" in script.text
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [("/methodology/month.vl", "no-chart"), ("/gpus/l40s.vl?chart=2", "no-chart"),
+     ("/gpus/l40s.vl?chart=0", "bad-quantity"), ("/gpus/l40s.json?chart=1", "unknown-field")],
+)  # fmt: skip
+def test_a_chart_that_a_page_does_not_have_is_an_error(site: Any, path: str, code: str) -> None:
+    found = site.get(path)
+    assert (found.status, found.json["code"]) == (400, code)
 
 
 def test_an_unknown_name_leads_to_the_nearest(site: Any) -> None:

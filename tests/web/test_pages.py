@@ -9,10 +9,13 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import rackrate
@@ -83,6 +86,35 @@ def test_every_page_is_json_and_markdown_and_its_table_csv(site: Any, path: str)
     assert len(rows) > 1
 
 
+@pytest.mark.parametrize(
+    "path", ["/gpus/l40s/history", "/gpus/l40s/history?kind=spot&range=30d", "/offers?gpu=l40s"]
+)
+def test_a_table_is_parquet_with_types(site: Any, tmp_path: Path, path: str) -> None:
+    stem, _, query = path.partition("?")
+    found = site.get(f"{stem}.parquet?{query}")
+    assert found.headers["content-type"] == "application/vnd.apache.parquet"
+    file = tmp_path / "history.parquet"
+    file.write_bytes(found.body)
+    table = pq.read_table(file)
+    rows = list(csv.DictReader(io.StringIO(site.get(f"{stem}.csv?{query}").text)))
+    assert table.column_names == list(rows[0])
+    assert table.num_rows == len(rows) > 5
+    for column in table.column_names:
+        for value, text in zip(table[column].to_pylist(), [row[column] for row in rows], strict=True):
+            if isinstance(value, float):
+                assert value == pytest.approx(float(text), rel=1e-9)
+            elif value is not None and not isinstance(value, (bool, datetime)):
+                assert str(value) == text
+    if "history" in path:
+        assert pa.types.is_date(table.schema.field("day").type)
+        assert pa.types.is_floating(table.schema.field("median_usd_per_gpu_hour").type)
+
+
+def test_a_page_without_a_table_has_no_parquet(site: Any) -> None:
+    found = site.get("/methodology/month.parquet")
+    assert (found.status, found.json["code"]) == (400, "no-table")
+
+
 @pytest.mark.parametrize("what", OVERVIEW)
 def test_the_overview_has_every_element_of_the_rental_page(site: Any, what: str) -> None:
     assert OVERVIEW[what] in site.get("/gpus/l40s").text
@@ -97,6 +129,13 @@ def test_instances_have_text_in_every_cell(site: Any) -> None:
     assert all(re.sub(r"<[^>]+>", "", cell).strip() for cell in cells)
     assert "Neither is paid for" in page
     assert "Looking for the cheapest rate?" in page
+
+
+def test_what_larger_machines_cost_is_counted_as_the_tiles_are(site: Any) -> None:
+    for gpu in ("l40s", "a10", "h100-sxm"):
+        found = site.get(f"/api/v1/gpus/{gpu}/instances").json["data"]
+        lowest = min(each["usd_per_gpu_hour"] for each in found["by_count"])
+        assert lowest == found["tiles"]["cheapest_usd_per_gpu_hour"]
 
 
 def test_a_model_card_says_set_up_memory_speed_and_price(site: Any) -> None:
@@ -180,15 +219,15 @@ def _codes_in_the_source() -> Iterator[tuple[str, str]]:
                 yield f"{path.relative_to(root)}:{value.lineno}", value.value
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *PAGES, "/gpus/t4", "/rent-or-own?gpu=mi300x", "/plan?model=llama-3.1-8b", "/plan?rps=2",
-        "/gpus/gh200",
-        "/plan?model=llama-3.1-8b&finetune=lora", "/offers?gpu=l40s&country=JP&nvlink=yes",
-        "/gpus/t4/history?kind=reserved", "/models/llama-3.1-405b/on/t4",
-    ],
+SPOKEN = (
+    *PAGES, "/gpus/t4", "/rent-or-own?gpu=mi300x", "/plan?model=llama-3.1-8b", "/plan?rps=2", "/gpus/gh200",
+    "/plan?model=llama-3.1-8b&finetune=lora", "/offers?gpu=l40s&country=JP&nvlink=yes",
+    "/gpus/t4/history?kind=reserved", "/models/llama-3.1-405b/on/t4",
 )  # fmt: skip
+"""Pages that give advice."""
+
+
+@pytest.mark.parametrize("path", SPOKEN)
 def test_a_page_speaks_of_fields_and_never_of_our_options(site: Any, path: str) -> None:
     page = site.get(path).text
     shown = html.unescape(re.sub(r"(?s)<script.*?</script>|<[^>]+>", " ", page))
@@ -197,6 +236,33 @@ def test_a_page_speaks_of_fields_and_never_of_our_options(site: Any, path: str) 
     assert "`" not in shown
     commands = set(re.findall(r"rackrate (?:gpus?|offers|plan|own|models|fit|perf)\b", shown))
     assert commands <= ({"rackrate gpu"} if path == "/about" else set())
+
+
+@pytest.mark.parametrize("path", [*SPOKEN, "/offers?kind=sport", "/compare?gpu=l40s", "/gpus/l40s?range=1"])
+def test_programs_are_told_of_fields_and_never_of_our_options(site: Any, path: str) -> None:
+    stem, _, query = path.partition("?")
+    stem = "/index" if stem == "/" else stem
+    places = [f"{stem}.{form}?{query}" for form in ("json", "md", "csv")]
+    for place in places:
+        text = site.get(place).text
+        assert set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text)) <= OPTIONS_OF_ENGINES, place
+        commands = set(re.findall(r"rackrate (?:gpus?|offers|plan|own|models|fit|perf)\b", text))
+        assert commands <= ({"rackrate gpu"} if path == "/about" else set()), place
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/gpus/l40s/spread?kind=reserved", "/api/v1/offers?gpu=l40s&kind=reserved"),
+        ("/plan?rps=2", "/api/v1/plan?model=llama-3.1-70b&rps=2, or workload"),
+        ("/plan?model=llama-3.1-8b", "rps or tokens_per_day or users"),
+        ("/compare?gpu=l40s", "/api/v1/compare?gpu=l40s&gpu=a10"),
+        ("/rent-or-own?gpu=mi300x", "price_usd"),
+        ("/provider", "/api/v1/providers"),
+    ],
+)
+def test_a_hint_of_the_api_is_in_its_own_words(site: Any, path: str, hint: str) -> None:
+    assert hint in site.get(f"/api/v1{path}").json["hint"]
 
 
 def test_links_inside_the_site_lead_somewhere(site: Any) -> None:

@@ -1,4 +1,4 @@
-"""A server of the Model Context Protocol on stdin and stdout.
+"""A server of the Model Context Protocol: its tools, whatever they are asked through.
 
 Each tool answers one question with Markdown for reading and the same numbers as data. Models are those of the
 catalog: an agent may have been told what to ask by a stranger, and a file's name is no question.
@@ -7,8 +7,8 @@ catalog: an agent may have been told what to ask by a stranger, and a file's nam
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -23,13 +23,15 @@ from rackrate.report.block import Answer, to_markdown
 from rackrate.report.cards import gpu_card
 from rackrate.report.market import Market
 
+if TYPE_CHECKING:
+    from rackrate.market.store import Store
+
 INSTRUCTIONS = (
     "GPU prices like for like, whether a model fits, history, plans, rent or own. Prices are USD for one "
     "GPU and hour unless a field says otherwise; kinds (on_demand, spot, reserved, serverless) are never "
     "mixed."
 )
 _ONLY_READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=False)
-_turn = threading.Lock()  # the database answers one question at a time
 
 
 class Answered(BaseModel):
@@ -44,85 +46,127 @@ class Answered(BaseModel):
     data: dict[str, Any]
 
 
-def search_gpus(name: str = "", kind: str = "on_demand") -> Answered:
-    """Every GPU whose name has a text, with memory, dense rate, low, median, high and its week."""
-    return _answered(lambda: _matching(name, kind))
+Turn = Callable[[Callable[[], Answered]], Answered]
 
 
-def prices(gpu: str, kind: str = "on_demand") -> Answered:
-    """What one GPU costs per hour, day, week and month, and the spread across providers."""
-    return _answered(lambda: api.price(gpu, kind=kind))
+class Tools:
+    """The questions, asked of one market.
 
+    Args:
+        market: returns the prices to answer from; None for the default ones.
+        in_turn: asks a question when its turn comes: the database answers one at a time.
+    """
 
-def history(gpu: str, kind: str = "on_demand", days: int = 30) -> Answered:
-    """The price of a GPU day by day: median, like-for-like index, low, high, who entered and left."""
-    return _answered(lambda: api.price(gpu, kind=kind, history=f"{days}d"))
+    def __init__(self, market: Callable[[], Store | None], in_turn: Turn) -> None:
+        self._market = market
+        self._in_turn = in_turn
 
+    def search_gpus(self, name: str = "", kind: str = "on_demand") -> Answered:
+        """Every GPU whose name has a text, with memory, dense rate, low, median, high and its week."""
+        return self._answered(lambda data: _matching(name, kind, data))
 
-def fit(
-    model: str, gpu: str = "l40s", precision: str = "", context: str = "", concurrency: int = 1
-) -> Answered:
-    """Does a model fit a GPU (`l40s`, `h100-sxm:2`), term by term, and what would make it fit."""
-    how: dict[str, Any] = {"precision": precision} if precision else {}
-    return _answered(
-        lambda: memory.fits(
-            find_model(model).slug, gpu, context=context or None, concurrency=concurrency, **how
+    def prices(self, gpu: str, kind: str = "on_demand") -> Answered:
+        """What one GPU costs per hour, day, week and month, and the spread across providers."""
+        return self._answered(lambda data: api.price(gpu, kind=kind, data=data))
+
+    def history(self, gpu: str, kind: str = "on_demand", days: int = 30) -> Answered:
+        """The price of a GPU day by day: median, like-for-like index, low, high, who entered and left."""
+        return self._answered(lambda data: api.price(gpu, kind=kind, history=f"{days}d", data=data))
+
+    def fit(
+        self, model: str, gpu: str = "l40s", precision: str = "", context: str = "", concurrency: int = 1
+    ) -> Answered:
+        """Does a model fit a GPU (`l40s`, `h100-sxm:2`), term by term, and what would make it fit."""
+        how: dict[str, Any] = {"precision": precision} if precision else {}
+        return self._answered(
+            lambda _: memory.fits(
+                find_model(model).slug, gpu, context=context or None, concurrency=concurrency, **how
+            )
         )
-    )
+
+    def plan(
+        self,
+        model: str,
+        rps: str = "",
+        tokens_per_day: str = "",
+        gpu: str = "",
+        country: str = "",
+        kind: str = "",
+    ) -> Answered:
+        """Which machines to rent to serve a model under a load, where, and what a million tokens cost."""
+        fields = {"rps": rps, "tokens_per_day": tokens_per_day, "gpu": gpu, "country": country, "kind": kind}
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value}
+        return self._answered(
+            lambda data: planning.plan(find_model(model).slug, limit=10, data=data, **given)
+        )
+
+    def rent_or_own(
+        self,
+        gpu: str,
+        hours_per_day: float = 6,
+        country: str = "world",
+        price_usd: str = "",
+        kwh_usd: str = "",
+    ) -> Answered:
+        """Whether to rent or to own one GPU: cost of an hour of use with its range, breakeven."""
+        said: dict[str, Any] = {"hours_per_day": hours_per_day}
+        said |= {name: value for name, value in (("price_usd", price_usd), ("kwh_usd", kwh_usd)) if value}
+        return self._answered(lambda data: owning.own(gpu, place=country, data=data, **said))
+
+    def explain(self, gpu: str) -> Answered:
+        """Every fact of a GPU with its source, date, and what other sources say."""
+        return self._answered(lambda _: gpu_card(find_gpu(gpu)))
+
+    def every(self) -> Sequence[Callable[..., Answered]]:
+        """Return the tools."""
+        return (
+            self.search_gpus, self.prices, self.history, self.fit, self.plan, self.rent_or_own, self.explain
+        )  # fmt: skip
+
+    def _answered(self, question: Callable[[Store | None], Answer]) -> Answered:
+        """Ask, and return the answer in both forms; an error is said with what to do next.
+
+        Raises:
+            ToolError: the question is malformed or has no answer.
+        """
+
+        def ask() -> Answered:
+            found = question(self._market())
+            return Answered(markdown=to_markdown(found.blocks()), data=found.to_dict())
+
+        try:
+            return self._in_turn(ask)
+        except RackrateError as error:
+            raise ToolError(f"{error.code}: {error.message}. {error.hint}".strip()) from error
 
 
-def plan(
-    model: str, rps: str = "", tokens_per_day: str = "", gpu: str = "", country: str = "", kind: str = ""
-) -> Answered:
-    """Which machines to rent to serve a model under a load, where, and what a million tokens cost."""
-    fields = {"rps": rps, "tokens_per_day": tokens_per_day, "gpu": gpu, "country": country, "kind": kind}
-    given: dict[str, Any] = {name: value for name, value in fields.items() if value}
-    return _answered(lambda: planning.plan(find_model(model).slug, limit=10, **given))
+def make_server(market: Callable[[], Store | None] = lambda: None, in_turn: Turn | None = None) -> MCPServer:
+    """Return the server with its tools.
 
-
-def rent_or_own(
-    gpu: str, hours_per_day: float = 6, country: str = "world", price_usd: str = "", kwh_usd: str = ""
-) -> Answered:
-    """Whether to rent or to own one GPU: cost of an hour of use with its range, breakeven."""
-    said: dict[str, Any] = {"hours_per_day": hours_per_day}
-    said |= {name: value for name, value in (("price_usd", price_usd), ("kwh_usd", kwh_usd)) if value}
-    return _answered(lambda: owning.own(gpu, place=country, **said))
-
-
-def explain(gpu: str) -> Answered:
-    """Every fact of a GPU with its source, date, and what other sources say."""
-    return _answered(lambda: gpu_card(find_gpu(gpu)))
-
-
-TOOLS: tuple[Callable[..., Answered], ...] = (search_gpus, prices, history, fit, plan, rent_or_own, explain)
-
-
-def make_server() -> MCPServer:
-    """Return the server with its tools."""
+    Args:
+        market: as of `Tools`.
+        in_turn: as of `Tools`; None for one question after the other.
+    """
     found = MCPServer("rackrate", instructions=INSTRUCTIONS, log_level="ERROR")
-    for tool in TOOLS:
+    for tool in Tools(market, in_turn or _one_by_one()).every():
         found.add_tool(tool, annotations=_ONLY_READS, structured_output=True)
     return found
 
 
-def _matching(name: str, kind: str) -> Market:
-    everything = overview.market(kind=kind)
+def _one_by_one() -> Turn:
+    lock = threading.Lock()
+
+    def ask(question: Callable[[], Answered]) -> Answered:
+        with lock:
+            return question()
+
+    return ask
+
+
+def _matching(name: str, kind: str, data: Store | None) -> Market:
+    everything = overview.market(kind=kind, data=data)
     text = name.casefold()
     gpus = (each for each in everything.gpus if text in each.gpu.name.casefold() or text in each.gpu.slug)
     return Market(
         tuple(gpus), everything.kind, everything.as_of, everything.version, {}, everything.n_counted
     )
-
-
-def _answered(question: Callable[[], Answer]) -> Answered:
-    """Ask, and return the answer in both forms; an error is said with what to do next.
-
-    Raises:
-        ToolError: the question is malformed or has no answer.
-    """
-    try:
-        with _turn:
-            found = question()
-            return Answered(markdown=to_markdown(found.blocks()), data=found.to_dict())
-    except RackrateError as error:
-        raise ToolError(f"{error.code}: {error.message}. {error.hint}".strip()) from error

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rackrate.cli.output import data_option
 from rackrate.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from rackrate.web.site import Site
 
 HOUR_S = 3600
 
@@ -51,7 +56,7 @@ def serve(
     collect: float | None,
     data: str | None,
 ) -> None:
-    """The site and the JSON API, on this machine only unless --public says otherwise.
+    """The site, the JSON API and, for agents, /mcp; on this machine only unless --public says otherwise.
 
     \b
     rackrate serve
@@ -80,7 +85,16 @@ def serve(
         say=lambda line: click.echo(line, err=True),
         is_public=not _is_loopback(host),
         collect_every_s=collect * HOUR_S if collect else None,
+        make_agent=_agent if find_spec("mcp") else None,
     )
+
+
+def _agent(site: Site) -> Any:
+    """Return what answers agents of a site, from the same prices and in the same queue as its pages."""
+    from rackrate.agent.http import AgentApp  # noqa: PLC0415 - start-up
+    from rackrate.web.agents import PATH  # noqa: PLC0415 - a heavy extra
+
+    return AgentApp(PATH, site.market, site.answer)
 
 
 def _is_loopback(host: str) -> bool:

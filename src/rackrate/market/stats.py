@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from statistics import median
+from statistics import median, quantiles
 
 from rackrate.errors import UsageError
 from rackrate.market.offer import Kind
@@ -20,6 +20,8 @@ FRESH = timedelta(hours=72)
 
 SHOWN = timedelta(days=7)
 """How old an offer of a list that renews itself may be and still be shown (quality rule 11)."""
+
+_LEAST_OF_QUARTILES = 4
 
 SeriesPrices = Mapping[str, float]
 """Series (one shape at one place) to USD per GPU-hour."""
@@ -80,6 +82,14 @@ class Spread:
         """Return the dearest provider and its price, USD per GPU-hour."""
         return list(self.by_provider.items())[-1]
 
+    @property
+    def quartiles(self) -> tuple[float, float] | None:
+        """Return between what prices the middle half of the providers lies; None of fewer than 4."""
+        if self.n < _LEAST_OF_QUARTILES:
+            return None
+        first, _, third = quantiles(self.by_provider.values(), n=4, method="inclusive")
+        return first, third
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryDay:
@@ -121,9 +131,11 @@ def group_days(
     """
     days: dict[date, dict[str, dict[str, float]]] = {}
     rates: dict[date, dict[str, float]] = {}
-    for day, provider, series, usd, *rate in rows:
+    names: dict[str, str] = {}  # a series stands in hundreds of days: one text for all of them
+    for day, provider, name, usd, *rate in rows:
+        series = names.setdefault(name, name)
         days.setdefault(day, {}).setdefault(provider, {})[series] = usd
-        if rate:
+        if rate and rate[0] != 1:  # most prices are in USD, and a year has many
             rates.setdefault(day, {})[series] = rate[0]
     return [DayPrices(kind, day, offers, rates.get(day, {})) for day, offers in sorted(days.items())]
 
@@ -165,7 +177,7 @@ def step(before: DayPrices, after: DayPrices) -> tuple[float, int]:
 
 
 def _rate_moved(before: DayPrices, after: DayPrices, series: str) -> float:
-    then, now = before.rates.get(series), after.rates.get(series)
+    then, now = before.rates.get(series, 1.0), after.rates.get(series, 1.0)
     return now / then if now and then else 1.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -54,10 +54,8 @@ class Instances(Shown):
         """Key, title, value and offer of four figures: USD an hour, of fresh lists if there are."""
         if not self.offers:
             return ()
-        now = self.offers.as_of
-        fresh = [offer for offer in self.offers if _is_fresh(offer, now)]
-        total = min(fresh or self.offers, key=lambda offer: offer.usd_per_hour)
-        each = min(fresh or self.offers, key=lambda offer: offer.usd_per_gpu_hour)
+        total = min(self._counted, key=lambda offer: offer.usd_per_hour)
+        each = min(self._counted, key=lambda offer: offer.usd_per_gpu_hour)
         return (
             ("cheapest_usd_per_hour", "Cheapest instance", total.usd_per_hour, total),
             ("cheapest_usd_per_gpu_hour", "Lowest per GPU", each.usd_per_gpu_hour, each),
@@ -65,11 +63,17 @@ class Instances(Shown):
             ("n_shapes", "Instance shapes", len(self.offers), None),
         )
 
+    @cached_property
+    def _counted(self) -> Sequence[Offer]:
+        """What figures are taken from: offers of fresh lists, or all where there are none."""
+        now = self.offers.as_of
+        return [offer for offer in self.offers if _is_fresh(offer, now)] or list(self.offers)
+
     def by_count(self) -> tuple[tuple[float, float, str], ...]:
-        """Return the lowest USD/GPU-h of each count of GPUs and who asks it, of one kind."""
+        """Return the lowest USD/GPU-h of each count of GPUs and who asks it, of one kind and as the tiles."""
         best: dict[float, Offer] = {}
         kind = Kind.ON_DEMAND if self.kind == "any" else self.kind
-        for offer in (offer for offer in self.offers if offer.kind == kind):
+        for offer in (offer for offer in self._counted if offer.kind == kind):
             if offer.gpu_count not in best or offer.usd_per_gpu_hour < best[offer.gpu_count].usd_per_gpu_hour:
                 best[offer.gpu_count] = offer
         return tuple((n, best[n].usd_per_gpu_hour, best[n].provider) for n in sorted(best))

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rackrate.catalog.model import Model
-from rackrate.choice import Choice
+from rackrate.choice import Choice, Sketch
 from rackrate.fit.solve import Fit
 from rackrate.report.block import Block, Cell, Column, Table
 from rackrate.report.on_gpu import count_words, why_not
@@ -130,7 +130,7 @@ class ModelsOn(Shown):
         pairs: those shown.
         first: matching models before the first shown.
         n_matching: models that match.
-        every: each model of the catalog and whether it fits.
+        every: each model of the catalog with its set-up, in short.
         price: of the GPU on demand; None where nobody rents it out.
     """
 
@@ -139,21 +139,20 @@ class ModelsOn(Shown):
     pairs: tuple[Pair, ...]
     first: int
     n_matching: int
-    every: tuple[tuple[Choice, bool], ...]
+    every: tuple[Sketch, ...]
     price: Price | None
 
     @property
     def n_fitting(self) -> int:
         """Models that fit on one GPU or several."""
-        return sum(fits for _, fits in self.every)
+        return sum(each.n_gpus > 0 for each in self.every)
 
     def by_precision(self) -> dict[str, int]:
         """Return how many models fit on a single GPU, by the widest precision."""
         counts: dict[str, int] = {}
-        for choice, _ in self.every:
-            if choice.fit and choice.fit.setup.layout.n_gpus == 1:
-                name = choice.fit.setup.precision.name
-                counts[name] = counts.get(name, 0) + 1
+        for each in self.every:
+            if each.n_gpus == 1:
+                counts[each.precision] = counts.get(each.precision, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from rackrate.errors import NoAnswer
-from rackrate.report.block import Block, Cell, Column, asked_for, to_html
+from rackrate.report.block import Block, Cell, Column, Table, asked_for, to_html
 
 
 class Shown(ABC):
@@ -33,12 +33,30 @@ class Shown(ABC):
         table = asked_for(self.blocks())
         if table is None:
             raise NoAnswer("this answer has no table for a data frame", hint="to_dict() has its numbers")
-        values = [[_bare(value) for value in row] for row in table.rows]
-        kinds = {
-            column.key: _kind(column, [row[at] for row in values]) for at, column in enumerate(table.columns)
-        }
-        rows = [tuple(map(_as, row, kinds.values())) for row in values]
-        return stream(rows, kinds)
+        return stream(*_typed(table))
+
+
+def to_parquet(blocks: Sequence[Block]) -> bytes:
+    """Write the table asked for as a Parquet file, raw values under keys with units.
+
+    Raises:
+        NoAnswer: there is no table in it.
+    """
+    from rackrate.market.store.arrow import parquet  # noqa: PLC0415 - start-up: loads the database
+
+    table = asked_for(blocks)
+    if table is None:
+        raise NoAnswer("this answer has no table for Parquet", hint="ask for .json or .md")
+    return parquet(*_typed(table))
+
+
+def _typed(table: Table) -> tuple[list[tuple[Any, ...]], dict[str, str]]:
+    """Return the rows of a table and the SQL type of each column that holds all its values."""
+    values = [[_bare(value) for value in row] for row in table.rows]
+    kinds = {
+        column.key: _kind(column, [row[at] for row in values]) for at, column in enumerate(table.columns)
+    }
+    return [tuple(map(_as, row, kinds.values())) for row in values], kinds
 
 
 def _bare(value: Any) -> Any:

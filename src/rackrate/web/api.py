@@ -16,9 +16,9 @@ from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.requests import Request
+from starlette.responses import Response
 
 from rackrate import clock
 from rackrate.errors import DataError, RackrateError, UsageError
@@ -26,6 +26,7 @@ from rackrate.web import resources
 from rackrate.web.page import Ask
 from rackrate.web.query import Query, unknown_field
 from rackrate.web.site import MOST_WAITING, Site
+from rackrate.web.wording import said_as_data
 
 MOST_ROWS = 500
 USUAL_ROWS = 100
@@ -84,11 +85,11 @@ class _Api:
     site: Site
     turns: CapacityLimiter
 
-    async def run(self, work: Callable[[], Any]) -> JSONResponse:
+    async def run(self, work: Callable[[], Any]) -> Response:
         if self.turns.statistics().tasks_waiting >= MOST_WAITING:
             raise DataError("too many questions wait", hint="try again in a moment", code="busy")
-        found = await to_thread.run_sync(partial(self.site.answer, work), limiter=self.turns)
-        return JSONResponse(found, headers=_OPEN)
+        body = await to_thread.run_sync(lambda: _written(self.site.answer(work)), limiter=self.turns)
+        return Response(body, media_type="application/json", headers=_OPEN)
 
     def ask(self, request: Request, pairs: Sequence[tuple[str, str]], known: tuple[str, ...]) -> Ask:
         path = {name: str(value) for name, value in request.path_params.items()}
@@ -163,16 +164,20 @@ def make_api(site: Site, turns: CapacityLimiter, handlers: Mapping[Any, Any]) ->
     return made
 
 
+def _written(found: Any) -> str:
+    return said_as_data(json.dumps(found, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+
+
 def _endpoint(
     answer: Callable[[Request, resources.Resource], Any], resource: resources.Resource, api: _Api
 ) -> Callable[[Request], Any]:
-    async def endpoint(request: Request) -> JSONResponse:
+    async def endpoint(request: Request) -> Response:
         return await api.run(lambda: answer(request, resource))
 
     return endpoint
 
 
-async def _post_plan(api: _Api, request: Request) -> JSONResponse:
+async def _post_plan(api: _Api, request: Request) -> Response:
     body = await request.body()
     return await api.run(lambda: api.posted(request, body))
 

@@ -18,14 +18,18 @@ from starlette.routing import Mount, Route
 
 from rackrate import clock
 from rackrate.errors import DataError, InternalError, RackrateError, UnknownName, UsageError, nearest
-from rackrate.web import render
+from rackrate.web import agents, render
+from rackrate.web.agents import MakeAgent
 from rackrate.web.api import make_api
+from rackrate.web.artist import draw
 from rackrate.web.front import Front
 from rackrate.web.page import FORMS, Ask, Build, written
 from rackrate.web.pages import asking, gpus, lists, machine, market, reading
 from rackrate.web.problem import problem_bytes, wants_html
 from rackrate.web.query import Query
+from rackrate.web.resources import RESOURCES
 from rackrate.web.site import MOST_WAITING, Site, static_files
+from rackrate.web.wording import said, said_as_data
 
 PAGES: Mapping[str, tuple[Build, tuple[str, ...]]] = {
     "/": (market.home, market.HOME_FIELDS),
@@ -66,7 +70,7 @@ TEXTS: Mapping[str, tuple[Callable[[Ask, str], str], str]] = {
 class _Form(Convertor[str]):
     """The end of an address that names a form."""
 
-    regex = "json|md|csv"
+    regex = "json|md|csv|parquet|vl"
 
     def convert(self, value: str) -> str:
         return value
@@ -99,7 +103,8 @@ class _Pages:
         form = request.path_params.get("form") or _form(request)
         path = request.url.path
         address = path.removesuffix(f".{form}")
-        ask = self.ask(request, known, "/" if address == "/index" else address)
+        fields = (*known, _CHART) if form == "vl" else known
+        ask = self.ask(request, fields, "/" if address == "/index" else address)
         page = build(ask)
         if page.moved:
             suffix = f".{form}" if path != address else ""
@@ -107,7 +112,8 @@ class _Pages:
             return RedirectResponse(page.moved + suffix + query, status_code=301)
         if form == "html":
             return Response(render.html(page, ask, self.site), page.status, media_type=FORMS[form])
-        return Response(written(page, form), media_type=FORMS[form], headers=_OPEN)
+        body = written(page, form, ask.query.whole(_CHART, 1, least=1, most=9))
+        return Response(_in_words(body, form), media_type=FORMS[form], headers=_OPEN)
 
     def text(self, request: Request, write: Callable[[Ask, str], str], media: str) -> Response:
         ask = self.ask(request, (), request.url.path)
@@ -118,24 +124,36 @@ class _Pages:
         return Response(gpus.embed(ask), media_type="image/svg+xml", headers=_PICTURE)
 
 
+_API = "/api/v1"
+_CHART = "chart"
+"""Field of the spec of a chart: which one, from 1."""
+
 _OPEN = {"access-control-allow-origin": "*"}
 _PICTURE = {**_OPEN, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
+
+
+def _in_words(body: str | bytes, form: str) -> str | bytes:
+    """Return a page with what the command line calls options called fields, as its reader knows them."""
+    if isinstance(body, bytes):
+        return body
+    return said_as_data(body) if form == "json" else said(body)
 
 
 def _form(request: Request) -> str:
     return "md" if request.headers.get("accept", "").startswith("text/markdown") else "html"
 
 
-def create_app(site: Site, *, per_minute: int = 0) -> Front:
+def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None = None) -> Front:
     """Return the site as an ASGI application.
 
     Args:
         site: what the pages share.
         per_minute: answers that are not kept, which a client may ask for in a minute; 0 for no limit.
+        make_agent: makes what answers agents of a site; None where their package is missing.
     """
     pages = _Pages(site, CapacityLimiter(1))
     handlers: dict[Any, Any] = {RackrateError: partial(on_error, site), HTTPException: partial(on_http, site)}
-    routes: list[Route | Mount] = [Mount("/api/v1", make_api(site, pages.turns, handlers))]
+    routes: list[Route | Mount] = [Mount(_API, make_api(site, pages.turns, handlers))]
     for path, (build, known) in PAGES.items():
         end = "/index" if path == "/" else path
         make = partial(_page, pages, build, known)
@@ -143,6 +161,7 @@ def create_app(site: Site, *, per_minute: int = 0) -> Front:
     routes += [Route(path, partial(_text, pages, *of)) for path, of in TEXTS.items()]
     routes += [
         Route("/embed/gpus/{gpu}/history.svg", partial(_picture, pages)),
+        Route(agents.PATH, agents.Door(make_agent(site) if make_agent else None, site), methods=["POST"]),
         Route("/static/{version}/{name}", _static),
         Route("/favicon.ico", _favicon),
         Route("/healthz", _healthy),
@@ -168,6 +187,9 @@ async def _picture(pages: _Pages, request: Request) -> Response:
 
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
+    if name == "vega.js":
+        script = await to_thread.run_sync(_bundle)
+        return Response(script, media_type="text/javascript", headers=_FOR_EVER)
     if name not in _MEDIA:
         raise HTTPException(404)
     return Response(_file(name), media_type=_MEDIA[name], headers=_FOR_EVER)
@@ -185,6 +207,12 @@ _MEDIA = {"site.css": "text/css", "site.js": "text/javascript", "icon.svg": "ima
 @cache
 def _file(name: str) -> bytes:
     return next(path for path in static_files() if path.name == name).read_bytes()
+
+
+@cache
+def _bundle() -> bytes:
+    """Return what draws interactive charts, made when somebody first wants one."""
+    return draw("bundle").encode()
 
 
 async def _healthy(request: Request) -> Response:
@@ -226,10 +254,13 @@ async def on_http(site: Site, request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 404:  # noqa: PLR2004
         path = request.url.path[:200]
-        known = [path for path in PAGES if "{" not in path]
-        near = nearest(path, known) or ["/"]
+        is_api = path.startswith(_API)
+        known = [f"{_API}{each.path}" for each in RESOURCES] if is_api else list(PAGES)
+        plain = [path for path in known if "{" not in path]
+        near = nearest(path, plain) or plain[:1]
         return _error(site, request, UnknownName("page", path, near), 404)
-    fault = UsageError(f"{request.method} is not for this page", hint="read it with GET", code="bad-method")
+    hint = "agents send with POST" if request.url.path == agents.PATH else "read it with GET"
+    fault = UsageError(f"{request.method} is not for this page", hint=hint, code="bad-method")
     return _error(site, request, fault, status)
 
 

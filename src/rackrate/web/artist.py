@@ -37,18 +37,18 @@ class Artist:
         child = self._child
         return child.pid if child and child.poll() is None else None
 
-    def draw(self, name: str, answer: Any) -> str:
-        """Return a chart as SVG text.
+    def draw(self, name: str, *of: Any) -> str:
+        """Return a chart as SVG text, or as what it is drawn from.
 
         Args:
-            name: of a function of `rackrate.chart` that returns SVG text.
-            answer: what it draws.
+            name: of a function of `rackrate.chart` that returns text.
+            of: what it takes.
 
         Raises:
             RackrateError: as that function does.
             DataError: the child ended twice without an answer.
         """
-        asked = pickle.dumps((name, answer))
+        asked = pickle.dumps((name, of))
         with self._lock:
             for _ in range(2):  # one that was about to end for idleness may take the first question with it
                 try:
@@ -108,9 +108,9 @@ ARTIST = Artist()
 """The one of this process."""
 
 
-def draw(name: str, answer: Any) -> str:
-    """Return a chart as SVG text, drawn by this process's artist."""
-    return ARTIST.draw(name, answer)
+def draw(name: str, *of: Any) -> str:
+    """Return what a function of `rackrate.chart` does, called by this process's artist."""
+    return ARTIST.draw(name, *of)
 
 
 def main() -> None:
@@ -119,11 +119,11 @@ def main() -> None:
     sys.stdout = sys.stderr  # a library that prints must not write into the pipe
     while select.select([taken], [], [], IDLE_S)[0]:
         try:
-            name, answer = pickle.loads(_read(taken))  # noqa: S301 - from our own parent
+            name, of = pickle.loads(_read(taken))  # noqa: S301 - from our own parent
         except EOFError:
             return
         try:
-            found: Any = getattr(chart, name)(answer)
+            found: Any = getattr(chart, name)(*of)
         except RackrateError as error:
             found = error
         _write(given, pickle.dumps(found))

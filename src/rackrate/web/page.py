@@ -1,4 +1,4 @@
-"""What a page is: one context, from which HTML, JSON, Markdown and CSV are written."""
+"""What a page is: one context, from which its HTML and all its other forms are written."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from rackrate import chart
 from rackrate.errors import RackrateError, UnknownName, UsageError, nearest
 from rackrate.report.block import Answer, Block, Table, to_csv, to_markdown
+from rackrate.report.shown import to_parquet
 from rackrate.units import parse_number
+from rackrate.web.artist import draw
 from rackrate.web.query import Query
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ FORMS: Mapping[str, str] = {
     "json": "application/json",
     "md": "text/markdown; charset=utf-8",
     "csv": "text/csv; charset=utf-8",
+    "parquet": "application/vnd.apache.parquet",
+    "vl": "application/vnd.vegalite.v6+json",
 }
 """How a page is written, with its media type."""
 
@@ -70,6 +75,39 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A chart of a page: drawn where the page is shown, and a spec for who wants to draw it otherwise.
+
+    Attributes:
+        name: of a function of `rackrate.chart`.
+        answer: what it draws.
+        says: the finding, for who cannot see it.
+        keep: returns what was drawn before, where pages share a chart.
+    """
+
+    name: str
+    answer: Any
+    says: str
+    keep: Callable[[Callable[[], str]], str] = lambda make: make()
+
+    @property
+    def finding(self) -> str:
+        """The first sentence of what it says, for screens on which its title is cut."""
+        return self.says.partition(". ")[0]
+
+    def svg(self) -> str:
+        """Return the chart as SVG text in a page's own colours."""
+        return chart.on_page(self.keep(self._drawn), self.says)
+
+    def _drawn(self) -> str:
+        return draw(f"{self.name}_svg", self.answer)
+
+    def spec(self) -> str:
+        """Return the chart as Vega-Lite."""
+        return draw("spec", self.name, self.answer)
+
+
+@dataclass(frozen=True)
 class Page:
     """One page.
 
@@ -81,7 +119,7 @@ class Page:
         context: what only the template needs.
         blocks: shown by the template, where not those of the answer.
         fields: of its form.
-        charts: SVG texts, in their order.
+        charts: in their order.
         crumbs: titles and addresses of the pages above.
         problem: what went wrong, of a form that could not be answered.
         json_ld: structured data.
@@ -96,7 +134,7 @@ class Page:
     context: Mapping[str, Any] = field(default_factory=dict)
     blocks: Sequence[Block] = ()
     fields: Sequence[Field] = ()
-    charts: Sequence[str] = ()
+    charts: Sequence[Drawing] = ()
     crumbs: Sequence[tuple[str, str]] = ()
     problem: RackrateError | None = None
     json_ld: Sequence[Mapping[str, Any]] = ()
@@ -122,8 +160,13 @@ class Page:
 Build = Callable[[Ask], Page]
 
 
-def written(page: Page, form: str) -> str:
+def written(page: Page, form: str, chart_at: int = 1) -> str | bytes:
     """Write a page in a form other than HTML.
+
+    Args:
+        page: what to write.
+        form: of `FORMS`.
+        chart_at: which of its charts, from 1, where the form is that of a chart.
 
     Raises:
         RackrateError: the problem of a form that was not answered.
@@ -131,6 +174,11 @@ def written(page: Page, form: str) -> str:
     """
     if page.problem:
         raise page.problem
+    if form == "vl":
+        if chart_at > len(page.charts):
+            says = f"this page has {len(page.charts)} charts" if page.charts else "this page has no chart"
+            raise UsageError(says, hint="ask for .json or .md", code="no-chart")
+        return page.charts[chart_at - 1].spec()
     if form == "json":
         if page.answer is None:
             data: Any = {"title": page.title, "says": to_markdown(page.shown())}
@@ -141,7 +189,7 @@ def written(page: Page, form: str) -> str:
         return f"# {page.title}\n\n{page.lead}\n\n{to_markdown(page.shown())}"
     if not any(isinstance(block, Table) for block in page.shown()):
         raise UsageError("this page has no table", hint="ask for .json or .md", code="no-table")
-    return to_csv(page.shown())
+    return to_parquet(page.shown()) if form == "parquet" else to_csv(page.shown())
 
 
 def sorted_by(table: Table, query: Query) -> Table:

@@ -9,11 +9,13 @@ from urllib.parse import quote
 
 from rackrate.errors import RackrateError, UnknownName
 from rackrate.web.render import error_html
+from rackrate.web.wording import said_as_data
 
 if TYPE_CHECKING:
     from rackrate.web.site import Site
 
 PROBLEM = "application/problem+json"
+_FOR_PROGRAMS = (".json", ".csv", ".parquet", ".md", ".vl", ".svg", ".atom", ".xml", ".txt")
 _PAGES = {"GPU": "/gpus/", "model": "/models/", "provider": "/providers/", "metric": "/methodology/",
           "error code": "/errors/", "page": ""}  # fmt: skip
 
@@ -22,7 +24,7 @@ def problem_bytes(error: RackrateError, site: Site, *, is_html: bool) -> tuple[b
     """Return an error as bytes with their media type."""
     if is_html:
         return error_html(error, links_of(error), site).encode(), "text/html; charset=utf-8"
-    return json.dumps(error.to_problem(), ensure_ascii=False).encode(errors="replace"), PROBLEM
+    return said_as_data(json.dumps(error.to_problem(), ensure_ascii=False)).encode(errors="replace"), PROBLEM
 
 
 def links_of(error: RackrateError) -> list[tuple[str, str]]:
@@ -35,7 +37,7 @@ def links_of(error: RackrateError) -> list[tuple[str, str]]:
 def wants_html(scope: Mapping[str, Any]) -> bool:
     """Tell whether a request comes from somebody who reads pages."""
     path = str(scope["path"])
-    if path.startswith("/api/") or path.endswith((".json", ".csv", ".md", ".svg", ".atom", ".xml", ".txt")):
+    if path.startswith(("/api/", "/mcp")) or path.endswith(_FOR_PROGRAMS):
         return False
     accept = next((value for name, value in scope["headers"] if name == b"accept"), b"*/*")
     return b"json" not in accept or b"html" in accept

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from rackrate import chart
 from rackrate.catalog.load import slugs
 from rackrate.catalog.provider import all_providers
 from rackrate.errors import RackrateError
@@ -59,6 +61,8 @@ def html(page: Page, ask: Ask, site: Site) -> str:
             page=page,
             ask=ask,
             static=f"/static/{TEMPLATES}",
+            drawer=drawer(),
+            colours=_COLOURS,
             address=site.address,
             as_of=market.newest,
             age=format_age(age) if age else "",
@@ -70,6 +74,16 @@ def html(page: Page, ask: Ask, site: Site) -> str:
             **page.context,
         )
     )
+
+
+@cache
+def drawer() -> str:
+    """Return the address of the script that makes charts interactive; another version has another."""
+    return f"/static/{TEMPLATES}-{version('vl-convert-python')}/vega.js"
+
+
+_COLOURS = json.dumps({name: of for name, of in chart.ON_PAGE.items() if name.startswith("#")})
+"""Colours of a spec to those of a page, for the script that draws it anew."""
 
 
 def error_html(error: RackrateError, links: Sequence[tuple[str, str]], site: Site) -> str:
@@ -157,9 +171,14 @@ def spark(values: Sequence[float], width: int = 88, height: int = 22) -> Markup:
     reach = (high - low) or 1.0
     room = height - 4
     level = height / 2 if high == low else None
+    bends = [
+        (i, value)
+        for i, value in enumerate(values)
+        if i in (0, len(values) - 1) or not values[i - 1] == value == values[i + 1]
+    ]
     points = " ".join(
         f"{i * (width - 2) / (len(values) - 1) + 1:.1f},{level or 2 + (high - value) / reach * room:.1f}"
-        for i, value in enumerate(values)
+        for i, value in bends
     )
     return Markup(
         '<svg class="spark" width="{}" height="{}" aria-hidden="true" focusable="false">'

@@ -12,9 +12,10 @@ from contextlib import contextmanager, nullcontext
 import uvicorn
 
 from rackrate.errors import RackrateError, UsageError
+from rackrate.web.agents import MakeAgent
 from rackrate.web.app import create_app
 from rackrate.web.artist import ARTIST
-from rackrate.web.render import environment
+from rackrate.web.prepare import Preparation
 from rackrate.web.schedule import Schedule
 from rackrate.web.site import Site
 
@@ -23,7 +24,7 @@ MOST_AT_ONCE = 512
 LOOK_EVERY_S = 60
 
 
-def run(
+def run(  # noqa: PLR0913 - each is what the command line lets one say
     host: str,
     port: int,
     *,
@@ -33,6 +34,7 @@ def run(
     say: Callable[[str], None],
     is_public: bool,
     collect_every_s: float | None = None,
+    make_agent: MakeAgent | None = None,
 ) -> None:
     """Serve until interrupted.
 
@@ -45,6 +47,7 @@ def run(
         say: writes a line for who started it.
         is_public: whether other machines reach it.
         collect_every_s: from one collection of prices to the next; None for none.
+        make_agent: makes what answers agents of a site; None where their package is missing.
 
     Raises:
         UsageError: the address cannot be listened on.
@@ -54,7 +57,7 @@ def run(
     shown = f"[{host}]" if ":" in host else host
     site = Site(data, address or f"http://{shown}:{number}")
     settings = uvicorn.Config(
-        create_app(site, per_minute=per_minute),
+        create_app(site, per_minute=per_minute, make_agent=make_agent),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -63,7 +66,7 @@ def run(
         lifespan="off",
     )
     if is_public:
-        say("open to other machines, reading only: pages, /api/v1, feeds, /healthz, /readyz, /metrics")
+        say("open to other machines, reading only: pages, /api/v1, /mcp, feeds, /healthz, /readyz, /metrics")
     site.look()
     try:
         store = site.market()
@@ -71,13 +74,12 @@ def run(
     except RackrateError as error:
         say(f"no prices yet, pages answer 503: {error.message}")
     say(f"listening on http://{shown}:{number}")
-    threading.Thread(target=_warm, daemon=True).start()
     server = uvicorn.Server(settings)
     # uvicorn ends by raising the signal that ended it; as an exception it ends what runs beside it too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     beside = nullcontext() if collect_every_s is None else Schedule(collect_every_s, data, say)
     try:
-        with beside, _following(site):
+        with Preparation(site), beside, _following(site):
             server.run(sockets=[listening])
     finally:
         ARTIST.close()
@@ -101,12 +103,6 @@ def _following(site: Site) -> Iterator[None]:
         yield
     finally:
         is_over.set()
-
-
-def _warm() -> None:
-    """Load what the first reader would wait for: templates, and the renderer of charts."""
-    environment().get_template("gpu_overview.html")
-    ARTIST.start()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ programs (vLLM's `--max-num-seqs`) stay as they are: one types them there.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from markupsafe import Markup, escape
@@ -18,31 +19,49 @@ from rackrate.web.pages.lists import OFFER_FIELDS
 
 FIELDS = frozenset((*ON_FIELDS, *OWN_FIELDS, *PLAN_FIELDS, *MODEL_FIELDS, *OVERVIEW_FIELDS, *OFFER_FIELDS))
 _RENAMED = {"vram": "vram_gib"}
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: (any|\d[\w.]*)\b)?")
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: (any|\d[\w.]*|[A-Z]{2})\b)?")
+_PLACE = "no country is named (--country DE)"
+"""Said of owning, whose page takes regions of the world too, by a field of another name."""
 _ADDRESS = re.compile(r"https?://[^\s]+")
 _CODE = re.compile(
     r"`([^`]+)`|\b([a-z_]+=[\w.:]+)|(?<![\w-])(--[a-z][\w-]*(?: [\d.]+\d)?)|(rackrate market [a-z]+)"
 )
-_PAGES = (
-    (re.compile(r"rackrate offers --gpu ([\w.-]+) --kind (\w+)(?: --limit \d+)?"), r"/offers?gpu=\1&kind=\2"),
-    (re.compile(r"rackrate offers --gpu ([\w.-]+)"), r"/offers?gpu=\1"),
-    (re.compile(r"rackrate plan ([\w.-]+) --rps (\d+)"), r"/plan?model=\1&rps=\2"),
-    (re.compile(r"rackrate gpus show ([\w.-]+)"), r"/gpus/\1.json"),
-    (re.compile(r"rackrate own ([\w.-]+)"), r"/rent-or-own?gpu=\1"),
-    (re.compile(r"rackrate gpus compare ([\w.-]+) ([\w.-]+)"), r"/compare?gpu=\1&gpu=\2"),
-    (re.compile(r"rackrate own\b"), "/rent-or-own"),
-    (re.compile(r"`?rackrate gpus list`?"), "/?all=1"),
-    (re.compile(r"`?rackrate models list`?"), "/models"),
+_ADDRESSES = (
+    (r"rackrate offers --gpu ([\w.-]+) --kind (\w+)(?: --limit \d+)?", r"/offers?gpu=\1&kind=\2", ""),
+    (r"rackrate offers --gpu ([\w.-]+)", r"/offers?gpu=\1", ""),
+    (r"rackrate plan ([\w.-]+) --rps (\d+)", r"/plan?model=\1&rps=\2", ""),
+    (r"rackrate gpus show ([\w.-]+)", r"/gpus/\1.json", r"/gpus/\1/facts"),
+    (r"rackrate own ([\w.-]+)", r"/rent-or-own?gpu=\1", ""),
+    (r"rackrate gpus compare ([\w.-]+) ([\w.-]+)", r"/compare?gpu=\1&gpu=\2", ""),
+    (r"rackrate own\b", "/rent-or-own", ""),
+    (r"`?rackrate gpus list`?", "/?all=1", "/gpus"),
+    (r"`?rackrate models list`?", "/models", ""),
+)
+"""A command, the page that answers it, and the resource of the API where that has another address."""
+
+_PAGES = tuple((re.compile(command), page) for command, page, _ in _ADDRESSES)
+_RESOURCES = tuple(
+    (re.compile(command), f"/api/v1{resource or page}") for command, page, resource in _ADDRESSES
 )
 _LINKED = re.compile(_ADDRESS.pattern + r"|(?<!\S)/(?:[a-z-]+(?:/[\w.-]+)*\??|\?)[\w.=&-]*(?=[\s,;)]|$)")
 
 
-@lru_cache(maxsize=4096)  # the same sentences stand on many pages
 def said(text: str) -> str:
-    """Return a sentence with commands as addresses of this site and our options as fields."""
-    for command, address in _PAGES:
-        text = command.sub(address, text)
-    return _OPTION.sub(_as_field, text)
+    """Return a text with commands as addresses of this site and our options as fields."""
+    return _said(text, _PAGES)
+
+
+def said_as_data(text: str) -> str:
+    """Return a text, of JSON, with commands as addresses of the API and our options as its fields."""
+    return _said(text, _RESOURCES)
+
+
+def _said(text: str, addresses: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    text = text.replace(_PLACE, _PLACE.replace("--country ", "place="))
+    if "rackrate " in text:
+        for command, address in addresses:
+            text = command.sub(address, text)
+    return _OPTION.sub(_as_field, text) if "--" in text else text
 
 
 def _as_field(found: re.Match[str]) -> str:

@@ -62,6 +62,10 @@ class Found:
         return self._counted[1]
 
 
+_PART = 8192
+"""Rows read at a time, where they are many."""
+
+
 class Store:
     """A market store, read-only.
 
@@ -80,6 +84,7 @@ class Store:
         self.is_sample = is_sample
         self.behind = ""
         self._manifest = current
+        self._is_prepared = False
 
     @classmethod
     def open(cls, folder: Path | None, default: Path, address: str = "") -> Store:
@@ -241,42 +246,66 @@ class Store:
         kind: str,
         since: date,
         until: date,
-    ) -> list[tuple[date, str, str, float, float]]:
-        """Return day, provider, series, its cheapest USD per GPU-hour that day, and the rate used.
+    ) -> Iterator[tuple[date, str, str, float, float]]:
+        """Yield day, provider, series, its cheapest USD per GPU-hour that day, and the rate used.
 
-        Counted rows only; the rate is USD for one unit of the currency that the price is set in.
-
-        A list made once is no history: it takes part only in a store that has no other.
+        Counted rows only; the rate is USD for one unit of the currency that the price is set in. They are
+        read part by part: all at once they would take more memory than everything else together.
         """
-        renewed = {f.source for f in self._manifest.files if f.about.get("cadence") != "once"}
-        base, params = self._everything(since, until, renewed)
+        base, params = self._days(since, until)
         if not base:
-            return []
+            return
         marks = ", ".join("?" * len(gpus))
-        return self._rows(
-            f"""SELECT snapshot_at::DATE AS day, provider, concat_ws('|', source, currency, series) AS priced,
-            min(usd_per_gpu_hour), arg_min(usd_per_unit, usd_per_gpu_hour)
-            FROM {base} AND gpu IN ({marks}) AND kind = ? AND is_counted
-            GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours, the values are bound
+        yield from self._parts(
+            f"""SELECT day, provider, priced, min(usd), arg_min(rate, usd)
+            FROM {base} AND gpu IN ({marks}) AND kind = ? GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours
             [*params, *gpus, kind],
         )
 
     def market_by_day(
         self, kind: str, since: date, until: date
-    ) -> list[tuple[str, date, str, str, float, float]]:
-        """Return the same of every GPU, which stands first: one question for an overview."""
-        renewed = {f.source for f in self._manifest.files if f.about.get("cadence") != "once"}
-        base, params = self._everything(since, until, renewed)
+    ) -> Iterator[tuple[str, date, str, str, float, float]]:
+        """Yield the same of every GPU, which stands first: one question for an overview."""
+        base, params = self._days(since, until)
         if not base:
-            return []
-        return self._rows(
-            f"""SELECT gpu, snapshot_at::DATE AS day, provider,
-            concat_ws('|', source, currency, series) AS priced,
-            min(usd_per_gpu_hour), arg_min(usd_per_unit, usd_per_gpu_hour)
-            FROM {base} AND gpu IS NOT NULL AND kind = ? AND is_counted
-            GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours, the values are bound
+            return
+        yield from self._parts(
+            f"""SELECT gpu, day, provider, priced, min(usd), arg_min(rate, usd)
+            FROM {base} AND kind = ? GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours
             [*params, kind],
         )
+
+    def prepare(self) -> None:
+        """Read all days into memory, 25 bytes a price, so that questions about them open no files.
+
+        For a server, which is asked many: a year of daily lists is hundreds of files. It may run beside
+        questions, which read the files until it is done.
+        """
+        base, params = self._days(date.min, date.max)
+        if not base or self._is_prepared:
+            return
+        with self._reading(), self._con.cursor() as con:
+            names = ("gpu", "provider", "kind", "priced")
+            for name in names:
+                said = f"SELECT DISTINCT {name}::VARCHAR FROM {base} ORDER BY 1"  # noqa: S608 - the text is ours
+                con.execute(f"CREATE TYPE {name}_of_days AS ENUM ({said})", params)
+            columns = ", ".join(f"{name}::{name}_of_days AS {name}" for name in names)
+            con.execute(f"CREATE TABLE days AS SELECT day, {columns}, usd, rate FROM {base}", params)  # noqa: S608
+        self._is_prepared = True
+
+    def _days(self, since: date, until: date) -> tuple[str, list[Any]]:
+        """Return a FROM ... WHERE clause over the counted prices of these days, with what tells them apart.
+
+        A list made once is no history: it takes part only in a store that has no other.
+        """
+        if self._is_prepared:
+            return "days WHERE day BETWEEN ? AND ?", [since, until]
+        renewed = {f.source for f in self._manifest.files if f.about.get("cadence") != "once"}
+        base, params = self._everything(since, until, renewed)
+        columns = """snapshot_at::DATE AS day, gpu, provider, kind, usd_per_gpu_hour AS usd,
+            usd_per_unit AS rate, concat_ws('|', source, currency, series) AS priced"""
+        counted = f"(SELECT {columns} FROM {base} AND gpu IS NOT NULL AND is_counted) WHERE true"  # noqa: S608
+        return base and counted, params
 
     def purchases(self, gpu: str) -> list[tuple[datetime, float, str]]:
         """Return instant, USD and source of what one card cost to buy, oldest first."""
@@ -417,6 +446,12 @@ class Store:
     def _rows(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._reading():
             return self._con.execute(sql, list(params)).fetchall()
+
+    def _parts(self, sql: str, params: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        with self._reading(), self._con.cursor() as cursor:
+            cursor.execute(sql, list(params))
+            while rows := cursor.fetchmany(_PART):
+                yield from rows
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from rackrate import chart, memory, owning, planning, speeds
+from rackrate import memory, owning, planning, speeds
 from rackrate.catalog.gpu import find_gpu
 from rackrate.catalog.model import find_model
 from rackrate.errors import NoAnswer, RackrateError, UsageError
@@ -14,8 +14,7 @@ from rackrate.report.block import Block, Text
 from rackrate.report.fit import FitAnswer
 from rackrate.report.own import OwnAnswer
 from rackrate.report.speed import SpeedAnswer
-from rackrate.web.artist import draw
-from rackrate.web.page import Ask, Field, Page
+from rackrate.web.page import Ask, Drawing, Field, Page
 from rackrate.web.pages.gpus import KINDS, TRAINING_TASKS, choices_of_gpus
 
 ON_FIELDS = ("task", "precision", "kv", "engine", "context", "concurrency", "count", "input", "output")
@@ -69,9 +68,9 @@ def on_gpu(ask: Ask) -> Page:
         found = _both(ask, model.slug, gpu.slug)
     except RackrateError as error:
         return page.with_problem(error)
-    charts = [chart.on_page(draw("memory_svg", found.fit), f"{found.fit.title}. {found.fit.stack().title}.")]
+    charts = [Drawing("memory", found.fit, f"{found.fit.title}. {found.fit.stack().title}.")]
     if found.speed and found.speed.pace.curve:
-        charts.append(chart.on_page(draw("speed_svg", found.speed), found.speed.title))
+        charts.append(Drawing("speed", found.speed, found.speed.title))
     return replace(
         page, lead=f"{found.fit.title}. {found.fit.asked}.", answer=found, charts=charts,
         context={"model": model, "gpu": gpu, "found": found},
@@ -134,7 +133,7 @@ def plan(ask: Ask) -> Page:
         return page.with_problem(error)
     charts = []
     if len(found.plan.frontier) > 1 and "seconds" in found.best.speed:
-        charts.append(chart.on_page(draw("frontier_svg", found), found.title))
+        charts.append(Drawing("frontier", found, found.title))
     return replace(page, lead=found.title, answer=found, charts=charts, is_indexed=False)
 
 
@@ -220,7 +219,7 @@ def own(ask: Ask) -> Page:
     except RackrateError as error:
         return page.with_problem(error)
     usual = {each.key: f"{each.value:g}" for each in found.doubt.inputs}
-    drawn = chart.on_page(draw("ownership_svg", found), f"{found.title}. {found.years_table().title}.")
+    drawn = Drawing("ownership", found, f"{found.title}. {found.years_table().title}.")
     return replace(
         page, lead=f"{found.title}. {found.stack().title if found.rents else ''}", answer=found,
         charts=(drawn,), fields=_own_fields(ask, usual),

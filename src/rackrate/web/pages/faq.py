@@ -69,19 +69,19 @@ def _of_memory(gpu: str) -> tuple[Text, ...]:
 
 def _models(gpu: str) -> tuple[str, ...]:
     found = pairing.fitting(gpu)
-    alone = [fit for fit in found if fit and fit.setup.layout.n_gpus == 1]
+    alone = [each for each in found if each.n_gpus == 1]
     lines = [
         (
-            f"{sum(fit is not None for fit in found)} of {len(found)} models of the catalog fit on up to 8 "
+            f"{sum(each.n_gpus > 0 for each in found)} of {len(found)} models of the catalog fit on up to 8 "
             f"of them "
             f"at 8,192 tokens of context, {len(alone)} on a single one."
         )
     ]
     if alone:
-        largest = max(alone, key=lambda fit: fit.arch.n_params)
+        largest = max(alone, key=lambda each: each.n_params)
         lines.append(
-            f"The largest on one card: {largest.arch.name}, {largest.arch.n_params / 1e9:.1f}B parameters "
-            f"at {largest.setup.precision.name}."
+            f"The largest on one card: {largest.name}, {largest.n_params / 1e9:.1f}B parameters "
+            f"at {largest.precision}."
         )
     return tuple(lines)
 

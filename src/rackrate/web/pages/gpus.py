@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,11 +15,12 @@ from rackrate.catalog.model import TASKS
 from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
 from rackrate.errors import NoAnswer, RackrateError
 from rackrate.market.offer import Kind
+from rackrate.report.block import Table
 from rackrate.report.compare import link_name
 from rackrate.report.instances import Instances
 from rackrate.report.price import Price
 from rackrate.web.artist import draw
-from rackrate.web.page import Ask, Field, Page, month_of
+from rackrate.web.page import Ask, Drawing, Field, Page, month_of
 from rackrate.web.pages.faq import questions
 from rackrate.web.pages.structured import product
 from rackrate.web.shared import once
@@ -33,6 +34,9 @@ RANGES = {"7d": "7 days", "30d": "30 days", "90d": "90 days", "all": "all"}
 CALCULATOR = ("hours_per_day", "price_usd", "kwh_usd", "hours_per_month", "gpus")
 OVERVIEW_FIELDS = (*CALCULATOR, "range", "kind")
 MOST_GPUS = 1024
+DAYS_SHOWN = 100
+"""Days in the table of a history; who wants more wants them as a file."""
+
 MODEL_FIELDS = ("q", "task", "kind", "precision", "gpus", "context", "page")
 TRAINING_TASKS = (
     ("inference", "inference"),
@@ -81,7 +85,6 @@ def show(ask: Ask) -> Page:
             "dossier": dossier,
             "price": dossier.price,
             "history": history,
-            "chart": history_chart(ask, history),
             "ranges": RANGES,
             "range": ask.query.text("range", "90d"),
             "kind": kind,
@@ -102,6 +105,7 @@ def show(ask: Ask) -> Page:
             "hours_per_month": hours,
         },
         fields=(),
+        charts=history_charts(ask, history),
         crumbs=(("GPUs", "/"),),
         json_ld=(product(dossier),),
     )
@@ -173,7 +177,7 @@ def history(ask: Ask) -> Page:
         lead=f"Daily {kind} prices of the {gpu.name}: median, like-for-like index, low to high.",
         template="gpu_history.html",
         context={**_head(gpu, "history"), "ranges": RANGES, "range": ask.query.text("range", "all"),
-                 "kind": kind, "kinds": KINDS, "history": None, "chart": ""},
+                 "kind": kind, "kinds": KINDS, "history": None},
         crumbs=(("GPUs", "/"), (gpu.name, f"/gpus/{gpu.slug}")),
     )  # fmt: skip
     try:
@@ -183,8 +187,17 @@ def history(ask: Ask) -> Page:
         )  # fmt: skip
     except NoAnswer as error:
         return page.with_problem(error)
-    context = {**page.context, "history": found, "chart": history_chart(ask, found)}
-    return replace(page, answer=found, context=context)
+    context = {**page.context, "history": found, "days": _newest(found.history_table())}
+    return replace(page, answer=found, context=context, charts=history_charts(ask, found))
+
+
+def _newest(days: Table) -> Table:
+    """Return the newest days of a history, and say how many are older."""
+    older = len(days.rows) - DAYS_SHOWN
+    if older <= 0:
+        return days
+    note = f"{older} older days: as CSV, Parquet or JSON, or in the chart"
+    return replace(days, rows=days.rows[older:], notes=(*days.notes, note))
 
 
 def compare(ask: Ask) -> Page:
@@ -214,7 +227,7 @@ def embed(ask: Ask) -> str:
     found = api.price(gpu.slug, kind=kind, history=range_of(ask, "90d"), data=ask.market)
     if len(found.history) < 2:  # noqa: PLR2004
         raise NoAnswer(f"{gpu.name} has no {kind} history to draw", hint="ask for range=all")
-    drawn = _history_svg(ask, found)
+    drawn = _kept(ask, found)(lambda: draw("history_svg", found))
     return chart.in_colours(drawn, chart.DARK) if theme == "dark" else drawn
 
 
@@ -224,18 +237,18 @@ def range_of(ask: Ask, usual: str) -> str:
     return "100y" if asked == "all" else asked
 
 
-def history_chart(ask: Ask, price: Price | None) -> str:
-    """Return the chart of a history for a page; empty where there are not two days."""
+def history_charts(ask: Ask, price: Price | None) -> tuple[Drawing, ...]:
+    """Return the chart of a history for a page; none where there are not two days."""
     if price is None or len(price.history) < 2:  # noqa: PLR2004
-        return ""
+        return ()
     says = f"{price.line().title}. The history page has the numbers as a table."
-    return chart.on_page(_history_svg(ask, price), says)
+    return (Drawing("history", price, says, _kept(ask, price)),)
 
 
-def _history_svg(ask: Ask, price: Price) -> str:
+def _kept(ask: Ask, price: Price) -> Callable[[Callable[[], str]], str]:
     first, last = price.history[0].day, price.history[-1].day
     key = ("history", price.gpu, price.kind, first, last)
-    return once(ask.market, key, lambda: draw("history_svg", price))
+    return lambda make: once(ask.market, key, make)
 
 
 @lru_cache(maxsize=256)
@@ -361,7 +374,7 @@ def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, .
             "hours_per_month",
             "A month is",
             f"{hours:g}",
-            choices=(("730", "730 h (a twelfth of a year)"), ("720", "720 h (30 days)")),
+            choices=(("730", "730 h (year / 12)"), ("720", "720 h (30 days)")),
         ),
     )
 

@@ -135,7 +135,7 @@ def llms(ask: Ask, address: str) -> str:
         "",
         (
             "Every page is Markdown under the same address with `.md`, JSON with `.json`, its table CSV with "
-            "`.csv`."
+            "`.csv` and Parquet with `.parquet`."
         ),
         "",
         "## Ask",

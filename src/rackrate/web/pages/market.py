@@ -14,6 +14,7 @@ from rackrate.report.collected import Freshness
 from rackrate.web.page import Ask, Field, Page, sorted_by
 from rackrate.web.pages.faq import questions
 from rackrate.web.pages.gpus import KINDS, choices_of_gpus
+from rackrate.web.shared import once
 
 SEGMENTS = ("datacenter", "workstation", "consumer", "other-accelerator")
 HOME_FIELDS = ("q", "segment", "kind", "all", "sort")
@@ -24,7 +25,7 @@ def home(ask: Ask) -> Page:
     query = ask.query
     kind = query.choice("kind", KINDS, Kind.ON_DEMAND.value)
     segment = query.choice("segment", ("", *SEGMENTS), "")
-    everything = overview.market(kind=kind, data=ask.market)
+    everything = once(ask.market, ("market", kind), lambda: overview.market(kind=kind, data=ask.market))
     name = query.text("q").casefold()
     is_all = query.choice("all", ("", "1"), "") == "1"
     shown = tuple(

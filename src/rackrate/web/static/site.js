@@ -48,6 +48,7 @@
         }
         if (answer.ok) history.replaceState(null, "", url);
         copyButtons();
+        chartButtons();
       } catch {
         form.submit();
       }
@@ -76,9 +77,58 @@
     }
   }
 
+  // The same spec that the picture was drawn from, drawn here. Vega runs its expressions in an interpreter, so
+  // the page's policy needs no eval; its colours become variables of the page, which follow the theme.
+  const drawers = new Map();
+  const loaded = (source) => {
+    if (!drawers.has(source)) drawers.set(source, new Promise((done, failed) => {
+      const script = Object.assign(document.createElement("script"), { src: source, onload: done });
+      script.onerror = () => { drawers.delete(source); script.remove(); failed(new Error(source)); };
+      document.head.append(script);
+    }));
+    return drawers.get(source);
+  };
+  const ink = { labelColor: "var(--ink)", titleColor: "var(--ink)" };
+  const looks = {
+    background: "transparent", font: "inherit", view: { stroke: "var(--rule)" }, legend: ink,
+    axis: { ...ink, domainColor: "var(--rule)", tickColor: "var(--rule)", gridColor: "var(--rule)" },
+    title: { color: "var(--ink)", subtitleColor: "var(--ink)" },
+  };
+
+  function chartButtons() {
+    for (const button of document.querySelectorAll("button[data-chart]:not([data-ready])")) {
+      button.dataset.ready = "1";
+      button.addEventListener("click", async () => {
+        const place = button.closest("figure").querySelector(".chart");
+        button.disabled = true;
+        place.setAttribute("aria-busy", "true");
+        try {
+          const [answer] = await Promise.all([fetch(button.dataset.chart), loaded(button.dataset.drawer)]);
+          if (!answer.ok) throw new Error(answer.status);
+          const colours = JSON.parse(button.dataset.colours);
+          const spec = JSON.parse(await answer.text(), (_, value) => colours[value] ?? value);
+          const fresh = document.createElement("div");
+          fresh.className = "live";
+          await vegaEmbed(fresh, spec, {
+            ast: true, actions: false, defaultStyle: false, renderer: "svg", config: looks,
+            tooltip: { disableDefaultStyle: true }, logLevel: 1,
+          });
+          place.replaceChildren(fresh);
+          button.textContent = "interactive: point at it, drag to move, shift and wheel to zoom";
+        } catch {
+          button.disabled = false;
+          button.textContent = "that failed: try again";
+        } finally {
+          place.removeAttribute("aria-busy");
+        }
+      });
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
     themeButton();
     copyButtons();
+    chartButtons();
     for (const form of document.querySelectorAll("form[data-live]")) live(form);
   });
 })();
