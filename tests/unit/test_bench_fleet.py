@@ -79,6 +79,7 @@ def test_every_kind_of_death_has_its_turn_in_an_order_of_the_seed() -> None:
     assert {trial.place for trial in drawn(0, is_root=False)} == {"local"}
 
 
+@pytest.mark.alone
 def test_a_trial_strikes_a_real_fleet_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
