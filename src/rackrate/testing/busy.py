@@ -79,6 +79,7 @@ class Busy:
         owner = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
         while not (new := [one for one in all_folders() if one.fleet not in before]):
             if owner.poll() is not None:
+                owner.communicate()
                 raise FleetError("the owner died before there was a fleet")
             time.sleep(_LOOK_S)
         return cls(owner, new[0], nodes)
