@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +23,7 @@ from rackrate.fleet.backends.ssh import SshBackend
 from rackrate.fleet.gate import NAMED
 from rackrate.testing.machines import MachineBackend, Machines
 
-FLEET = "c0117ac7"
+FLEET = os.urandom(4).hex()  # its own in each process: two may look at one list of containers
 L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
 PATIENCE_S = 20.0
 

@@ -38,10 +38,11 @@ EXAMPLES = {
     "providers list": [],
     "providers show": ["runpod"],
 }
+OF_STORES = {"market compact", "market publish"}  # of one's own: test_store_compact, tests/store
 OF_PROVIDERS = {"market collect", "market replay"}  # tests/collect walks them, against servers of its own
 OF_FILES = {"plan show", "plan diff", "plan export"}  # of plans that were kept: test_cli_plan walks them
 WITHOUT_DATA = (
-    {"mcp", "serve", "config path", "market watch"} | OF_FILES | OF_PROVIDERS
+    {"mcp", "serve", "config path", "market watch"} | OF_FILES | OF_PROVIDERS | OF_STORES
 )  # prints one path, as it is
 _FLEET = ("up", "run", "status", "watch", "cost", "logs", "scale", "down", "ls", "reap", "doctor")
 OF_A_FLEET = {"run", "sweep"} | {f"fleet {word}" for word in _FLEET}
@@ -68,8 +69,8 @@ def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 COMMANDS = dict(walk(main))
 OF_OTHERS = (
-    "market import", "market collect", "--svg", "--from-log", " -o ", "serve", "fleet", "rackrate run",
-    "rackrate sweep",
+    "market import", "market collect", "market publish", "market compact", "rules.toml", "--svg",
+    "--from-log", " -o ", "serve", "fleet", "rackrate run", "rackrate sweep",
 )  # fmt: skip
 """What the help shows that needs files, servers or nodes."""
 
@@ -233,17 +234,7 @@ def test_the_examples_in_the_help_run(cli: Any, tmp_path: Path) -> None:
     ran = 0
     for command in COMMANDS.values():
         for line in (command.help or "").splitlines():
-            of_others = (
-                "market import",
-                "rules.toml",
-                "--svg",
-                "--from-log",
-                " -o ",
-                "serve",
-                "rackrate run",
-                "rackrate sweep",
-            )
-            is_runnable = not any(word in line for word in (*of_others, "fleet", "market collect"))
+            is_runnable = not any(word in line for word in OF_OTHERS)
             if line.strip().startswith("rackrate ") and is_runnable:
                 args = [word.strip('"') for word in re.findall(r'"[^"]+"|\S+', line)][1:]
                 assert cli(*args).code == 0, line

@@ -209,8 +209,15 @@ def test_the_chart_shows_the_frontier(cli: Any, tmp_path: Path) -> None:
     svg = tmp_path / "plan.svg"
     data = cli(*ASKED, "--svg", str(svg), "--json").json
     text = " ".join(ET.fromstring(svg.read_text()).itertext())  # noqa: S314 - our own chart
-    for row in data["frontier"]:
-        assert f"{row['count']} x {row['gpu']}" in text
+    names = [f"{row['count']} x {row['gpu']} at {row['provider']}" for row in data["frontier"]]
+    drawn = [name for name in names if name in text]
+    assert drawn[0] == names[0]
+    assert len(drawn) > 2  # of those that would lie on each other one is named
+    assert not any(
+        f"{row['count']} x {row['gpu']} at {row['provider']}" in text
+        for row in data["rows"]
+        if f"{row['count']} x {row['gpu']} at {row['provider']}" not in names
+    )
 
 
 def test_help_shows_options_and_commands(cli: Any) -> None:

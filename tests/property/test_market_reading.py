@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rackrate.errors import UsageError
 from rackrate.market.currency import Rates, bundled_rates
 from rackrate.market.normalise import (
+    IN_CURRENCY,
     OF_ROW,
     OF_SHAPE,
     Batch,
@@ -47,6 +48,9 @@ def offers_of(batch: Batch) -> list[dict[str, Any]]:
     shapes = [dict(zip(OF_SHAPE, values, strict=True)) for values in batch.shapes]
     gate = {"flags": (), "is_counted": True, "is_last": True}
     whole = [shapes[number] | dict(zip(OF_ROW, values, strict=True)) | gate for number, *values in batch.rows]
+    for row in whole:
+        for stated, name in IN_CURRENCY.items():
+            row[name] = None if row[stated] is None else row[stated] * row["usd_per_unit"]
     return [{name: row[name] for name in NAMES} for row in whole]
 
 

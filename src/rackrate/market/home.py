@@ -85,6 +85,9 @@ class Home:
         return self.address or str(self.folder)
 
 
+_A_PLACE = "--data takes a folder, or s3://bucket/prefix: see --help"
+
+
 def home_of(data: Path | str | None = None) -> Home:
     """Return where the market is that is meant.
 
@@ -92,11 +95,13 @@ def home_of(data: Path | str | None = None) -> Home:
         data: a folder or `s3://bucket/prefix`; None for what is configured, else the user's own.
 
     Raises:
-        UsageError: an address that is none.
+        UsageError: an address that is none, or a file in place of a folder.
     """
     place = str(data or config.load().data or "")
     found = _SCHEME.fullmatch(place)
     if not found:
+        if data and Path(place).is_file():
+            raise UsageError(f"{place} is a file, not the folder of a market", hint=_A_PLACE)
         return Home(Path(place).expanduser() if place else None)
     rest = found["rest"].strip("/")
     if found["scheme"].lower() != "s3" or not _SHARED.fullmatch(rest):
