@@ -118,8 +118,9 @@ def loop(rows: Sequence[catalogue.Row]) -> float:
 
 
 def planned(market: Store) -> float:
-    """Return what the plan says for the same."""
-    return rackrate.plan(MODEL, data=market, **FIELDS).best.usd_per_hour.value
+    """Return what the plan says for the same: the price of the machines, without disks and traffic."""
+    best = rackrate.plan(MODEL, data=market, **FIELDS).best
+    return best.machines * best.usd_per_machine_hour
 
 
 def report(folder: Path) -> str:
