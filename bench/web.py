@@ -145,7 +145,7 @@ def _wrk(address: str, header: str) -> list[str]:
     line = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-H", header, address]
     said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     rate = re.findall(r"Requests/sec:\s+([\d.]+)", said)[0]
-    p50, p99 = (re.findall(rf"^ +{share}% +(\S+)$", said, re.M)[0] for share in (50, 99))
+    p50, p99 = (re.findall(rf"^ +{share}% +(\S+)$", said, re.MULTILINE)[0] for share in (50, 99))
     if "Non-2xx" in said:
         sys.exit(f"answers other than 200: {said}")
     return [f"{float(rate):,.0f}", p50, p99]
