@@ -212,7 +212,7 @@ def main() -> None:
     text = section(found, method, asked.lease_s)
     print(text)
     if asked.docs:
-        write_section("fleet-money", text)
+        write_section("fleet-bills", text)
 
 
 if __name__ == "__main__":

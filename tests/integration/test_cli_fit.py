@@ -44,7 +44,7 @@ def test_all_forms_say_the_same(cli: Any) -> None:
         assert f"{data['total_gib']['value']:.2f} of {data['limit_gib']:.2f} GiB" in text
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     model=st.sampled_from(
         ["llama-3.1-8b", "qwen3-32b", "gemma-3-27b", "flux.1-schnell", "whisper-small", "70B"]

@@ -43,7 +43,7 @@ def test_all_forms_say_the_same(cli: Any) -> None:
         assert "Simple view, as rental pages have it" in text
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     gpu=st.sampled_from(["l40s", "h100-sxm", "rtx-4090", "l4", "t4"]),
     hours=st.integers(1, 24),

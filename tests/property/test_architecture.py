@@ -51,7 +51,7 @@ GARBAGE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(GARBAGE)
 def test_any_config_gives_an_architecture_or_an_error_of_ours(config: dict[str, Any]) -> None:
     try:
@@ -63,7 +63,7 @@ def test_any_config_gives_an_architecture_or_an_error_of_ours(config: dict[str, 
     assert counts_of(made).checkpoint >= made.n_params
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sampled_from(LANGUAGE), st.integers(1, 60))
 def test_more_layers_never_have_fewer_parameters(name: str, n_layers: int) -> None:
     config = {"model_type": name, "num_experts_per_tok": 2, "num_key_value_heads": 2, "head_dim": 64}
@@ -72,7 +72,7 @@ def test_more_layers_never_have_fewer_parameters(name: str, n_layers: int) -> No
     assert sum(c.n_layers for c in more.caches) >= sum(c.n_layers for c in fewer.caches)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(LIKE_LLAMA), st.dictionaries(st.text(max_size=8).map("zz_{}".format), VALUES))
 def test_keys_that_no_one_knows_change_nothing(name: str, strangers: dict[str, Any]) -> None:
     strange, plain = (
@@ -82,7 +82,7 @@ def test_keys_that_no_one_knows_change_nothing(name: str, strangers: dict[str, A
     assert asdict(strange) == asdict(plain)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(LIKE_LLAMA), st.integers(1, 64), st.sampled_from([32, 64, 128]), st.booleans())
 def test_tied_embeddings_save_one_table(name: str, heads: int, head_dim: int, bias: bool) -> None:  # noqa: FBT001
     config = {

@@ -16,7 +16,7 @@ from rackrate.errors import RackrateError, UsageError
 from rackrate.fit.declared import from_config
 from rackrate.sizing import Weights, find_card, find_weights, fits
 
-few = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 LLAMA = find_weights("llama-3.1-8b")
 MIXTRAL = find_weights("mixtral-8x7b").arch
 
@@ -40,7 +40,7 @@ def answered(**question: Any) -> None:
         assert fit.verdict in ("fits", "tight", "does not fit")
 
 
-@settings(max_examples=15, deadline=None)  # names are compared with a whole catalog
+@settings(max_examples=15)  # names are compared with a whole catalog
 @given(words)
 def test_models(text: str) -> None:
     if "/" in text or "\\" in text or text.strip().startswith((".", "~", "hf:", "http")) or not text.strip():
@@ -121,7 +121,7 @@ fields = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(methods, st.dictionaries(fields, json_values, max_size=5))
 def test_quantisation_configs(method: str, values: dict[str, Any]) -> None:
     with suppress(RackrateError):

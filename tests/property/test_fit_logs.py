@@ -41,7 +41,7 @@ mangled = st.builds(
 
 
 @given(st.lists(st.text(max_size=80) | noise | mangled | st.sampled_from(LINES), max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_text_raises_anything_but_our_error_and_every_row_is_a_case(lines: list[str]) -> None:
     try:
         log = parse_log("\n".join(lines))
@@ -53,7 +53,7 @@ def test_no_text_raises_anything_but_our_error_and_every_row_is_a_case(lines: li
 
 
 @given(st.sampled_from(sorted(LOGS)), st.lists(st.sampled_from(FOREIGN), max_size=40), st.integers(0, 2**32))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_lines_of_other_tools_in_between_change_nothing(name: str, foreign: list[str], seed: int) -> None:
     lines = LOGS[name].splitlines()
     shuffled = random.Random(seed)  # noqa: S311  where the lines go is no secret
@@ -68,7 +68,7 @@ cells = st.text(max_size=20) | st.sampled_from(
 
 
 @given(st.lists(st.lists(cells, min_size=15, max_size=18), max_size=5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_row_of_any_table_is_a_case_or_rejected_and_cases_survive(table: list[list[str]]) -> None:
     rows = [",".join('"' + cell.replace('"', '""') + '"' for cell in row) for row in table]
     try:

@@ -45,7 +45,7 @@ cards = st.sampled_from(CARDS)
 counts = st.sampled_from((1, 2, 4, 8))
 contexts = st.integers(1, 200_000)
 batches = st.integers(1, 512)
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 
 
 @cache
@@ -222,7 +222,7 @@ def test_an_array_of_loads_gives_the_numbers_of_each(
             )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     models,
     cards,

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -22,8 +21,6 @@ from hypothesis import strategies as st
 
 from rackrate.errors import FleetError
 from rackrate.fleet import billing, opening
-from rackrate.fleet.backends.base import Machine, Order
-from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
 from rackrate.fleet.folder import Folder, new_folder
@@ -32,9 +29,9 @@ from rackrate.fleet.ledger import MICROUSD
 from rackrate.fleet.lines import Line
 from rackrate.fleet.spec import Spec
 from rackrate.testing.clouds import Cloud, Faults, RunPodCloud, VastCloud
+from rackrate.testing.spending import L40S, WithHead
 
 CLOUDS: dict[str, Any] = {"runpod": (RunPodCloud, RUNPOD, RunPod), "vast": (VastCloud, VAST, Vast)}
-L40S = Machine(image="example/worker:1", gpu="l40s", n_gpus=1)
 SETTLE_S, OPEN_S, PATIENCE_S = 0.8, 1.5, 60.0
 OFF_S = 2.5
 """By so much a node's bill may be longer than the cloud's: a begun second, and a look at the listing."""
@@ -73,21 +70,6 @@ class Names:
 
     def stop(self, name: str) -> None:
         self._names.discard(name)
-
-
-class WithHead(RentedBackend):
-    """Rented nodes, beside a head at home that needs no machine."""
-
-    def create(self, order: Order) -> None:
-        if order.role == "worker":
-            super().create(replace(order, machine=L40S))
-
-    def list(self, fleet: str) -> frozenset[str]:
-        return super().list(fleet) | {f"rr-{fleet}-head"}
-
-    def destroy(self, name: str) -> None:
-        if not name.endswith("-head"):
-            super().destroy(name)
 
 
 @contextmanager
@@ -138,7 +120,7 @@ def _live(cloud: Cloud, folder: Folder, until_s: float, is_over: Callable[[], bo
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", CLOUDS)
 @given(wrong=faults, nodes=st.integers(1, 3))
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+@settings(max_examples=6, suppress_health_check=list(HealthCheck), print_blob=True)
 def test_whatever_a_cloud_does_wrong_nothing_is_billed_when_the_keeper_has_ended(
     name: str, wrong: Faults, nodes: int
 ) -> None:

@@ -63,7 +63,7 @@ def check(found: Estimate) -> None:
 
 
 @given(chip=chips, arch=st.sampled_from(PICTURES), drawing=drawings, by=st.floats(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_pictures(chip: Chip, arch: Architecture, drawing: Drawing, by: float) -> None:
     found = images_per_s(arch, chip, drawing)
     check(found)
@@ -78,7 +78,7 @@ def test_pictures(chip: Chip, arch: Architecture, drawing: Drawing, by: float) -
 
 
 @given(chip=chips, arch=st.sampled_from(TEXTS), tokens=st.integers(1, 512), n=counts, by=st.floats(1, 4))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_texts(chip: Chip, arch: Architecture, tokens: int, n: int, by: float) -> None:
     reading = Reading(tokens, n, "eager", "fp16")
     found = texts_per_s(arch, chip, reading)
@@ -93,7 +93,7 @@ def test_texts(chip: Chip, arch: Architecture, tokens: int, n: int, by: float) -
     chip=chips, arch=st.sampled_from(SPEECH), engine=st.sampled_from(HEARD_BY), n=counts,
     beams=st.integers(1, 5), by=st.floats(1, 4),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_speech(chip: Chip, arch: Architecture, engine: str, n: int, beams: int, by: float) -> None:
     listening = Listening(n, beams, engine)
     found = audio_s_per_s(arch, chip, listening)
@@ -106,7 +106,7 @@ def test_speech(chip: Chip, arch: Architecture, engine: str, n: int, beams: int,
 
 
 @given(chip=chips, arch=st.sampled_from(TRAINED), run=runs, by=st.floats(1, 4))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_training(chip: Chip, arch: Architecture, run: Run, by: float) -> None:
     found = samples_per_s(arch, chip, run)
     check(found)

@@ -92,7 +92,7 @@ def cost(plan: Plan | None) -> float:
     return plan.best.usd_per_hour.value if plan else float("inf")
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(question=QUESTION, offers=OFFERS, more=OFFER)
 def test_another_offer_never_makes_the_best_plan_dearer(
     question: Question, offers: list[dict[str, Any]], more: dict[str, Any]
@@ -100,14 +100,14 @@ def test_another_offer_never_makes_the_best_plan_dearer(
     assert cost(plan_of(question, [*offers, more])) <= cost(plan_of(question, offers)) * (1 + 1e-12)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(question=QUESTION, offers=OFFERS)
 def test_twice_the_load_never_costs_less(question: Question, offers: list[dict[str, Any]]) -> None:
     double = replace(question, rate_per_s=2 * question.rate_per_s)
     assert cost(plan_of(double, offers)) >= cost(plan_of(question, offers)) * (1 - 1e-12)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(question=QUESTION, offers=OFFERS, discount=st.floats(0.1, 0.99))
 def test_a_cheaper_identical_offer_never_ranks_lower(
     question: Question, offers: list[dict[str, Any]], discount: float
@@ -120,7 +120,7 @@ def test_a_cheaper_identical_offer_never_ranks_lower(
         assert places in ([], ["two", "one"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(question=QUESTION, priced=st.lists(st.tuples(OFFER, BESIDES), min_size=1, max_size=8), data=st.data())
 def test_dearer_disk_and_traffic_never_make_a_plan_cheaper(
     question: Question, priced: list[tuple[dict[str, Any], dict[str, float]]], data: Any
@@ -166,7 +166,7 @@ def test_dearer_terms_never_cost_less(
     assert one.billed_hours(hours) >= hours * (1 - 1e-9)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(question=QUESTION, offers=OFFERS)
 def test_rows_are_consistent_in_themselves(question: Question, offers: list[dict[str, Any]]) -> None:
     made = plan_of(question, offers)
@@ -200,7 +200,7 @@ def faster(factor: float) -> Cards:
     return Cards([replace(gpu, bandwidth_gb_per_s=wide)], load_factors("llm"))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(question=QUESTION, factor=st.floats(1.0, 4.0))
 def test_more_bandwidth_is_never_slower(question: Question, factor: float) -> None:
     arch, sold = find_weights("llama-3.1-8b").arch, {0: 4}

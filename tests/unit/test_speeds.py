@@ -169,7 +169,7 @@ def test_a_layout_reads_in_any_order() -> None:
             layout_of(text)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     model=st.sampled_from(
         ["llama-3.1-8b", "mixtral-8x7b", "gemma-3-27b", "qwen3-30b-a3b", "deepseek-v2-lite"]

@@ -150,7 +150,7 @@ def test_it_keeps_to_its_description(site: Any, mode: schemathesis.GenerationMod
     for found in schema.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=6, suppress_health_check=list(HealthCheck), database=None)
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: Any) -> None:
             nonlocal n_asked

@@ -108,7 +108,7 @@ def _day(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @given(rows=MARKETS, today=st.lists(TODAY, max_size=6))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 def test_no_market_breaks_a_page_and_its_forms_agree(
     rows: list[dict[str, Any]], today: list[dict[str, Any]]
 ) -> None:

@@ -101,10 +101,14 @@ def estimate(arch: Architecture, card: Card, setup: Setup, load: Load) -> Estima
     else:
         terms = _forward(arch, setup, load)
     fraction = setup.memory_fraction
-    found = Estimate(tuple(terms), fraction * card.gib, fraction * card.sigma_gib)
-    if setup.engine.name != "vllm" or setup.is_training or arch.task in ("image", "asr"):
-        return found
-    return replace(found, beside=_beside(card, setup, load), left_gib=(1 - fraction) * card.gib)
+    has_share = setup.engine.name == "vllm" and not setup.is_training and arch.task not in ("image", "asr")
+    return Estimate(
+        tuple(terms),
+        fraction * card.gib,
+        fraction * card.sigma_gib,
+        _beside(card, setup, load) if has_share else None,
+        (1 - fraction) * card.gib,
+    )
 
 
 def _beside(card: Card, setup: Setup, load: Load) -> Term:

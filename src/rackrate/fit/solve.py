@@ -122,9 +122,14 @@ def probability(found: Estimate) -> float:
     unseen = UNSEEN_FRAC * total.gib
     sigma = float(total.sigma_gib**2 + found.limit_sigma_gib**2 + unseen**2) ** 0.5
     inside = probability_below(found.limit_gib, float(total.gib), sigma)
+    return inside * probability_beside(found)
+
+
+def probability_beside(found: Estimate) -> float:
+    """Return the probability that the rest of the card holds what is beside the engine's share."""
     if not found.beside:
-        return inside
-    return inside * probability_below(found.left_gib, found.beside.gib, found.beside.sigma_gib)
+        return 1.0
+    return probability_below(found.left_gib, found.beside.gib, found.beside.sigma_gib)
 
 
 def verdict(chance: float) -> str:

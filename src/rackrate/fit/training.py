@@ -168,10 +168,7 @@ def adapter_params(arch: Architecture, training: Training) -> int:
     Experts that are stored as one array have gate and up in one matrix, which peft gives twice the rank:
     20.76 million parameters a layer of Qwen3 30B at rank 16 (peft 0.21, counted on an H100).
     """
-    adapted = [tensor for tensor in arch.tensors if _is_adapted(tensor, training)]
-    joined = [tensor for tensor in adapted if merges_experts(training) and _is_joined(tensor)]
-    plain = sum((tensor.rows + tensor.cols) * tensor.count for tensor in adapted)
-    return training.rank * (plain + sum(tensor.rows * tensor.count for tensor in joined))
+    return sum(_adapter_size(tensor, training) for tensor in arch.tensors if _is_adapted(tensor, training))
 
 
 def merges_experts(training: Training) -> bool:
@@ -195,15 +192,13 @@ def merged_bytes(arch: Architecture, training: Training, layout: Layout) -> floa
     if not merges_experts(training) or not experts or not n_layers:
         return 0.0
     weights = sum(2.0 * tensor.n_params * share(tensor, arch, layout) for tensor in experts)
-    adapters = sum(
-        training.rank * (tensor.rows * (2 if _is_joined(tensor) else 1) + tensor.cols) * tensor.count
-        for tensor in experts
-    )
+    adapters = sum(_adapter_size(tensor, training) for tensor in experts)
     return (weights + MERGE_COPIES * 4.0 * adapters) / n_layers
 
 
-def _is_joined(tensor: Tensor) -> bool:
-    return tensor.role == "experts" and "down" not in tensor.name
+def _adapter_size(tensor: Tensor, training: Training) -> int:
+    is_joined = merges_experts(training) and tensor.role == "experts" and "down" not in tensor.name
+    return training.rank * (tensor.rows * (2 if is_joined else 1) + tensor.cols) * tensor.count
 
 
 def _is_adapted(tensor: Tensor, training: Training) -> bool:

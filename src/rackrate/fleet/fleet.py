@@ -20,6 +20,7 @@ from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.history import Events
 from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Cost, Status
+from rackrate.looping import is_in_loop
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -126,7 +127,7 @@ class Fleet:
             preload=tuple(preload),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
-        if not _is_in_loop():
+        if not is_in_loop():
             self._come_up()
 
     def _come_up(self) -> None:
@@ -405,15 +406,6 @@ def _bounds(nodes: int | tuple[int, int] | None) -> tuple[int | None, int | None
     if len(nodes) != 2:  # noqa: PLR2004
         raise BadQuantity(f"nodes {nodes!r} is no range", hint="give a number, or two: (0, 8)")
     return nodes[0], nodes[1]
-
-
-def _is_in_loop() -> bool:
-    """Tell whether an event loop runs in this thread, which waiting would hold up."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _nothing() -> None:

@@ -258,9 +258,8 @@ def end(folder: Folder, why: str, patience_s: float, keeper: Keeper | None = Non
     """
     until = time.monotonic() + patience_s
     with suppress(OSError):
-        until += (folder.ask("close", why=why) or {}).get(
-            "settle_s", 0.0
-        )  # a listing has to bear the end out
+        answer = folder.ask("close", why=why) or {}
+        until += answer.get("settle_s", 0.0)  # a listing has to bear the end out
         while folder.keeper.exists() and time.monotonic() < until:
             time.sleep(0.01)
     while tree.marked(folder.fleet):

@@ -12,19 +12,16 @@ equal. Boot and image were measured on rented machines; networks and distances a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
-from rackrate.plan.estimate import Estimate, constant, table
+from rackrate.plan import estimate
+from rackrate.plan.estimate import table
 from rackrate.units import GB_PER_GIB
 
 HOUR_S = 3600.0
 
 
-@cache
-def known(key: str) -> Estimate:
-    """Return a constant of `data/coldstart.toml` with its range and source."""
-    data = table("coldstart")
-    return constant(key, data[key], data["sources"])
+known = partial(estimate.known, "coldstart")
 
 
 @dataclass(frozen=True, slots=True)

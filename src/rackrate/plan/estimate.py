@@ -93,6 +93,13 @@ def constant(key: str, row: dict[str, Any], sources: dict[str, Source]) -> Estim
     return Estimate(key, row["says"], row["unit"], row["value"], row["low"], row["high"], why)
 
 
+@cache
+def known(name: str, key: str) -> Estimate:
+    """Return a constant of `data/<name>.toml` with its range and source."""
+    data = table(name)
+    return constant(key, data[key], data["sources"])
+
+
 def given(key: str, row: dict[str, Any], value: float | str) -> Estimate:
     """Return what a person gave: `0.15`, or `0.12..0.20`, whose middle is then the value.
 

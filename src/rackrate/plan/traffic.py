@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import Any
 
-from rackrate.plan.estimate import Estimate, constant, table
+from rackrate.plan import estimate
 from rackrate.plan.question import HOUR_S, IMAGES, SERVING, SPEECH, TRAINING, Question
 
 BYTES_PER_GB = 1e9
@@ -22,11 +22,7 @@ _NARROW = ("finetune-lora", "finetune-qlora")
 """Runs whose result is an adapter: a hundredth of the weights, and less."""
 
 
-@cache
-def known(key: str) -> Estimate:
-    """Return a constant of `data/traffic.toml` with its range and source."""
-    data = table("traffic")
-    return constant(key, data[key], data["sources"])
+known = partial(estimate.known, "traffic")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.load import sources
-from rackrate.fit.solve import MOST_CONCURRENT, SURE, Fit
-from rackrate.fit.term import Z90, probability_below
+from rackrate.fit.solve import MOST_CONCURRENT, SURE, Fit, probability_beside
+from rackrate.fit.term import Z90
 from rackrate.fit.ways import Way
 from rackrate.report.block import Block, Cell, Column, Stack, Table, Text
 from rackrate.report.shown import Shown
@@ -170,7 +170,7 @@ class FitAnswer(Shown):
         more = " or more" if most == MOST_CONCURRENT else ""
         yield f"{what}{same}: {f'{most:,}{more}' if most else 'none'}"
         beside = fit.estimate.beside
-        if beside and probability_below(fit.estimate.left_gib, beside.gib, beside.sigma_gib) < SURE:
+        if beside and probability_beside(fit.estimate) < SURE:
             yield (
                 f"beside its {fit.setup.memory_fraction:.0%} of the card {fit.setup.engine.name} takes about "
                 f"{beside.gib:.2f} GiB ({beside.formula}); {fit.estimate.left_gib:.2f} GiB are left for it"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rackrate import fleet
@@ -55,7 +55,6 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@settings(deadline=None)  # each example writes files
 @given(
     st.lists(st.sampled_from(["taken", "lost", "taken, but not said so", "torn", "restarted"]), max_size=12)
 )

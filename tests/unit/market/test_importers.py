@@ -224,7 +224,7 @@ ANY_JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-FUZZ = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def check_fuzz(tmp_path: Path, name: str, content: str, form: str, n: int | None) -> None:

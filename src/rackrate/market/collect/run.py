@@ -20,6 +20,7 @@ from typing import Any
 
 from rackrate import clock
 from rackrate.errors import DataError, RackrateError
+from rackrate.looping import is_in_loop
 from rackrate.market.collect.archive import Archive, Kept, Run, State
 from rackrate.market.collect.base import Answer, Asking, Collector, LayoutChanged, SourceFailed
 from rackrate.market.collect.fetch import Fetcher, Limits
@@ -85,18 +86,10 @@ def collect(
         DataError: the disk is full or fails; the store is as it was.
     """
     collection = _Collection(folder, settings, limits or Limits(), on_done)
-    if not _is_in_loop():
+    if not is_in_loop():
         return asyncio.run(collection.all_of(wanted))
     with ThreadPoolExecutor(1, thread_name_prefix="collect") as thread:  # a notebook has a loop of its own
         return thread.submit(lambda: asyncio.run(collection.all_of(wanted))).result()
-
-
-def _is_in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 class _Collection:
