@@ -1,10 +1,11 @@
 """Strike fleets in every way, at random, and count the seconds until no process of what was struck is left.
 
-    python bench/fleet_deaths.py --trials 1000 --docs     # hours: a trial takes a boot and a lease
+    python bench/fleet_deaths.py --trials 1088 --at-once 3 --work call --docs   # two hours
     python bench/fleet_deaths.py --trials 20 --nodes 8 --lease-s 3
     python bench/fleet_deaths.py --only 17 --seed 3       # the trial of that number again
 
-Every node is busy with a loop that holds the interpreter and a child in a session of its own that is deaf to
+Every node is busy: with a loop of Python, or, so that a machine can bear several fleets at once, with a call
+that keeps the interpreter's lock and takes no core; and with a child in a session of its own that is deaf to
 SIGTERM and has a child itself. What is struck, how, when, and how large the fleet is follow from the seed.
 Processes are found by the fleet's mark in their environment, by somebody who is no part of the fleet. Nodes
 live on this machine, or each on a machine of its own with its own network where this one can make such
@@ -14,6 +15,7 @@ live on this machine, or each on a machine of its own with its own network where
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import random
 import shutil
@@ -23,6 +25,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +37,7 @@ from measure import machine, table, write_section
 
 from rackrate.errors import FleetError
 from rackrate.testing import namespaces
-from rackrate.testing.busy import AGENT, HOME, SCHEDULER, Busy, How, Place, is_dead, seconds_until_gone
+from rackrate.testing.busy import AGENT, HOME, SCHEDULER, Busy, How, Place, Work, is_dead, seconds_until_gone
 
 GRACE_S = 1.0
 """Beyond the lease."""
@@ -46,17 +49,24 @@ PAIR = "two parts, one after the other"
 BOOTING = "one part, while the fleet boots"
 UNBORN_S = 1.0
 """Of a fleet that boots nothing must be seen for so long: what was ordered before may be born after."""
-EVERY_OTHER = 3
-"""One trial of so many strikes two parts, and one a fleet that boots."""
+ASKED_FOR = ("owner", "keeper", SCHEDULER, NODE, HOME)
+"""Parts whose deaths are drawn more often than others'."""
+TIMES_ASKED_FOR, TIMES_MIXED = 6, 2
+"""How often in a round one of those is drawn; and two parts, and a fleet that boots. All others once."""
 
 METHOD = """{n} trials that follow from seed {seed}: a fleet of {least} to {most} nodes, lease {lease_s:g} s,
-every node busy with a Python loop that holds the interpreter and a child in a session of its own that
-ignores SIGTERM and has a child itself. After a random part of a lease something is struck: killed is SIGKILL,
+every node busy with {work} and a child in a session of its own that ignores SIGTERM and has a child itself;
+{at_once} at once. After a random part of a lease something is struck: killed is SIGKILL,
 frozen is SIGSTOP, cut is its network port unplugged. The time is counted from the last strike until no
 process of any node is left, the scheduler's among them; of a struck node, until none of that node is. Where a
 link is cut, and in every third trial else, nodes are machines of their own (namespaces of this host); else
 they are processes of this one. *Home* cut is the owner's machine without network: all nodes are cut off and
 the keeper is frozen, so that nobody else can end them. The promise is the lease and {grace_s:g} s."""
+
+WORK = {
+    "loop": "a Python loop that takes a core",
+    "call": "a call into C that never gives the interpreter's lock back",
+}
 
 KINDS: dict[str, tuple[tuple[str, How], tuple[Place, ...]]] = {
     "owner killed": (("owner", "killed"), ("local", "emulated")),
@@ -109,14 +119,15 @@ class Trial:
 
 
 def trials(n: int, seed: int, sizes: tuple[int, int], lease_s: float, *, is_root: bool) -> Iterator[Trial]:
-    """Yield trials: every kind in turn, in an order of the seed, pairs and fleets that boot among them."""
+    """Yield trials: rounds of every kind in an order of the seed, pairs and fleets that boot among them."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     kinds = [kind for kind, (_, places) in KINDS.items() if is_root or "local" in places]
+    round_ = [PAIR, BOOTING] * TIMES_MIXED
+    for kind in kinds:
+        round_ += [kind] * (TIMES_ASKED_FOR if KINDS[kind][0][0] in ASKED_FOR else 1)
     order: list[str] = []
     for _ in range(n):
-        if not order:
-            others = [PAIR, BOOTING] * (len(kinds) // EVERY_OTHER)
-            order = chance.sample([*kinds, *others], len(kinds) + len(others))
+        order = order or chance.sample(round_, len(round_))
         yield _trial(order.pop(), kinds, chance, chance.randint(*sizes), lease_s, is_root=is_root)
 
 
@@ -143,12 +154,15 @@ def _living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     return [one for one in processes if not is_dead(one)]
 
 
-def run(trial: Trial, keep: Path) -> float | None:
+def run(trial: Trial, keep: Path, work: Work = "loop") -> float | None:
     """Bring up a fleet, strike it, and leave nothing; return the seconds, None when something stayed.
 
     What was too late has its logs kept.
+
+    Raises:
+        FleetError: it does not come up; nothing was struck.
     """
-    busy = Busy.open(trial.nodes, trial.lease_s, trial.place)
+    busy = Busy.open(trial.nodes, trial.lease_s, trial.place, work)
     try:
         if trial.kind != BOOTING:
             busy.wait_busy()
@@ -183,19 +197,34 @@ def _keep(busy: Busy, trial: Trial, left: Sequence[psutil.Process], keep: Path) 
 Found = dict[str, list[float | None]]
 
 
-def series(asked: Sequence[Trial], keep: Path) -> Found:
-    """Run trials."""
-    found: Found = defaultdict(list)
-    for number, trial in enumerate(asked):
+def _run_apart(trial: Trial, keep: Path, work: Work) -> float | FleetError | None:
+    """Run a trial whose fleets are in a folder of their own; return an error that says nothing was struck."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["XDG_DATA_HOME"] = folder
         try:
-            seconds = run(trial, keep)
-        except FleetError as error:  # a machine that is too busy: nothing was struck
-            print(number, f"not counted: {error.message}", trial, flush=True)
-            continue
-        found[trial.kind].append(seconds)
-        told = "something stayed" if seconds is None else f"{seconds:.2f} s"
-        late = "" if _is_kept(seconds, trial.lease_s) else "LATE "
-        print(number, late + told, trial, flush=True)
+            return run(trial, keep, work)
+        except FleetError as error:
+            return error
+
+
+def series(asked: Sequence[Trial], keep: Path, work: Work, at_once: int) -> Found:
+    """Run trials, some at once, each in a process of its own."""
+    found: Found = defaultdict(list)
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(at_once, mp_context=spawned, max_tasks_per_child=1) as pool:
+        running = {
+            pool.submit(_run_apart, trial, keep, work): (number, trial) for number, trial in enumerate(asked)
+        }
+        for done in as_completed(running):
+            number, trial = running[done]
+            seconds = done.result()
+            if isinstance(seconds, FleetError):  # a machine that is too busy
+                print(number, f"not counted: {seconds.message}", trial, flush=True)
+                continue
+            found[trial.kind].append(seconds)
+            told = "something stayed" if seconds is None else f"{seconds:.2f} s"
+            late = "" if _is_kept(seconds, trial.lease_s) else "LATE "
+            print(number, late + told, trial, flush=True)
     return found
 
 
@@ -230,6 +259,8 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs=2, default=(1, 64), metavar=("LEAST", "MOST"))
     parser.add_argument("--lease-s", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", choices=WORK, default="loop", help="what keeps a node busy")
+    parser.add_argument("--at-once", type=int, default=1, help="trials that run at the same time")
     parser.add_argument("--only", type=int, help="the number of the one trial to run")
     parser.add_argument("--keep", type=Path, default=Path("late"), help="folder for what was too late")
     parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
@@ -238,13 +269,13 @@ def main() -> None:
     drawn = list(
         trials(asked.trials, asked.seed, tuple(asked.nodes), asked.lease_s, is_root=namespaces.are_possible())
     )
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["XDG_DATA_HOME"] = folder  # the user's own fleets stay out of it
-        found = series(drawn if asked.only is None else drawn[asked.only :][:1], asked.keep)
+    drawn = drawn if asked.only is None else drawn[asked.only :][:1]
+    found = series(drawn, asked.keep, asked.work, asked.at_once)
     least, most = asked.nodes
     method = METHOD.format(
-        n=asked.trials, seed=asked.seed, least=least, most=most, lease_s=asked.lease_s, grace_s=GRACE_S
-    )
+        n=asked.trials, seed=asked.seed, least=least, most=most, lease_s=asked.lease_s, grace_s=GRACE_S,
+        work=WORK[asked.work], at_once=asked.at_once,
+    )  # fmt: skip
     text = section(found, method, asked.lease_s)
     print(text)
     if asked.docs:

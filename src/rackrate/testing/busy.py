@@ -1,17 +1,19 @@
 """A fleet at work in a process of its own, with nodes that are hard to end: what tests and benchmarks strike.
 
-A node runs a loop that holds the interpreter, and a child in a session of its own that is deaf to SIGTERM and
-has a child itself. Run as a program this is the owner of such a fleet.
+A node holds its interpreter, and has a child in a session of its own that is deaf to SIGTERM and has a child
+itself. Run as a program this is the owner of such a fleet.
 """
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Self
 
 import psutil
@@ -25,6 +27,8 @@ from rackrate.testing.machines import Machines
 
 How = Literal["killed", "frozen", "cut"]
 Place = Literal["local", "emulated"]
+Work = Literal["loop", "call"]
+"""A loop of Python takes a core and lets other threads in; a call into C that keeps the lock does neither."""
 
 HOME = "home"
 """The part that is everything beside the owner, cut off from all nodes and from who could destroy them."""
@@ -39,17 +43,18 @@ _LOOK_S = 0.01
 _NURSERY_S = 10.0
 
 
-def be_busy(_: int) -> None:
+def be_busy(_: int, work: Work) -> None:
     """Work for ever, and have children that do not want to end."""
     subprocess.Popen([sys.executable, "-c", _DEAF], start_new_session=True)  # noqa: S603 - ourselves
     while True:
-        pass
+        if work == "call":
+            ctypes.PyDLL(None).sleep(3600)
 
 
-def be_owner(nodes: int, lease_s: float, backend: Place) -> None:
+def be_owner(nodes: int, lease_s: float, backend: Place, kind: Work) -> None:
     """Open a fleet, give every node its work, say so and sleep."""
     fleet = rackrate.Fleet(nodes=nodes, backend=backend, lease_s=lease_s, boot_timeout_s=_BOOT_S)
-    work = fleet.map(be_busy, range(nodes))
+    work = fleet.map(partial(be_busy, work=kind), range(nodes))
     sys.stdout.write(f"{len(work)} tasks\n")
     sys.stdout.flush()
     time.sleep(3600)
@@ -72,10 +77,10 @@ class Busy:
     parts: dict[str, psutil.Process] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, nodes: int, lease_s: float, backend: Place = "local") -> Self:
+    def open(cls, nodes: int, lease_s: float, backend: Place = "local", work: Work = "loop") -> Self:
         """Start the owner of a fleet; return when the fleet has a folder."""
         before = {folder.fleet for folder in all_folders()}
-        words = [sys.executable, "-m", "rackrate.testing.busy", str(nodes), str(lease_s), backend]
+        words = [sys.executable, "-m", "rackrate.testing.busy", str(nodes), str(lease_s), backend, work]
         owner = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)  # noqa: S603 - ourselves
         while not (new := [one for one in all_folders() if one.fleet not in before]):
             if owner.poll() is not None:
@@ -226,4 +231,4 @@ def is_dead(process: psutil.Process) -> bool:
 
 
 if __name__ == "__main__":
-    be_owner(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3])  # type: ignore[arg-type]
+    be_owner(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:5])  # type: ignore[arg-type]
