@@ -201,8 +201,9 @@ def seconds_until_gone(
         patience_s: after which it stays.
         empty_s: for which looks must show nothing.
     """
-    started_s = gone_s = time.monotonic()
-    left: list[psutil.Process] = []
+    started_s = time.monotonic()
+    left = look()
+    gone_s = time.monotonic()  # what ended while it was looked for is as late as the look
     while time.monotonic() - started_s < patience_s:
         if not (left or (left := look())):
             if time.monotonic() - gone_s >= empty_s:
