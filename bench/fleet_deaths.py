@@ -157,7 +157,7 @@ def _living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
 def run(trial: Trial, keep: Path, work: Work = "loop") -> float | None:
     """Bring up a fleet, strike it, and leave nothing; return the seconds, None when something stayed.
 
-    What was too late has its logs kept.
+    What was too late, or never came up, has its logs kept.
 
     Raises:
         FleetError: it does not come up; nothing was struck.
@@ -181,6 +181,9 @@ def run(trial: Trial, keep: Path, work: Work = "loop") -> float | None:
         if left or seconds > trial.lease_s + GRACE_S:
             _keep(busy, trial, left, keep)
         return None if left else seconds
+    except FleetError:
+        _keep(busy, trial, busy.of_nodes(), keep)
+        raise
     finally:
         busy.close()
 
