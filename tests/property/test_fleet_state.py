@@ -55,13 +55,13 @@ class Machine:
 class World(RuleBasedStateMachine):
     """A fleet and all that can happen to it."""
 
-    @initialize(n=st.integers(0, 4))
-    def start(self, n: int) -> None:
+    @initialize(n=st.integers(0, 4), most_failures=st.sampled_from([2, 50]))
+    def start(self, n: int, most_failures: int) -> None:
         policy = Policy(
             ttl_s=TTL_S,
             boot_timeout_s=BOOT_S,
             retry_s=2,
-            most_failures=50,
+            most_failures=most_failures,
             rate=RATE,
             budget=Budget(LIMIT, exposure_s=TTL_S + TICK_S + LATENCY_S),
         )
@@ -73,6 +73,7 @@ class World(RuleBasedStateMachine):
         self.mail: list[Event] = []
         self.was_destroyed: set[str] = set()
         self.owner_seen_at_s = 0.0
+        self.was_up = False
         self.tell(Scaled(n))
         while self.to_make:
             self.make(self.to_make.pop())
@@ -82,7 +83,12 @@ class World(RuleBasedStateMachine):
         self.machines.setdefault(name, Machine(self.now, self.now + TTL_S))
 
     def tell(self, event: Event) -> None:
-        for action in self.life.handle(event, self.now).actions:
+        worked = self.life.in_states([NodeState.READY])
+        actions = self.life.handle(event, self.now).actions
+        if self.was_up and self.life.why == "nodes do not come up":
+            assert not any("the fleet closes" in node.story[-1].why for node in worked)
+        self.was_up = self.was_up or (self.life.wanted > 0 and self.life.is_up)
+        for action in actions:
             match action:
                 case Create(name):
                     self.orders.append(name)
@@ -141,6 +147,16 @@ class World(RuleBasedStateMachine):
             self.mail.append(CreateFailed(name, "no capacity", is_certain=True))
         elif answer.startswith("error"):
             self.mail.append(CreateFailed(name, "500", is_certain=False))
+
+    @rule(n=st.sampled_from([5, 30]))
+    def more_is_wanted_than_there_is(self, n: int) -> None:
+        """For some seconds the provider refuses every order; what is there goes on."""
+        self.time_passes(1, is_seen=True, has_network=True)
+        self.tell(Scaled(self.life.wanted + 1))
+        for _ in range(n):
+            while self.to_make:
+                self.tell(CreateFailed(self.to_make.pop(), "no capacity", is_certain=True))
+            self.time_passes(1, is_seen=True, has_network=True)
 
     @precondition(lambda self: self.live())
     @rule(data=st.data(), is_ready=st.booleans(), fate=st.sampled_from(["now", "late", "twice", "lost"]))

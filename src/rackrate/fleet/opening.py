@@ -36,7 +36,7 @@ from rackrate.fleet.backends import BOOT_S, USUAL_BOOT_S, open_backend
 from rackrate.fleet.backends.base import CONSOLE, Backend
 from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.folder import Folder, home, new_folder
-from rackrate.fleet.node import BOOTING, Change, NodeState
+from rackrate.fleet.node import Change, NodeState
 from rackrate.fleet.spec import Spec
 from rackrate.fleet.state import Lifecycle, Phase
 from rackrate.fleet.status import MISMATCH, Cost, Status, status_of
@@ -146,10 +146,7 @@ def wait_ready(folder: Folder, keeper: Keeper | None = None) -> Status:
         after = found["n_changes"]
         if found["phase"] != Phase.OPEN:
             raise _boot_failed(folder, found)
-        states = [node["state"] for node in found["nodes"]]
-        n_ready = states.count(NodeState.READY)
-        is_all = n_ready == found["wanted"] or (n_ready > 0 and "budget" in found["remark"])
-        if found["address"] and is_all and not BOOTING.intersection(states):
+        if found["address"] and found["is_up"]:
             return Status(found)
 
 

@@ -63,7 +63,8 @@ class Policy:
         longest_s: the fleet's own end; None for none.
         settle_s: for so long a provider's listing may lag behind.
         retry_s: until a destroy or a failed order is tried again.
-        most_failures: boots in a row that may fail.
+        most_failures: boots in a row that may fail: then a fleet of which nothing works ends, and another
+            orders one node at a time.
         rate: how a node is billed.
         budget: of all nodes.
     """
@@ -117,6 +118,8 @@ class Lifecycle:
         self._n_ordered = 0
         self._n_failed = 0
         self._next_order_s = at_s
+        self._was_up = False
+        self._is_short = False
         self._changes: list[Change] = []
         self._actions: list[Action] = []
 
@@ -138,6 +141,13 @@ class Lifecycle:
         """The bill."""
         return Ledger.of(node.line() for node in self.nodes.values())
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it is no use to wait for more nodes: all that are wanted work, or all that can be had."""
+        n_ready = len(self.in_states([NodeState.READY]))
+        is_all = n_ready == self.wanted or (n_ready > 0 and self._is_short)
+        return is_all and not self.in_states(BOOTING)
+
     def in_states(self, states: Iterable[NodeState]) -> list[Node]:
         """Return the nodes in any of these states, in the order of their making."""
         among = frozenset(states)
@@ -148,6 +158,7 @@ class Lifecycle:
         self._take(event, at_s)
         self._judge(at_s)
         self._balance(at_s)
+        self._was_up = self._was_up or (self.wanted > 0 and self.is_up)
         step = Step(tuple(self._changes), tuple(self._actions))
         self._changes, self._actions = [], []
         return step
@@ -284,7 +295,7 @@ class Lifecycle:
                 (policy.longest_s is not None and at_s >= policy.longest_s, "its time is over"),
                 (self._is_idle(at_s), "idle"),
                 (policy.budget.is_crossed(self.ledger, at_s), "the budget is committed"),
-                (self._n_failed >= policy.most_failures, "nodes do not come up"),
+                (self._is_hopeless(), "nodes do not come up"),
             ):
                 if is_over:
                     self._close(why)
@@ -298,6 +309,14 @@ class Lifecycle:
                 self._end(node, "silent for the length of its lease", at_s, is_failure=True)
             elif node.state is NodeState.DRAINING and waited_s >= policy.drain_timeout_s:
                 self._end(node, f"not drained after {policy.drain_timeout_s:g} s", at_s)
+
+    def _is_failing(self) -> bool:
+        """Tell whether so many boots failed in a row that the next is likely to fail too."""
+        return self._n_failed >= self.policy.most_failures
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether boots fail of a fleet that never was up, or of which nothing works any more."""
+        return self._is_failing() and not (self._was_up and self.in_states([NodeState.READY]))
 
     def _is_idle(self, at_s: float) -> bool:
         """Tell whether nothing was done for too long; while nodes boot, something is."""
@@ -333,13 +352,17 @@ class Lifecycle:
             self._end(node, "fewer nodes are wanted", at_s)
 
     def _order(self, n: int, at_s: float) -> None:
-        self.remark = ""
+        self.remark, self._is_short = "", False
+        if n > 0 and self._is_failing():
+            self.remark = f"{self._n_failed} nodes in a row did not come up: one at a time is tried"
+            self._is_short = True
+            n = 0 if self.in_states(BOOTING) else 1
         if n > 0 and at_s < self._next_order_s:
-            self.remark = "the next order waits: one has failed"
+            self.remark = self.remark or "the next order waits: one has failed"
             return
         for _ in range(n):
             if not self.policy.budget.allows(self.ledger, self.policy.rate, at_s):
-                self.remark = "the budget allows no more nodes"
+                self.remark, self._is_short = "the budget allows no more nodes", True
                 return
             name = self._new_name()
             node = self.nodes[name] = Node(name, self.policy.rate)

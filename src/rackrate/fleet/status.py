@@ -27,6 +27,7 @@ def status_of(life: Lifecycle, spec: Spec, at_s: float) -> dict[str, Any]:
         "phase": str(life.phase),
         "why": life.why,
         "remark": life.remark,
+        "is_up": life.is_up,
         "wanted": life.wanted,
         "age_s": at_s,
         "left_s": max(spec.max_hours * 3600 - at_s, 0.0),

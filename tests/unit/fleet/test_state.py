@@ -229,6 +229,39 @@ def test_boots_that_fail_in_a_row_end_the_fleet() -> None:
     assert scene.life.phase is Phase.CLOSED
 
 
+def test_a_fleet_that_was_up_outlives_a_provider_without_capacity() -> None:
+    scene = Scene(Policy(most_failures=2, retry_s=1))
+    scene.up(3)
+    assert scene.life.is_up
+
+    def refused(at_s: float) -> int:
+        """Refuse whatever is ordered; return how many orders that were."""
+        done = scene.at(at_s, Listed(frozenset({ONE}), at_s), Renewed(ONE, is_ready=True))
+        orders = [one.node for one in done if isinstance(one, Create)]
+        scene.at(at_s, *[CreateFailed(name, "no capacity", is_certain=True) for name in orders])
+        return len(orders)
+
+    assert [refused(at_s) for at_s in range(1, 13)] == [2, 0, 1, 0, 0, 1, 0, 0, 0, 1, 0, 0]
+    assert (scene.life.phase, scene.state(ONE)) == (Phase.OPEN, NodeState.READY)
+    assert scene.life.remark == "5 nodes in a row did not come up: one at a time is tried"
+    assert scene.life.is_up  # who waits for more waits in vain
+    (tried,) = scene.at(15, Renewed(ONE, is_ready=True))[:1]
+    assert isinstance(tried, Create)
+    *_, more = scene.at(15, Created(tried.node), Renewed(tried.node, is_ready=True))
+    assert isinstance(more, Create)
+    assert not scene.life.is_up
+
+
+def test_a_fleet_ends_when_nothing_works_any_more_and_nothing_comes_up() -> None:
+    scene = Scene(Policy(most_failures=2, retry_s=1))
+    scene.up(1)
+    scene.listed(1)
+    for at_s in range(1, 6):
+        tried = scene.names(NodeState.INTENT)
+        scene.at(at_s, *[CreateFailed(name, "no capacity", is_certain=True) for name in tried])
+    assert scene.life.why == "nodes do not come up"
+
+
 def test_a_destroy_is_asked_for_until_the_provider_lists_the_node_no_more() -> None:
     scene = Scene(Policy(retry_s=3))
     scene.up(1)
