@@ -1,12 +1,13 @@
 """Strike fleets in every way, at random, and count the seconds until no process of what was struck is left.
 
-    python bench/fleet_deaths.py --trials 1088 --at-once 3 --work call --docs   # two hours
-    python bench/fleet_deaths.py --trials 20 --nodes 8 --lease-s 3
+    python bench/fleet_deaths.py --trials 1173 --at-once 4 --work call --series deaths.jsonl --docs
+    python bench/fleet_deaths.py --trials 20 --nodes 1 8 --lease-s 3
     python bench/fleet_deaths.py --only 17 --seed 3       # the trial of that number again
 
 Every node is busy: with a loop of Python, or, so that a machine can bear several fleets at once, with a call
 that keeps the interpreter's lock and takes no core; and with a child in a session of its own that is deaf to
 SIGTERM and has a child itself. What is struck, how, when, and how large the fleet is follow from the seed.
+A long series takes hours: it goes on where it was interrupted when its outcomes are kept in a file.
 Processes are found by the fleet's mark in their environment, by somebody who is no part of the fleet. Nodes
 live on this machine, or each on a machine of its own with its own network where this one can make such
 (Linux, root): there links are cut.
@@ -15,6 +16,7 @@ live on this machine, or each on a machine of its own with its own network where
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import random
@@ -23,11 +25,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -54,7 +56,7 @@ ASKED_FOR = ("owner", "keeper", SCHEDULER, NODE, HOME)
 TIMES_ASKED_FOR, TIMES_MIXED = 6, 2
 """How often in a round one of those is drawn; and two parts, and a fleet that boots. All others once."""
 
-METHOD = """{n} trials that follow from seed {seed}: a fleet of {least} to {most} nodes, lease {lease_s:g} s,
+METHOD = """{n} trials, drawn by a seed, of {days}: a fleet of {least} to {most} nodes, lease {lease_s:g} s,
 every node busy with {work} and a child in a session of its own that ignores SIGTERM and has a child itself;
 {at_once} at once. After a random part of a lease something is struck: killed is SIGKILL,
 frozen is SIGSTOP, cut is its network port unplugged. The time is counted from the last strike until no
@@ -178,12 +180,13 @@ def run(trial: Trial, keep: Path, work: Work = "loop") -> float | None:
             with suppress(psutil.NoSuchProcess, CalledProcessError):  # the first strike was its end
                 busy.strike(part, how)
         seconds, left = seconds_until_gone(look, PATIENCE_S, UNBORN_S if trial.kind == BOOTING else 0.0)
-        if left or seconds > trial.lease_s + GRACE_S:
-            _keep(busy, trial, left, keep)
-        return None if left else seconds
     except FleetError:
         _keep(busy, trial, busy.of_nodes(), keep)
         raise
+    else:
+        if left or seconds > trial.lease_s + GRACE_S:
+            _keep(busy, trial, left, keep)
+        return None if left else seconds
     finally:
         busy.close()
 
@@ -197,7 +200,44 @@ def _keep(busy: Busy, trial: Trial, left: Sequence[psutil.Process], keep: Path) 
     sys.stderr.write(f"kept in {folder}\n")
 
 
-Found = dict[str, list[float | None]]
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes:
+        kind: under what it is counted.
+        trial: in words.
+        seconds: until nothing was left; None when something stayed.
+        day: when.
+    """
+
+    kind: str
+    trial: str
+    seconds: float | None
+    day: str
+
+
+class Series:
+    """Outcomes of trials, kept in a file line by line where there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Take up what the file has."""
+        self._path = path
+        lines = path.read_text("utf-8").splitlines() if path and path.exists() else []
+        self.outcomes = [Outcome(**json.loads(line)) for line in lines]
+
+    def lacks(self, drawn: Sequence[Trial]) -> list[Trial]:
+        """Return the trials of which nothing is known."""
+        known = {one.trial for one in self.outcomes}
+        return [trial for trial in drawn if str(trial) not in known]
+
+    def add(self, trial: Trial, seconds: float | None) -> None:
+        """Keep an outcome."""
+        done = Outcome(trial.kind, str(trial), seconds, f"{datetime.now(UTC):%Y-%m-%d}")
+        self.outcomes.append(done)
+        if self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(done)) + "\n")
 
 
 def _run_apart(trial: Trial, keep: Path, work: Work) -> float | FleetError | None:
@@ -210,47 +250,38 @@ def _run_apart(trial: Trial, keep: Path, work: Work) -> float | FleetError | Non
             return error
 
 
-def series(asked: Sequence[Trial], keep: Path, work: Work, at_once: int) -> Found:
+def run_all(drawn: Sequence[Trial], series: Series, keep: Path, work: Work, at_once: int) -> None:
     """Run trials, some at once, each in a process of its own."""
-    found: Found = defaultdict(list)
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(at_once, mp_context=spawned, max_tasks_per_child=1) as pool:
-        running = {
-            pool.submit(_run_apart, trial, keep, work): (number, trial) for number, trial in enumerate(asked)
-        }
+        running = {pool.submit(_run_apart, trial, keep, work): trial for trial in series.lacks(drawn)}
         for done in as_completed(running):
-            number, trial = running[done]
-            seconds = done.result()
+            trial, seconds = running[done], done.result()
             if isinstance(seconds, FleetError):  # a machine that is too busy
-                print(number, f"not counted: {seconds.message}", trial, flush=True)
+                print(drawn.index(trial), f"not counted: {seconds.message}", trial, flush=True)
                 continue
-            found[trial.kind].append(seconds)
+            series.add(trial, seconds)
             told = "something stayed" if seconds is None else f"{seconds:.2f} s"
             late = "" if _is_kept(seconds, trial.lease_s) else "LATE "
-            print(number, late + told, trial, flush=True)
-    return found
+            print(drawn.index(trial), late + told, trial, flush=True)
 
 
 def _is_kept(seconds: float | None, lease_s: float) -> bool:
     return seconds is not None and seconds <= lease_s + GRACE_S
 
 
-def section(found: Found, method: str, lease_s: float) -> str:
+def section(outcomes: Sequence[Outcome], method: str, lease_s: float) -> str:
     """Write the section of the benchmarks."""
     header = ["what was struck", "trials", "something left", "median", "longest", "within the promise"]
     rows = []
     for kind in (*KINDS, PAIR, BOOTING):
-        runs = found.get(kind, [])
+        runs = [one.seconds for one in outcomes if one.kind == kind]
         well = [seconds for seconds in runs if seconds is not None]
-        if not well:
-            rows.append([kind, str(len(runs)), str(len(runs)), "", "", f"0 of {len(runs)}"])
-            continue
         kept = sum(_is_kept(seconds, lease_s) for seconds in well)
-        times = [f"{statistics.median(well):.2f} s", f"{max(well):.2f} s"]
+        times = [f"{statistics.median(well):.2f} s", f"{max(well):.2f} s"] if well else ["", ""]
         rows.append([kind, str(len(runs)), str(len(runs) - len(well)), *times, f"{kept} of {len(runs)}"])
-    all_runs = [seconds for runs in found.values() for seconds in runs]
-    n_kept = sum(_is_kept(seconds, lease_s) for seconds in all_runs)
-    says = f"Within the lease and {GRACE_S:g} s: {n_kept} of {len(all_runs)}."
+    n_kept = sum(_is_kept(one.seconds, lease_s) for one in outcomes)
+    says = f"Within the lease and {GRACE_S:g} s: {n_kept} of {len(outcomes)}."
     title = f"## Fleet: what is left when parts of it die\n\n{machine('rackrate', 'distributed')}"
     return "\n\n".join((title, method, table(header, rows), says))
 
@@ -264,6 +295,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", choices=WORK, default="loop", help="what keeps a node busy")
     parser.add_argument("--at-once", type=int, default=1, help="trials that run at the same time")
+    parser.add_argument("--series", type=Path, help="file of outcomes: what it has is not run again")
     parser.add_argument("--only", type=int, help="the number of the one trial to run")
     parser.add_argument("--keep", type=Path, default=Path("late"), help="folder for what was too late")
     parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
@@ -273,13 +305,14 @@ def main() -> None:
         trials(asked.trials, asked.seed, tuple(asked.nodes), asked.lease_s, is_root=namespaces.are_possible())
     )
     drawn = drawn if asked.only is None else drawn[asked.only :][:1]
-    found = series(drawn, asked.keep, asked.work, asked.at_once)
+    series = Series(asked.series)
+    run_all(drawn, series, asked.keep, asked.work, asked.at_once)
     least, most = asked.nodes
     method = METHOD.format(
-        n=asked.trials, seed=asked.seed, least=least, most=most, lease_s=asked.lease_s, grace_s=GRACE_S,
-        work=WORK[asked.work], at_once=asked.at_once,
+        n=len(series.outcomes), days=" and ".join(sorted({one.day for one in series.outcomes})), least=least, most=most, lease_s=asked.lease_s,
+        grace_s=GRACE_S, work=WORK[asked.work], at_once=asked.at_once,
     )  # fmt: skip
-    text = section(found, method, asked.lease_s)
+    text = section(series.outcomes, method, asked.lease_s)
     print(text)
     if asked.docs:
         write_section("fleet-deaths", text)

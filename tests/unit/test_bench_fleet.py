@@ -55,8 +55,9 @@ def test_a_lost_event_is_a_missed_goal() -> None:
 def test_a_trial_that_leaves_something_is_counted_as_broken() -> None:
     import fleet_deaths  # noqa: PLC0415 - only here is its folder on the path
 
-    found = {"owner killed": [0.5, None, 11.5], "keeper killed": [10.9]}
-    text = fleet_deaths.section(found, "method", 10.0)
+    found = [("owner killed", 0.5), ("owner killed", None), ("owner killed", 11.5), ("keeper killed", 10.9)]
+    outcomes = [fleet_deaths.Outcome(kind, "a trial", seconds, "today") for kind, seconds in found]
+    text = fleet_deaths.section(outcomes, "method", 10.0)
     assert "| owner killed | 3 | 1 | 6.00 s | 11.50 s | 1 of 3 |" in text
     assert "| keeper killed | 1 | 0 | 10.90 s | 10.90 s | 1 of 1 |" in text
     assert "Within the lease and 1 s: 2 of 4." in text
@@ -77,6 +78,18 @@ def test_every_kind_of_death_has_its_turn_in_an_order_of_the_seed() -> None:
         assert len(trial.strikes) == (2 if trial.kind == fleet_deaths.PAIR else 1)
         assert all(how != "cut" or trial.place == "emulated" for _, how in trial.strikes)
     assert {trial.place for trial in drawn(0, is_root=False)} == {"local"}
+
+
+def test_a_series_goes_on_where_it_was_interrupted(tmp_path: Path) -> None:
+    import fleet_deaths  # noqa: PLC0415 - only here is its folder on the path
+
+    drawn = list(fleet_deaths.trials(5, 0, (2, 5), 10.0, is_root=False))
+    first = fleet_deaths.Series(tmp_path / "outcomes")
+    first.add(drawn[3], 9.5)
+    first.add(drawn[0], None)
+    again = fleet_deaths.Series(tmp_path / "outcomes")
+    assert again.outcomes == first.outcomes
+    assert again.lacks(drawn) == [drawn[1], drawn[2], drawn[4]]
 
 
 @pytest.mark.alone
