@@ -309,9 +309,15 @@ def main() -> None:
     run_all(drawn, series, asked.keep, asked.work, asked.at_once)
     least, most = asked.nodes
     method = METHOD.format(
-        n=len(series.outcomes), days=" and ".join(sorted({one.day for one in series.outcomes})), least=least, most=most, lease_s=asked.lease_s,
-        grace_s=GRACE_S, work=WORK[asked.work], at_once=asked.at_once,
-    )  # fmt: skip
+        n=len(series.outcomes),
+        days=" and ".join(sorted({one.day for one in series.outcomes})),
+        least=least,
+        most=most,
+        lease_s=asked.lease_s,
+        grace_s=GRACE_S,
+        work=WORK[asked.work],
+        at_once=asked.at_once,
+    )
     text = section(series.outcomes, method, asked.lease_s)
     print(text)
     if asked.docs:
