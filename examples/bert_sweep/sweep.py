@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import random
 import sys
 from typing import Any
@@ -44,9 +43,6 @@ def train(params: dict[str, Any]) -> None:
     from rackrate import fleet  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    if params.get("device") == "cuda":  # neighbours by number go to different cards
-        number = int(os.environ["RACKRATE_NODE"].rpartition("-")[2])
-        torch.cuda.set_device(number % torch.cuda.device_count())
     training = Training(
         Variant.of(params),
         prepared(params.get("corpus", ""), params.get("n_texts", 2000), params.get("n_words", 1024)),

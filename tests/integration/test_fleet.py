@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 import rackrate
 from rackrate.errors import BadQuantity, BootFailed, FleetClosed, OverBudget, UnknownName, UsageError
 from rackrate.fleet import opening, tree
+from rackrate.fleet.backends.gpus import VISIBLE
 from rackrate.fleet.folder import all_folders, home
 
 LEASE_S = 5.0
@@ -101,6 +103,28 @@ def test_a_node_that_dies_is_replaced_and_its_work_done_again(fleet: rackrate.Fl
     assert len(lost) == 1
     assert any("its worker died (signal SIGKILL)" in line for line in lost[0]["story"])
     assert "signal SIGKILL" in fleet.logs(lost[0]["node"])
+
+
+def test_nodes_share_the_gpus_of_their_machine_evenly_and_a_successor_takes_its_predecessors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VISIBLE, "3,5")  # nobody asks a driver: what a node sees is what is tested
+
+    def seen(fleet: rackrate.Fleet) -> list[str]:
+        return sorted(fleet.client.run(lambda: os.environ[VISIBLE]).values())
+
+    with rackrate.Fleet(nodes=4, lease_s=LEASE_S) as fleet:
+        assert seen(fleet) == ["3", "3", "5", "5"]
+        (agent,) = [*fleet.folder.path.glob("nodes/rr-*-2/alive")]
+        os.kill(int(agent.read_text().split()[0]), signal.SIGKILL)
+        while fleet.status().nodes[1]["state"] != "gone":
+            time.sleep(0.05)
+        opening.wait_ready(fleet.folder)
+        assert seen(fleet) == ["3", "3", "5", "5"]
+    with rackrate.Fleet(nodes=2, gpus=1, lease_s=LEASE_S) as fleet:
+        assert seen(fleet) == ["3", "5"]
+    with pytest.raises(UsageError, match="3 nodes with 1 GPUs each: this machine has 2"):
+        rackrate.Fleet(nodes=3, gpus=1)
 
 
 @pytest.mark.alone

@@ -23,6 +23,7 @@ _ONE = (
     ("at", str, "", "HOST:PORT at which nodes that are other machines reach this one."),
     ("threads", int, 1, "Tasks at once, a node."),
     ("memory-gib", float, None, "At which a node's worker is killed.  [default: no limit]"),
+    ("gpus", int, None, "That a node has to itself.  [default: nodes share those of their machine]"),
     ("budget-usd", float, None, "The most that all may cost, to their end.  [default: no limit]"),
     (
         "usd-per-node-hour",

@@ -51,6 +51,7 @@ class Fleet:
         image: OCI image that machines boot, where they boot one.
         threads: tasks at once, a node.
         memory_gib: at which a node's worker is killed; None for no limit.
+        gpus: that a node has to itself; by default nodes on one machine share its GPUs evenly, one each.
         budget_usd: the most that all may cost, counted to their end; None for no limit.
         usd_per_node_hour: what an hour of a node costs you; by default what the plan or offer says, or 0.
         max_hours: after which the fleet ends in any case.
@@ -87,6 +88,7 @@ class Fleet:
         image: str = "",
         threads: int = 1,
         memory_gib: float | None = None,
+        gpus: int | None = None,
         budget_usd: float | None = None,
         usd_per_node_hour: float | None = None,
         max_hours: float = 12.0,
@@ -116,6 +118,7 @@ class Fleet:
             **said,
             threads=threads,
             memory_gib=memory_gib,
+            gpus=gpus,
             budget_usd=budget_usd,
             max_hours=max_hours,
             idle_s=idle_s,

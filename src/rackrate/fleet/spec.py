@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
-from rackrate.fleet.backends import DESTROY_S, PLACES
+from rackrate.fleet.backends import DESTROY_S, KEYS, PLACES, gpus
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.backends.engines import find_engine
 from rackrate.fleet.backends.hosts import read_hosts
@@ -24,6 +24,7 @@ TICK_S = 0.25
 """Between two looks of the keeper at owner and clock."""
 
 _MOST_NODES = 1000
+_MOST_GPUS = 16
 _LONGEST_H = 24 * 30
 _SECONDS_PER_HOUR = 3600
 _MOST_PORTS = 1 << 16
@@ -41,6 +42,7 @@ class Spec:
         backend: where they live.
         threads: tasks at once, a node.
         memory_gib: at which a node's worker is killed; None for no limit.
+        gpus: that a node has to itself; None for what its machine has, shared where nodes share a machine.
         usd_per_node_hour: what an hour of a node costs; 0 on a machine of one's own.
         waiting_usd_per_node_hour: what it costs until its machine runs; None for the same.
         budget_usd: the most that all may cost; None for no limit.
@@ -69,6 +71,7 @@ class Spec:
     backend: str = "local"
     threads: int = 1
     memory_gib: float | None = None
+    gpus: int | None = None
     usd_per_node_hour: float = 0.0
     waiting_usd_per_node_hour: float | None = None
     budget_usd: float | None = None
@@ -101,6 +104,8 @@ class Spec:
         _check("boot_timeout_s", self.boot_timeout_s, 1, 3600)
         _check("max_hours", self.max_hours, 0.001, _LONGEST_H)
         _check("usd_per_node_hour", self.usd_per_node_hour, 0, 1000)
+        if self.gpus is not None:
+            _check("gpus", self.gpus, 0, _MOST_GPUS, whole=True)
         for name, least, most in (("memory_gib", 0.1, 1e5), ("budget_usd", 0, 1e7), ("idle_s", 1, 1e7)):
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), least, most)
@@ -129,6 +134,7 @@ class Spec:
             MissingCredential, UsageError, UnknownName, BadQuantity: it cannot, and what is to be said or
                 installed.
         """
+        self._check_gpus()
         if self.backend == "ssh":
             read_hosts(self.hosts)
         if self.backend == "container":
@@ -142,6 +148,20 @@ class Spec:
                 hint = 'say by which address they reach it: at="192.0.2.7:7700"'
                 raise UsageError("pods dial this machine, and cannot reach its loopback address", hint=hint)
             read_cluster().tls()
+
+    def _check_gpus(self) -> None:
+        """See to it that nodes can have the GPUs that they are to have to themselves."""
+        if self.gpus is None:
+            return
+        if self.backend in KEYS:
+            hint = "take an offer of as many as you want"
+            raise UsageError(f"gpus={self.gpus}: how many a rented machine has, its offer says", hint=hint)
+        n_here, n_nodes = len(gpus.here()), max(self.nodes, self.nodes_max or 0)
+        if self.backend == "local" and n_nodes * self.gpus > n_here:
+            raise UsageError(
+                f"{n_nodes} nodes with {self.gpus} GPUs each: this machine has {n_here} that CUDA can see",
+                hint="have fewer nodes, or leave out `gpus`: then nodes share what there is",
+            )
 
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
@@ -171,6 +191,7 @@ class Spec:
             longest_s=self.max_hours * _SECONDS_PER_HOUR - age_s,
             n_threads=self.threads,
             memory_bytes=round((self.memory_gib or 0) * 2**30),
+            n_gpus=self.gpus,
             tls=str(folder / "key"),
             cwd=self.cwd,
             path=self.path,
@@ -185,7 +206,7 @@ class Spec:
             tls="",
             cwd=".",
             path=(),
-            machine=self.machine,
+            machine=self.machine if self.gpus is None else replace(self.machine, n_gpus=self.gpus),
             identity=identity,
             is_synced=bool(self.sync),
             versions=self.versions,

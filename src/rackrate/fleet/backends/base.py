@@ -99,6 +99,7 @@ class Order:
         longest_s: after which it ends in any case.
         n_threads: tasks at once.
         memory_bytes: at which its worker is killed; 0 for no limit.
+        n_gpus: of the machine that it shares with other nodes, for it alone; None for one that it shares too.
         tls: file with certificate and key.
         cwd: working folder.
         path: where modules are looked for, as the owner does.
@@ -117,6 +118,7 @@ class Order:
     longest_s: float
     n_threads: int = 1
     memory_bytes: int = 0
+    n_gpus: int | None = None
     tls: str = ""
     cwd: str = "."
     path: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ from typing import Any
 
 from rackrate import config
 from rackrate.fleet import tree
-from rackrate.fleet.backends import held
-from rackrate.fleet.backends.base import BOOT, Order
+from rackrate.fleet.backends import gpus, held
+from rackrate.fleet.backends.base import BOOT, NoNode, Order
 
 _KEPT_S = 7 * 24 * 3600
 """For which a log is kept."""
@@ -116,11 +116,15 @@ class Slots:
             for number in range(n_slots):
                 slot = Slot(self._folder / "slots" / str(number))
                 if not held.is_held(slot.alive):
-                    self._fill(slot, order)
+                    try:
+                        env = gpus.visible_at(number, order.n_gpus, gpus.here())
+                    except NoNode as error:
+                        return {"is_there": False, "why": error.message}
+                    self._fill(slot, order, env)
                     return {"is_there": True}
-        return {"is_there": False}
+        return {"is_there": False, "why": f"all of its slots ({n_slots}) are taken"}
 
-    def _fill(self, slot: Slot, order: Order) -> None:
+    def _fill(self, slot: Slot, order: Order, env: Mapping[str, str]) -> None:
         """Fork a node into a free slot; the slot is held before there is a node."""
         slot.sweep()  # what a node that was killed left
         slot.path.mkdir(parents=True, exist_ok=True)
@@ -139,6 +143,7 @@ class Slots:
             _leave_session(log)
             _guard()
             os.write(alive, str(os.getpid()).encode())
+            os.environ.update(env)
             _be_node(order, scratch)
         finally:
             os._exit(0)

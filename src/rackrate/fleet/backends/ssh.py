@@ -106,7 +106,7 @@ class SshBackend:
                 self._placed[order.name] = link
                 link.longest_ttl_s = max(link.longest_ttl_s, order.ttl_s)
                 return reasons
-            reasons.append(f"{link.host.address}: all of its slots ({link.host.slots}) are taken")
+            reasons.append(f"{link.host.address}: {said['why']}")
         return reasons
 
     def list(self, fleet: str) -> frozenset[str]:

@@ -15,16 +15,16 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 from rackrate.errors import UsageError
 from rackrate.fleet import tree
-from rackrate.fleet.backends import forking
+from rackrate.fleet.backends import forking, gpus
 from rackrate.fleet.backends.agent import Agent, Engine
-from rackrate.fleet.backends.base import Order
+from rackrate.fleet.backends.base import NoNode, Order
 
 ALIVE = "alive"
 """File of a node that is locked while any process of it lives; it holds the agent's process id."""
@@ -40,6 +40,7 @@ def main(folder: Path, preload: Sequence[str]) -> None:
     tree.adopt_orphans()
     forking.share()
     agents: dict[int, Order] = {}
+    places: dict[str, int] = {}
     frozen_since_s: dict[int, float] = {}
     for lines in forking.turns(lambda: bool(agents)):
         for line in lines:
@@ -47,13 +48,31 @@ def main(folder: Path, preload: Sequence[str]) -> None:
             trouble = ""
             if all(order.name != one.name for one in agents.values()):
                 try:
-                    agents[_fork(folder / order.name, order, engine.run)] = order
+                    env = _place(order, agents.values(), places)
+                    agents[_fork(folder / order.name, order, engine.run, env)] = order
+                except NoNode as error:
+                    trouble = error.message
                 except OSError as error:  # no room for one more; those that are there need their zygote
                     trouble = f"{type(error).__name__}: {error}"
             with suppress(BrokenPipeError):  # a dead keeper: its nodes have leases
                 os.write(1, json.dumps({"trouble": trouble}).encode() + b"\n")
         _end_frozen(agents, frozen_since_s)
         _bury(agents)
+
+
+def _place(order: Order, others: Iterable[Order], places: dict[str, int]) -> dict[str, str]:
+    """Give a node that works a place, and return the variables that say which GPUs are those of the place.
+
+    Raises:
+        NoNode: there are too few.
+    """
+    if order.role == "head":
+        return {}
+    names = {one.name for one in others}
+    for gone in places.keys() - names:
+        del places[gone]
+    places[order.name] = gpus.lowest_free(set(places.values()))
+    return gpus.visible_at(places[order.name], order.n_gpus, gpus.here())
 
 
 def _preload(modules: Sequence[str]) -> None:
@@ -94,7 +113,7 @@ def _bury(agents: dict[int, Order]) -> None:
         tree.end_children(keep=frozenset(agents))
 
 
-def _fork(folder: Path, order: Order, engine: Engine) -> int:
+def _fork(folder: Path, order: Order, engine: Engine, env: Mapping[str, str]) -> int:
     """Fork the agent of a node and return its process id; the node's lock is held before there is a node."""
     (folder / SCRATCH).mkdir(parents=True, exist_ok=True)
     alive = os.open(folder / ALIVE, os.O_RDWR | os.O_CREAT, 0o600)
@@ -105,6 +124,7 @@ def _fork(folder: Path, order: Order, engine: Engine) -> int:
         return pid
     try:
         os.write(alive, str(os.getpid()).encode())
+        os.environ.update(env)
         _be_agent(folder, order, engine)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the log must have it
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
