@@ -27,13 +27,16 @@ from rackrate.testing.machines import Machines
 
 How = Literal["killed", "frozen", "cut"]
 Place = Literal["local", "emulated"]
-Work = Literal["loop", "call"]
-"""A loop of Python takes a core and lets other threads in; a call into C that keeps the lock does neither."""
+Work = Literal["loop", "call", "gpu"]
+"""A loop of Python takes a core and lets other threads in; a call into C that keeps the lock does neither.
+Work on a GPU multiplies matrices and holds `GPU_GIB` there; it needs PyTorch."""
 
 HOME = "home"
 """The part that is everything beside the owner, cut off from all nodes and from who could destroy them."""
 SCHEDULER = "scheduler"
 AGENT = "scheduler's agent"
+
+GPU_GIB = 2.0
 
 _BOOT_S = 200.0
 _DEAF = "import os, signal, time; signal.signal(15, signal.SIG_IGN); os.fork(); time.sleep(3600)"
@@ -46,14 +49,29 @@ _NURSERY_S = 10.0
 def be_busy(_: int, work: Work) -> None:
     """Work for ever, and have children that do not want to end."""
     subprocess.Popen([sys.executable, "-c", _DEAF], start_new_session=True)  # noqa: S603 - ourselves
+    if work == "gpu":
+        _multiply()
     while True:
         if work == "call":
             ctypes.PyDLL(None).sleep(3600)
 
 
+def _multiply() -> None:
+    """Keep a GPU busy for ever."""
+    import torch  # noqa: PLC0415 - a test on the CPU needs none
+
+    kept = torch.empty(round(GPU_GIB * 2**30), dtype=torch.uint8, device="cuda")
+    values = torch.eye(4096, device=kept.device)
+    while True:
+        values = values @ values
+
+
 def be_owner(nodes: int, lease_s: float, backend: Place, kind: Work) -> None:
     """Open a fleet, give every node its work, say so and sleep."""
-    fleet = rackrate.Fleet(nodes=nodes, backend=backend, lease_s=lease_s, boot_timeout_s=_BOOT_S)
+    preload = ["torch"] if kind == "gpu" else []
+    fleet = rackrate.Fleet(
+        nodes=nodes, backend=backend, lease_s=lease_s, boot_timeout_s=_BOOT_S, preload=preload
+    )
     work = fleet.map(partial(be_busy, work=kind), range(nodes))
     sys.stdout.write(f"{len(work)} tasks\n")
     sys.stdout.flush()
