@@ -22,6 +22,7 @@ from rackrate.fleet import Asha, Range, checkpoint, journal, opening, tree
 from rackrate.fleet.folder import all_folders
 from rackrate.fleet.history import Events
 from rackrate.fleet.sweeping import sweep_folder
+from rackrate.fleet.trial import MOST_BYTES
 from rackrate.fleet.trials import Trials, TrialState
 
 LEASE_S = 5.0
@@ -257,6 +258,23 @@ def test_leaving_the_fleet_ends_the_sweep_and_says_so() -> None:
         until(lambda: sweep.table().n(TrialState.RUNNING) == 1)
     with pytest.raises(FleetClosed, match="its owner has left it"):
         sweep.wait()
+
+
+def test_a_node_of_this_machine_keeps_a_checkpoint_of_any_size(fleet: rackrate.Fleet) -> None:
+    size = MOST_BYTES + 1
+
+    def train(params: dict[str, Any]) -> None:
+        from rackrate import fleet  # noqa: PLC0415
+
+        saved = fleet.checkpoint()
+        if saved is None:
+            fleet.report(1, loss=1.0)
+            fleet.checkpoint(bytes(params["size"]))
+            raise ValueError("the first attempt fails")
+        fleet.report(2, loss=1 / len(saved))
+
+    sweep = fleet.sweep(train, [{"size": size}], metric="loss")
+    assert sweep.best().curve == {1: 1.0, 2: pytest.approx(1 / size)}
 
 
 def test_outside_of_a_sweep_a_checkpoint_is_nothing_and_what_is_no_bytes_is_told() -> None:

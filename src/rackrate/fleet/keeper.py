@@ -134,7 +134,7 @@ class Keeper:
         self._pool = spec.pool()
         self._demand = Demand()
         self._button = Button(lambda: self.handle(Closed("its stop button was pressed")))
-        self._sweeps = Sweeps(spec.usd_per_node_hour / spec.threads)
+        self._sweeps = Sweeps(spec.usd_per_node_hour / spec.threads, has_our_disk=spec.backend == "local")
         self._calls = ThreadPoolExecutor(backend.n_calls, "backend")
         self._orders = ThreadPoolExecutor(backend.n_calls, "orders")  # what ends nodes never waits for these
         self._changed = asyncio.Event()

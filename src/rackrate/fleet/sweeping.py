@@ -49,11 +49,26 @@ def checkpoint_path(folder: Path, trial: int) -> Path:
     return folder / "checkpoints" / str(trial)
 
 
-class OpenSweep:
-    """A sweep that this keeper has open."""
+def new_checkpoint(path: Path, attempt: int) -> Path:
+    """Return the file into which an attempt writes what is to replace a checkpoint."""
+    return path.with_name(f"{path.name}.{attempt}.new")
 
-    def __init__(self, folder: Path, goal: Goal, clock: Callable[[], float]) -> None:
+
+class OpenSweep:
+    """A sweep that this keeper has open.
+
+    Args:
+        folder: of the sweep.
+        goal: of it.
+        clock: Unix time.
+        has_our_disk: whether nodes can write to the folder.
+    """
+
+    def __init__(
+        self, folder: Path, goal: Goal, clock: Callable[[], float], *, has_our_disk: bool = False
+    ) -> None:
         self.folder = folder
+        self._has_our_disk = has_our_disk
         self._clock = clock
         (folder / "checkpoints").mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -101,10 +116,19 @@ class OpenSweep:
         attempt = trial.attempt + 1
         begun = {"what": "begun", "trial": number, "attempt": attempt, "node": node}
         self._write({**begun, "usd_per_hour": usd_per_hour})
+        self._remove_unfinished(number)
         path = checkpoint_path(self.folder, number)
-        has = path.stat().st_size if path.exists() else None
-        judged = self._goal.metric if self._goal.rule else ""
-        return {"attempt": attempt, "judged": judged, "checkpoint_bytes": has}
+        return {
+            "attempt": attempt,
+            "judged": self._goal.metric if self._goal.rule else "",
+            "checkpoint_bytes": path.stat().st_size if path.exists() else None,
+            "checkpoint": str(path) if self._has_our_disk else "",
+        }
+
+    def _remove_unfinished(self, number: int) -> None:
+        """Remove what attempts of a trial began to write and never finished."""
+        for path in self.folder.glob(f"checkpoints/{number}.*"):
+            path.unlink(missing_ok=True)
 
     def _is_last(self, number: int, attempt: int, node: str) -> bool:
         """Tell whether it is the attempt that counts, and the node that has it."""
@@ -142,6 +166,7 @@ class OpenSweep:
         self._write({**entry, "state": str(state), "why": why})
         if state in (TrialState.PRUNED, TrialState.FAILED):
             checkpoint_path(self.folder, trial.number).unlink(missing_ok=True)
+            self._remove_unfinished(trial.number)
 
     def save(
         self, number: int, attempt: int, node: str, part: str, *, is_first: bool, is_last: bool
@@ -149,11 +174,20 @@ class OpenSweep:
         """Take a part of a checkpoint; with the last it replaces the one before."""
         if self._is_last(number, attempt, node):
             path = checkpoint_path(self.folder, number)
-            new = path.with_suffix(".new")
+            new = new_checkpoint(path, attempt)
             with new.open("wb" if is_first else "ab") as file:
                 file.write(base64.b64decode(part))
             if is_last:
                 new.replace(path)
+        return {}
+
+    def written(self, number: int, attempt: int, node: str) -> Message:
+        """Let what an attempt wrote replace the checkpoint, if it is the attempt that counts."""
+        path = checkpoint_path(self.folder, number)
+        if self._is_last(number, attempt, node):
+            new_checkpoint(path, attempt).replace(path)
+        else:
+            new_checkpoint(path, attempt).unlink(missing_ok=True)
         return {}
 
     def load(self, number: int, node: str, at_byte: int) -> Message:
@@ -176,10 +210,14 @@ class Sweeps:
     Args:
         usd_per_hour: what a task's share of a node costs.
         clock: Unix time.
+        has_our_disk: whether nodes can write where sweeps are kept.
     """
 
-    def __init__(self, usd_per_hour: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, usd_per_hour: float, clock: Callable[[], float] = time.time, *, has_our_disk: bool = False
+    ) -> None:
         self._usd_per_hour = usd_per_hour
+        self._has_our_disk = has_our_disk
         self._clock = clock
         self._open: dict[str, OpenSweep] = {}
 
@@ -188,7 +226,8 @@ class Sweeps:
         if do == "sweep-open":
             if name not in self._open:
                 goal = Goal.from_dict(question["goal"])
-                self._open[name] = OpenSweep(sweep_folder(name), goal, self._clock)
+                folder = sweep_folder(name)
+                self._open[name] = OpenSweep(folder, goal, self._clock, has_our_disk=self._has_our_disk)
             return {}
         if do == "sweep-close":
             self._open.pop(name).close()
@@ -199,6 +238,7 @@ class Sweeps:
             "sweep-begin": partial(sweep.begin, usd_per_hour=self._usd_per_hour),
             "sweep-end": sweep.end,
             "sweep-save": sweep.save,
+            "sweep-written": sweep.written,
             "sweep-load": sweep.load,
         }
         if do not in answers:

@@ -10,7 +10,8 @@ Inside of the function `report` sends values, and `checkpoint` keeps what a late
             if step % 100 == 0:
                 fleet.checkpoint(state.to_bytes())
 
-A checkpoint travels to the keeper, beside the owner: nodes need no disk in common.
+A checkpoint travels to the keeper, beside the owner: nodes need no disk in common. A node of the keeper's own
+machine writes it to the disk itself.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from rackrate.errors import BadQuantity, FleetError
 from rackrate.fleet import events
 from rackrate.fleet.events import Attempt, Pruned
 from rackrate.fleet.lines import Line, Message
-from rackrate.fleet.sweeping import PART_BYTES
+from rackrate.fleet.sweeping import PART_BYTES, new_checkpoint
 
 MOST_BYTES = 256 << 20
-"""Of a checkpoint; what is larger belongs into a store, and its address into the checkpoint."""
+"""Of a checkpoint that travels; what is larger belongs into a store, and its address into the checkpoint."""
 _PATIENCE_S = 30.0
 
 
@@ -50,6 +51,7 @@ class NotBegun(Exception):
 
 class _Saved(threading.local):
     n_bytes: int | None = None
+    path: Path | None = None
 
 
 _saved = _Saved()
@@ -80,6 +82,7 @@ def run_trial(function: bytes, sweep: str, number: int, params: dict[str, Any]) 
         return str(begun["state"])
     attempt = Attempt(sweep, number, begun["attempt"], begun["judged"])
     events.here.attempt, _saved.n_bytes = attempt, begun["checkpoint_bytes"]
+    _saved.path = Path(begun["checkpoint"]) if begun["checkpoint"] else None
     try:
         pickle.loads(function)(params)  # noqa: S301 - the owner's own, over the fleet's own link
         state, why = "done", ""
@@ -104,7 +107,8 @@ def checkpoint(data: bytes | None = None) -> bytes | None:
     Outside of a sweep nothing is kept and nothing found.
 
     Args:
-        data: at most 256 MiB; it replaces what was kept before, all of it or nothing.
+        data: it replaces what was kept before, all of it or nothing; at most 256 MiB where nodes are other
+            machines than the owner's.
 
     Raises:
         BadQuantity: it is larger, or not bytes.
@@ -115,22 +119,37 @@ def checkpoint(data: bytes | None = None) -> bytes | None:
         >>> checkpoint() is None
         True
     """
-    if data is not None and (not isinstance(data, bytes | bytearray | memoryview) or len(data) > MOST_BYTES):
-        size = f"{len(data):,} bytes" if isinstance(data, bytes | bytearray | memoryview) else type(data)
-        hint = f"give bytes, at most {MOST_BYTES:,}; keep what is larger in a store and its address here"
-        raise BadQuantity(f"a checkpoint of {size} cannot be kept", hint=hint)
+    if data is not None and not isinstance(data, bytes | bytearray | memoryview):
+        raise BadQuantity(f"a checkpoint of {type(data)} cannot be kept", hint="give bytes")
     attempt = events.here.attempt
     if attempt is None:
         return None
     if data is None:
         return None if _saved.n_bytes is None else _load(attempt, _saved.n_bytes)
     _send_points()
-    _save(attempt, bytes(data))
+    if _saved.path:
+        _write(attempt, _saved.path, data)
+    else:
+        _save(attempt, bytes(data))
     _saved.n_bytes = len(data)
     return None
 
 
+def _write(attempt: Attempt, path: Path, data: bytes | bytearray | memoryview) -> None:
+    """Write a checkpoint to the keeper's disk; it counts when the keeper says so."""
+    new_checkpoint(path, attempt.attempt).write_bytes(data)
+    _ask("sweep-written", attempt.sweep, number=attempt.trial, attempt=attempt.attempt)
+
+
 def _save(attempt: Attempt, data: bytes) -> None:
+    """Send a checkpoint to the keeper.
+
+    Raises:
+        BadQuantity: it is too large.
+    """
+    if len(data) > MOST_BYTES:
+        hint = f"at most {MOST_BYTES:,} travel; keep what is larger in a store and its address here"
+        raise BadQuantity(f"a checkpoint of {len(data):,} bytes cannot be kept", hint=hint)
     starts = range(0, max(len(data), 1), PART_BYTES)
     for start in starts:
         _ask(
@@ -145,6 +164,8 @@ def _save(attempt: Attempt, data: bytes) -> None:
 
 
 def _load(attempt: Attempt, n_bytes: int) -> bytes:
+    if _saved.path:
+        return _saved.path.read_bytes()
     found = b""
     while len(found) < n_bytes:
         answer = _ask("sweep-load", attempt.sweep, number=attempt.trial, at_byte=len(found))

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from rackrate.errors import BadQuantity, FleetError, UsageError
-from rackrate.fleet import journal
+from rackrate.fleet import journal, trial
+from rackrate.fleet.events import Attempt
 from rackrate.fleet.results import Results
 from rackrate.fleet.rules import Asha
-from rackrate.fleet.sweeping import OpenSweep, Sweeps, checkpoint_path, sweep_folder
+from rackrate.fleet.sweeping import OpenSweep, Sweeps, checkpoint_path, new_checkpoint, sweep_folder
 from rackrate.fleet.trials import Goal, Trial, Trials, TrialState
 
 
@@ -89,6 +90,30 @@ def test_a_checkpoint_is_replaced_as_a_whole(opened: Opener) -> None:
     assert base64.b64decode(sweep.load(0, "b", 1)["part"]) == b"ne"
     with pytest.raises(FleetError, match="not of a"):
         sweep.load(0, "a", 0)
+
+
+def test_what_nodes_write_themselves_counts_when_the_last_attempt_says_so(tmp_path: Path) -> None:
+    sweep = OpenSweep(tmp_path, Goal("loss"), lambda: 0.0, has_our_disk=True)
+    sweep.ask(0, {})
+    path = Path(sweep.begin(0, "a", 0.0)["checkpoint"])
+    assert path == checkpoint_path(sweep.folder, 0)
+    new_checkpoint(path, 1).write_bytes(b"one")
+    assert not path.exists()
+    sweep.written(0, 1, "a")
+    new_checkpoint(path, 1).write_bytes(b"half of tw")  # and its node dies
+    assert sweep.begin(0, "b", 0.0)["checkpoint_bytes"] == 3
+    assert [one.name for one in path.parent.iterdir()] == ["0"]
+    new_checkpoint(path, 1).write_bytes(b"of who was thought dead")
+    sweep.written(0, 1, "a")
+    assert path.read_bytes() == b"one"
+    assert [one.name for one in path.parent.iterdir()] == ["0"]
+    sweep.close()
+
+
+def test_a_checkpoint_that_is_too_large_to_travel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "MOST_BYTES", 10)
+    with pytest.raises(BadQuantity, match="a checkpoint of 11 bytes cannot be kept"):
+        trial._save(Attempt("s", 0, 1, "loss"), bytes(11))
 
 
 def test_what_was_stopped_or_failed_keeps_no_checkpoint(opened: Opener) -> None:
