@@ -110,8 +110,11 @@ def sweep(n_nodes: int, n_steps: int, used_gib: Callable[[], float]) -> dict[str
         running = fleet.sweep(train, space, metric="loss", prune=None)
         running.wait()
         mark("all trials done")
-        states = Counter(str(trial.state) for trial in running.table().trials)
-        mark(f"of {len(space)}: {dict(states)}; best {running.best()}")
+        table = running.table()
+        states = Counter(str(trial.state) for trial in table.trials)
+        mark(f"{dict(states)} of {len(space)}; best loss {running.best().value:.4f}")
+        for why in {trial.why for trial in table.trials if trial.why}:
+            print(why, file=sys.stderr)
         last_gib = used_gib()
     mark("closed")
     curves = list(fleet.events())
