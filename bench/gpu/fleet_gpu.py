@@ -43,6 +43,7 @@ _PATIENCE_S = 30.0
 _FREE_GIB = 0.05
 """Of more than was before, that the card may have in use when it counts as free."""
 _NODE = "node"
+_COLUMNS = ("at", "node", "trial", "attempt", "step", "loss", "train_loss")
 STRIKES: tuple[tuple[str, How], ...] = (
     ("owner", "killed"),
     ("owner", "frozen"),
@@ -117,15 +118,15 @@ def sweep(n_nodes: int, n_steps: int, used_gib: Callable[[], float]) -> dict[str
             print(why, file=sys.stderr)
         last_gib = used_gib()
     mark("closed")
-    curves = list(fleet.events())
-    firsts = {event["node"]: event["at"] for event in reversed(curves)}
+    events = list(fleet.events())
+    firsts = {event["node"]: event["at"] for event in reversed(events)}
     mark("first point of a curve", min(firsts.values()))
     mark(f"a point of each of {len(firsts)} nodes", max(firsts.values()))
     free_s = wait_for(lambda: used_gib() <= before_gib + _FREE_GIB, _PATIENCE_S)
     mark(
         f"the card is free again ({free_s:.2f} s after the close; {last_gib:.1f} GiB were in use at the end)"
     )
-    return {"curves": curves, "times": times}
+    return {"curves": [{name: event[name] for name in _COLUMNS} for event in events], "times": times}
 
 
 def death(part: str, how: How, n_nodes: int, used_gib: Callable[[], float]) -> dict[str, Any]:
