@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rackrate import api, speeds
+from rackrate.catalog.architecture.sizes import sizes_of
 from rackrate.catalog.gpu import find_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, all_models
@@ -15,7 +16,7 @@ from rackrate.errors import NoAnswer, RackrateError, UsageError
 from rackrate.fit.setup import check_task
 from rackrate.report.pairing import GpusFor, ModelsOn, Pair
 from rackrate.report.speed import SpeedAnswer
-from rackrate.sizing import model_of, parse_tokens
+from rackrate.sizing import USUAL_CONTEXT, model_of, parse_tokens
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
@@ -42,7 +43,7 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
 ) -> ModelsOn:
     """Return the models of the catalog on a GPU: set-up, memory, reach, speed, price, or why not.
 
-    Those that the rental page listed come first, then the larger ones.
+    Those that the rental page listed come first, then those that read the usual sequence, then the larger.
 
     Args:
         gpu: any usual name of it, without a count.
@@ -131,10 +132,12 @@ def _choice(model: str, gpu: str, task: str, context: int | None) -> Choice:
     return best_choice(model, gpu, task=task, context=context)
 
 
-def _usefulness(pair: tuple[Model, Sketch]) -> tuple[bool, bool, int, float, str]:
+def _usefulness(pair: tuple[Model, Sketch]) -> tuple[bool, bool, bool, int, float, str]:
     model, sketch = pair
-    size = -(model.params_total.value or 0.0)
-    return not sketch.n_gpus, not model.listed.pages, sketch.n_gpus, size, model.slug
+    sizes = sizes_of(model)
+    is_short = (sizes.context_tokens or USUAL_CONTEXT) < USUAL_CONTEXT
+    size = -float(sizes.params_total or 0)
+    return not sketch.n_gpus, not model.listed.pages, is_short, sketch.n_gpus, size, model.slug
 
 
 def _matches(each: Sketch, name: str, kind: str, precision: str, count: int) -> bool:

@@ -38,6 +38,7 @@ from rackrate.units import parse_number
 if TYPE_CHECKING:
     from rackrate.checkpoint import Header
 
+USUAL_CONTEXT = 8192  # tokens of a sequence, where nobody says
 LARGEST_COUNT = 1024  # GPUs
 LARGEST_GIB = 4096  # of one card
 LONGEST = 1 << 30  # tokens: beyond any model
@@ -435,7 +436,7 @@ def fits(
 
 def usual_context(arch: Architecture, task: str) -> int:
     """Return the tokens of a sequence where nobody says: what people ask for, if the model can."""
-    usual = 8192 if task == "inference" else 2048
+    usual = USUAL_CONTEXT if task == "inference" else 2048
     return min(usual, arch.max_context or usual)
 
 

@@ -78,13 +78,44 @@ def test_the_calculator_reckons_for_several_gpus(browser: Any, site: Any) -> Non
     assert site.get("/gpus/l40s?gpus=0").status == 400
 
 
-def test_a_telephone_shows_each_price_beside_its_provider(browser: Any, site: Any) -> None:
-    with opened(browser, site, "/gpus/l40s/instances", viewport={"width": 360, "height": 740}) as page:
-        first = page.locator("tbody tr").first
-        price = first.locator("td").nth(0).locator(".phone")
-        assert price.is_visible()
-        shown = price.inner_text().removeprefix("$")
-        assert shown in first.locator("td.n").all_inner_texts()
+PRICED = ("/", "/gpus/l40s/instances", "/gpus/l40s", "/offers?gpu=a100", "/models/llama-3.1-8b")
+
+
+@pytest.mark.parametrize("path", PRICED)
+def test_a_telephone_shows_each_price_beside_its_name(browser: Any, site: Any, path: str) -> None:
+    with opened(browser, site, path, viewport={"width": 360, "height": 740}) as page:
+        table = page.locator("table").filter(has=page.locator("thead th", has_text="USD")).last
+        assert "USD" in table.locator("thead th").nth(1).inner_text()
+        box = table.locator("tbody tr").first.locator("td").nth(1).bounding_box()
+        assert box["x"] + box["width"] <= 360, "without scrolling"
+
+
+WHOLE = ("/gpus/l40s", "/gpus/l40s/instances", "/models", "/models/llama-3.1-8b", "/compare", "/rent-or-own")
+
+
+@pytest.mark.parametrize("path", WHOLE)
+def test_a_wide_screen_shows_whole_tables(browser: Any, site: Any, path: str) -> None:
+    with opened(browser, site, path, viewport={"width": 1280, "height": 900}) as page:
+        wide = page.evaluate("""() => [...document.querySelectorAll(".scroll")]
+            .filter(it => it.scrollWidth > it.clientWidth).map(it => it.getAttribute("aria-label"))""")
+        assert wide == []
+
+
+def test_figures_stand_under_each_other_also_where_they_are_text(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/") as page:
+        week = page.locator("thead th").all_inner_texts().index("7 days")
+        cell = page.locator(f"tbody td:nth-child({week + 1})").first
+        assert cell.evaluate("it => getComputedStyle(it).textAlign") == "right"
+
+
+def test_offers_that_count_today_come_before_cheaper_old_ones(site: Any) -> None:
+    text = site.get("/gpus/l40s").text
+    today, _, older = text[text.index('id="where"') :].partition("<details>")
+    assert "date not stated" not in today
+    assert "date not stated" in older
+    csv = site.get("/gpus/l40s/instances.csv?kind=any").text.splitlines()
+    ages = [line.split(",")[5] for line in csv[1:]]
+    assert ages == sorted(ages, key=lambda age: age == "date not stated" or "days" in age)
 
 
 @pytest.mark.parametrize("has_js", [True, False], ids=["with", "without"])
@@ -97,7 +128,7 @@ def test_the_market_is_filtered_and_sorted(browser: Any, site: Any, *, has_js: b
         assert page.locator("tbody tr").count() == 4
         page.get_by_role("link", name="median").click()
         page.wait_for_url("**sort=median_usd_per_gpu_hour**")
-        medians = [float(text) for text in page.locator("tbody td:nth-child(7)").all_inner_texts()]
+        medians = [float(text) for text in page.locator("tbody td:nth-child(2)").all_inner_texts()]
         assert medians == sorted(medians)
         assert page.locator("th[aria-sort=ascending]").inner_text().startswith("median")
 

@@ -167,30 +167,29 @@ def gpu_list(gpus: Sequence[Gpu], tally: Sequence[tuple[Any, ...]]) -> Listing:
 
 def model_list(models: Sequence[Model]) -> Listing:
     """Return all models with their sizes."""
+    from rackrate.catalog.architecture.sizes import sizes_of  # noqa: PLC0415 - start-up
+    from rackrate.report.on_gpu import count_words  # noqa: PLC0415
+
     columns = (
         Column("model", "model"),
         Column("name", "name"),
         Column("maker", "maker"),
         Column("task", "task"),
-        Column("params_total", "parameters", 0, "not known"),
-        Column("params_active", "active", 0, "not known"),
+        Column("params_total", "parameters", absent="not known"),
+        Column("params_active", "active", absent="not known"),
         Column("max_position_embeddings", "context", 0, "has none"),
-        Column("kv_bytes_per_token_bf16", "KV bytes/token", 0, "has none"),
+        Column("kv_bytes_per_token_bf16", "KV bytes a token", 0, "has none"),
     )
-    rows = tuple(
-        (
-            model.slug,
-            model.name,
-            model.maker,
-            model.task,
-            model.params_total.value,
-            model.params_active.value,
-            model.max_position_embeddings.value,
-            model.kv_bytes_per_token_bf16.value,
-        )
-        for model in models
+    rows = []
+    for model in models:
+        sizes = sizes_of(model)
+        params = (n and Cell(n, count_words(n)) for n in (sizes.params_total, sizes.params_active))
+        names = (model.slug, model.name, model.maker, model.task)
+        rows.append((*names, *params, sizes.context_tokens, sizes.kv_bytes_per_token))
+    notes = (
+        "active: what one token passes through; sizes that no source states are counted from the config",
     )
-    return Listing(f"{len(rows)} models", columns, rows)
+    return Listing(f"{len(rows)} models", columns, tuple(rows), notes)
 
 
 def provider_list(providers: Sequence[Provider], n_offers: Mapping[str, int]) -> Listing:

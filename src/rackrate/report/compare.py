@@ -107,6 +107,22 @@ class Comparison(Shown):
             blocks.append(Text(f"{self.gpus[0].name} beside the others", self.sentences()))
         return blocks
 
+    def brief(self) -> Table:
+        """Return what decides of each GPU, a row a GPU."""
+        keys = ("bandwidth_gb_per_s", "fp16_dense_tflops", "fp8_dense_tflops", "nvlink_gb_per_s", "tdp_w")
+        columns = (
+            Column("gpu", "GPU"),
+            Column("median_usd_per_gpu_hour", "USD/GPU-h", 3, "nobody offers it"),
+            Column("memory_gib", "GiB", 0, "not known"),
+            *(Column(key, title, 0, "none") for key, title, _, _ in _LINES if key in keys),
+            Column("has_graphics", "renders", absent="not known"),
+        )
+        rows = []
+        for gpu in self.gpus:
+            found = {"gpu": gpu.slug, "has_graphics": CAPABILITIES["graphics_api"](gpu), **self.numbers(gpu)}
+            rows.append(tuple(found[column.key] for column in columns))
+        return Table(f"{self.gpus[0].name} beside others", columns, rows)
+
     def _sentence(self, base: Gpu, other: Gpu) -> str:
         parts = [*_facts(base, other), *self._price_words(base, other)]
         return f"Beside the {_short(other)}: " + "; ".join(parts) + "."

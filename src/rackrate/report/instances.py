@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 from rackrate.catalog.provider import find_provider, match_provider
@@ -19,17 +20,17 @@ _SAME = 0.005  # what rounds to 0 %
 
 COLUMNS = (
     Column("provider", "provider"),
-    Column("sku", "instance", absent="the list names no shape"),
+    Column("usd_per_gpu_hour", "USD/GPU-h", 3),
+    Column("usd_per_hour", "USD/h", 3),
     Column("gpu_count", "GPUs", 0),
+    Column("kind", "kind"),
+    Column("age", "seen"),
     Column("vcpu", "vCPU", 0),
     Column("ram_gib", "RAM GiB", 0),
     Column("disk_gib", "disk GiB", 0),
-    Column("kind", "kind"),
-    Column("region", "region", absent="any or not said"),
-    Column("usd_per_hour", "USD/h", 3),
-    Column("usd_per_gpu_hour", "USD/GPU-h", 3),
-    Column("age", "seen"),
-    Column("billing_increment_s", "billed in", None, "not known"),
+    Column("region", "region"),
+    Column("sku", "instance"),
+    Column("billing_increment_s", "billed in"),
     Column("source_url", "view", absent="the list has no address"),
     Column("site", "launch", absent="no site known"),
 )
@@ -42,7 +43,8 @@ class Instances(Shown):
     Attributes:
         gpu: slug.
         kind: `on_demand`, ..., or `any`.
-        offers: the cheapest current offer of each shape, cheapest per GPU first.
+        offers: the cheapest current offer of each shape: of lists that count today, then of others,
+            the cheapest per GPU first.
     """
 
     gpu: str
@@ -68,6 +70,16 @@ class Instances(Shown):
         """What figures are taken from: offers of fresh lists, or all where there are none."""
         now = self.offers.as_of
         return [offer for offer in self.offers if _is_fresh(offer, now)] or list(self.offers)
+
+    def parted(self) -> tuple[Instances, Instances]:
+        """Return the shapes that count in statistics of today, and those of older or undated lists."""
+        now = self.offers.as_of
+        is_fresh = [_is_fresh(offer, now) for offer in self.offers]
+        return self._only(is_fresh), self._only([not fresh for fresh in is_fresh])
+
+    def _only(self, is_kept: Sequence[bool]) -> Instances:
+        kept = tuple(compress(self.offers.rows, is_kept))
+        return replace(self, offers=replace(self.offers, found=replace(self.offers.found, rows=kept)))
 
     def by_count(self) -> tuple[tuple[float, float, str], ...]:
         """Return the lowest USD/GPU-h of each count of GPUs and who asks it, of one kind and as the tiles."""
@@ -124,11 +136,16 @@ class Instances(Shown):
 
     def _row(self, offer: Offer) -> tuple[Any, ...]:
         site, billed = _terms(offer.provider)
-        plain = (getattr(offer, column.key) for column in COLUMNS[:6])
-        region = offer.region or offer.country
-        prices = (offer.usd_per_hour, offer.usd_per_gpu_hour)
-        age = age_of(offer, self.offers.as_of)
-        return (*plain, offer.kind.value, region, *prices, age, billed, offer.source_url, site)
+        said = {
+            "kind": offer.kind.value,
+            "age": age_of(offer, self.offers.as_of),
+            "region": offer.region or offer.country,
+            "billing_increment_s": billed,
+            "site": site,
+        }
+        return tuple(
+            said[column.key] if column.key in said else getattr(offer, column.key) for column in COLUMNS
+        )
 
     def blocks(self) -> list[Block]:
         """Return the table of shapes, and what more GPUs in a machine cost."""
@@ -146,7 +163,10 @@ class Instances(Shown):
 
 
 def shapes_of(gpu: str, kind: str, offers: Offers) -> Instances:
-    """Return the cheapest offer of each provider, shape and kind, from offers sorted by price."""
+    """Return the cheapest offer of each provider, shape and kind, from offers sorted by price.
+
+    Those that count today come first: a list that was made once may be cheaper than anybody is now.
+    """
     seen: set[tuple[Any, ...]] = set()
     kept = []
     for row, offer in zip(offers.rows, offers, strict=True):
@@ -154,7 +174,9 @@ def shapes_of(gpu: str, kind: str, offers: Offers) -> Instances:
         if shape not in seen:
             seen.add(shape)
             kept.append(row)
-    return Instances(gpu, kind, replace(offers, found=replace(offers.found, rows=tuple(kept))))
+    found = Instances(gpu, kind, replace(offers, found=replace(offers.found, rows=tuple(kept))))
+    rows = tuple(row for part in found.parted() for row in part.offers.rows)
+    return replace(found, offers=replace(offers, found=replace(offers.found, rows=rows)))
 
 
 def _is_fresh(offer: Offer, now: datetime | None) -> bool:

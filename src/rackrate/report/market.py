@@ -17,15 +17,15 @@ WEEK_DAYS = 7
 
 COLUMNS = (
     Column("gpu", "GPU"),
-    Column("name", "name"),
-    Column("segment", "segment"),
-    Column("memory_gib", "GiB", 0, "not known"),
-    Column("fp16_dense_tflops", "FP16 TFLOPS", 0, "none"),
-    Column("low_usd_per_gpu_hour", "low USD/h", 3, "nobody offers it"),
-    Column("median_usd_per_gpu_hour", "median", 3, "nobody offers it"),
+    Column("median_usd_per_gpu_hour", "median USD/h", 3, "nobody offers it"),
+    Column("low_usd_per_gpu_hour", "low", 3, "nobody offers it"),
     Column("high_usd_per_gpu_hour", "high", 3, "nobody offers it"),
     Column("n_providers", "providers", 0),
     Column("week_frac", "7 days", None, "no week of history"),
+    Column("memory_gib", "GiB", 0, "not known"),
+    Column("fp16_dense_tflops", "FP16 TFLOPS", 0, "none"),
+    Column("segment", "segment"),
+    Column("name", "name"),
 )
 
 
@@ -57,15 +57,15 @@ class GpuMarket:
         found, week = self.spread, self.week_frac
         return (
             self.gpu.slug,
-            self.gpu.name,
-            self.gpu.segment,
-            self.gpu.memory_gib.value,
-            self.gpu.dense_tflops("fp16").value,
-            found and found.cheapest[1],
             found and found.median_usd_per_gpu_hour,
+            found and found.cheapest[1],
             found and found.dearest[1],
             found.n if found else 0,
-            None if week is None else Cell(week, f"{week:+.1%}"),
+            None if week is None else Cell(week, f"{week:+.1%}" if abs(week) >= _SEEN else "0.0%"),
+            self.gpu.memory_gib.value,
+            self.gpu.dense_tflops("fp16").value,
+            self.gpu.segment,
+            self.gpu.name,
         )
 
 
@@ -169,7 +169,8 @@ class Changes(Shown):
 
     def blocks(self) -> list[Block]:
         """Return both tables."""
-        columns = (COLUMNS[0], COLUMNS[1], COLUMNS[6], COLUMNS[8], COLUMNS[9])
+        keys = ("gpu", "week_frac", "median_usd_per_gpu_hour", "n_providers", "name")
+        columns = tuple(column for key in keys for column in COLUMNS if column.key == key)
         rows = []
         for each in self.market.moved():
             row = dict(zip((column.key for column in COLUMNS), each.row(), strict=True))
@@ -178,6 +179,11 @@ class Changes(Shown):
         panel = (Column("day", "day"), COLUMNS[0], Column("provider", "provider"), Column("what", "what"))
         who = "providers that entered or left a GPU's market: that moves a median without any price moving"
         return [
-            Table(f"Prices that moved in {WEEK_DAYS} days ({self.market.kind})", columns, rows, (note,)),
+            Table(
+                f"Prices that moved in {WEEK_DAYS} days, {self.market.kind.value.replace('_', ' ')}",
+                columns,
+                rows,
+                (note,),
+            ),
             Table(f"Entered and left since {self.since}", panel, self.market.panel(self.since), (who,)),
         ]

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 _SHOWN = (
     Column("provider", "provider"),
+    Column("usd_per_gpu_hour", "USD/GPU-h", 3),
     Column("gpu", "GPU", absent="unknown"),
     Column("gpu_count", "n", 0),
+    Column("usd_per_hour", "USD/h", 3),
+    Column("usd_per_month", "USD/month", 0),
+    Column("kind", "kind"),
     Column("vram_gib", "GiB each", 0),
     Column("vcpu", "vCPU", 0),
     Column("ram_gib", "RAM GiB", 0),
     Column("disk_gib", "disk GiB", 0),
-    Column("kind", "kind"),
     Column("country", "country"),
     Column("region", "region"),
     Column("sku", "instance"),
-    Column("usd_per_hour", "USD/h", 3),
-    Column("usd_per_gpu_hour", "USD/GPU-h", 3),
-    Column("usd_per_month", "USD/month", 0),
     Column("observed_at", "seen", absent="date not stated"),
     Column("source", "source"),
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from rackrate.catalog.architecture.sizes import sizes_of
 from rackrate.catalog.model import Model
 from rackrate.choice import Choice, Sketch
 from rackrate.fit.solve import Fit
@@ -17,18 +19,18 @@ from rackrate.report.shown import Shown
 from rackrate.report.speed import PAID, TITLES, SpeedAnswer
 
 _SET_UP = (
+    Column("usd", "USD", None, "no price"),
+    Column("usd_unit", "USD for", absent="no price"),
+    Column("speed", "speed", absent="not modelled"),
+    Column("speed_unit", "unit of speed", absent="not modelled"),
     Column("gpu_count", "GPUs", 0, "does not fit"),
     Column("precision", "precision", absent="does not fit"),
+    Column("longest_context_tokens", "longest context", 0, "has none"),
+    Column("most_concurrent_count", "at once", 0, "none"),
     Column("weights_gib", "weights GiB", 1, "not known"),
     Column("kv_gib", "KV GiB", 1, "has none"),
     Column("overhead_gib", "other GiB", 1, "not known"),
     Column("usable_gib", "of GiB", 1, "not known"),
-    Column("longest_context_tokens", "longest context", 0, "has none"),
-    Column("most_concurrent_count", "at once", 0, "none"),
-    Column("speed", "speed", absent="not modelled"),
-    Column("speed_unit", "unit of speed", absent="not modelled"),
-    Column("usd", "USD", None, "no price"),
-    Column("usd_unit", "USD for", absent="no price"),
     Column("why_not", "why not", absent=""),
 )
 _MODEL = (
@@ -83,7 +85,8 @@ class Pair:
 
     def params_words(self) -> str:
         """Write the parameters, the active ones too where they are fewer."""
-        total, active = self.model.params_total.value, self.model.params_active.value
+        sizes = sizes_of(self.model)
+        total, active = sizes.params_total, sizes.params_active
         if not total:
             return "not known"
         some = f" ({count_words(active)} active)" if active and active < _ACTIVE * total else ""
@@ -103,21 +106,26 @@ class Pair:
         low, value, high = (_rounded(self.usd[end]).text for end in ("low", "value", "high"))
         return f"${value} {PAID[self.speed.pace.paid][1].removeprefix('USD ')} ({low} to {high})"
 
+    @cached_property
+    def figures(self) -> Mapping[str, Any]:
+        """What is known of the set-up, by the keys of its columns."""
+        fit, flow, usd = self.choice.fit, self.flow, self.usd
+        is_priced = isinstance(self.speed, SpeedAnswer) and usd
+        return {
+            "usd": usd and _rounded(usd["value"]),
+            "usd_unit": PAID[self.speed.pace.paid][1].removeprefix("USD ") if is_priced else None,  # type: ignore[union-attr]
+            "speed": flow and _rounded(flow[1]),
+            "speed_unit": flow and flow[3],
+            "gpu_count": fit.setup.layout.n_gpus if fit else None,
+            "precision": fit.setup.precision.name if fit else None,
+            **(_reach(fit) if fit else {}),
+            **(_memory(self.fit) if self.fit else {}),
+            "why_not": self.why_not or None,
+        }
+
     def values(self) -> tuple[Any, ...]:
         """Return the values of the set-up's columns."""
-        fit, flow, usd = self.fit, self.flow, self.usd
-        is_priced = isinstance(self.speed, SpeedAnswer) and usd
-        return (
-            fit.setup.layout.n_gpus if self.choice.fit and fit else None,
-            fit.setup.precision.name if self.choice.fit and fit else None,
-            *(_memory(fit) if fit else (None,) * 4),
-            *(_reach(self.choice.fit) if self.choice.fit else (None, None)),
-            flow and _rounded(flow[1]),
-            flow and flow[3],
-            usd and _rounded(usd["value"]),
-            PAID[self.speed.pace.paid][1].removeprefix("USD ") if is_priced else None,  # type: ignore[union-attr]
-            self.why_not or None,
-        )
+        return tuple(map(self.figures.get, (column.key for column in _SET_UP)))
 
 
 @dataclass(frozen=True)
@@ -213,10 +221,26 @@ class GpusFor(Shown):
 
     def blocks(self) -> list[Block]:
         """Return one table."""
-        columns = (Column("gpu", "GPU"), *_SET_UP)
-        rows = [(pair.gpu, *pair.values()) for pair in self.pairs]
+        shown = self._columns()
+        columns = (Column("gpu", "GPU"), *shown.values())
+        rows = [(pair.gpu, *(pair.figures.get(key) for key in shown)) for pair in self.pairs]
         title = f"{self.model.name}, {self.task}: on the {len(rows)} GPUs that are for rent"
         return [Table(title, columns, rows, tuple(_NOTES))]
+
+    def _columns(self) -> dict[str, Column]:
+        """Return the columns of the set-up by their keys: a unit that all share in the header."""
+        found = [pair.figures for pair in self.pairs]
+        shown = {column.key: column for column in _SET_UP}
+        for key in ("usd", "speed"):
+            units = {each[f"{key}_unit"] for each in found} - {None}
+            if len(units) == 1:
+                unit = str(units.pop())
+                title = f"USD {unit}" if key == "usd" else unit
+                shown[key] = replace(shown[key], key=_as_key(title), title=title)
+                del shown[f"{key}_unit"]
+        if not any(each["why_not"] for each in found):
+            del shown["why_not"]
+        return shown
 
 
 _ACTIVE = 0.9  # a smaller share is worth saying
@@ -235,25 +259,38 @@ _NOTES = (
 
 def _names(model: Model) -> Iterator[Any]:
     yield from (model.slug, model.maker, model.task)
-    for fact in (model.params_total, model.params_active):
-        yield Cell(fact.value, count_words(fact.value)) if fact.value else None
+    sizes = sizes_of(model)
+    for n in (sizes.params_total, sizes.params_active):
+        yield Cell(n, count_words(n)) if n else None
 
 
-def _memory(fit: Fit) -> tuple[float | None, ...]:
+def _memory(fit: Fit) -> dict[str, float | None]:
     found = fit.estimate
     weights, kv = float(found.gib("weights")), float(found.gib("KV cache"))
     has_kv = bool(fit.arch.caches) and not fit.setup.is_training
-    return weights, kv if has_kv else None, float(found.total.gib) - weights - kv, found.limit_gib
+    return {
+        "weights_gib": weights,
+        "kv_gib": kv if has_kv else None,
+        "overhead_gib": float(found.total.gib) - weights - kv,
+        "usable_gib": found.limit_gib,
+    }
 
 
-def _reach(fit: Fit) -> tuple[int | None, int]:
+def _reach(fit: Fit) -> dict[str, int | None]:
     has_context = fit.arch.task not in ("image", "asr")
-    return (fit.longest_context if has_context else None), fit.most_concurrent
+    return {
+        "longest_context_tokens": fit.longest_context if has_context else None,
+        "most_concurrent_count": fit.most_concurrent,
+    }
+
+
+def _as_key(title: str) -> str:
+    return title.lower().replace("/", "_per_").replace(" ", "_")
 
 
 def _rounded(value: float) -> Cell:
     """Write a figure with three digits that count."""
-    return Cell(value, f"{value:,.0f}" if value >= 100 else f"{value:.3g}")  # noqa: PLR2004
+    return Cell(value, f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}")  # noqa: PLR2004
 
 
 def _plain(row: tuple[Any, ...], columns: tuple[Column, ...]) -> dict[str, Any]:

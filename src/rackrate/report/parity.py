@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from rackrate.plan.parity import FIGURES, Alternative
+from rackrate.plan.parity import FIGURES, PARITY_FRAC, Alternative
 from rackrate.report.block import Block, Column, Table
 from rackrate.report.shown import Shown
 
@@ -48,7 +48,7 @@ class Parity(Shown):
             Column("usd_per_gpu_hour", "USD/GPU-h", 3),
             Column("price_ratio", "x price", 2),
             *(Column(f"{name}_ratio", f"x {title}", 2) for name, title in FIGURES.items()),
-            Column("is_better", "less of nothing"),
+            Column("is_better", "as good in all"),
         )
         rows = [
             (
@@ -68,7 +68,7 @@ class Parity(Shown):
         price = f"{self.gpu} at {self.usd_per_gpu_hour:.3f} USD/GPU-h"
         if not self.alternatives:
             return f"For the price of the {price} nothing has more of anything"
-        return f"For the price of the {price} or less you could have"
+        return f"For the price of the {price}, or {PARITY_FRAC:.0%} more at most, you could have"
 
     def __repr__(self) -> str:
         """Name the best alternative, in one line."""

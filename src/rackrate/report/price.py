@@ -187,8 +187,9 @@ class Price(Shown):
         first, last = self.history[0], self.history[-1]
         change = last.index / first.index - 1
         plain = last.median_usd_per_gpu_hour / first.median_usd_per_gpu_hour - 1
+        kind = self.kind.replace("_", " ")
         return Plot(
-            f"{self.gpu}: {self.kind} daily median {plain:+.1%} in {(last.day - first.day).days} days, "
+            f"{self.gpu}: {kind} daily median {plain:+.1%} in {(last.day - first.day).days} days, "
             f"like-for-like index {change:+.1%}",
             tuple(day.day for day in self.history),
             tuple(day.median_usd_per_gpu_hour for day in self.history),

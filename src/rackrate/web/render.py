@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -39,13 +40,12 @@ def environment() -> Environment:
     )
     found.filters |= {
         "cell": cell, "words": words, "usd": usd, "svg": svg, "spark": spark, "json_ld": json_ld,
-        "when": when, "price_column": price_column,
+        "when": when, "figures": figures,
     }  # fmt: skip
     found.globals |= {"query": query, "breadcrumbs": breadcrumbs, "range_": range}
     found.tests |= {
         "table": lambda block: isinstance(block, Table),
         "text": lambda block: isinstance(block, Text),
-        "number": lambda column: column.digits is not None,
     }
     return found
 
@@ -116,16 +116,53 @@ def cell(value: Any, column: Column) -> Markup:
     text = column.write(value)
     if value is None:
         return Markup("<i>{}</i>").format(text)
-    if column.key == "kind":
-        return escape(text.replace("_", " "))
-    if column.key == "bar":
-        return _bar(text)
     if "url" in column.key or column.key == "site":
         return link(text, "view" if "url" in column.key else "launch")
+    if column.key in _WRITTEN:
+        return escape(_WRITTEN[column.key](text))
     start = _LINKED.get(column.key)
     if start and _is_page(start, text):
         return _inside(start, text)
-    return words(text)
+    if column.key == "bar":
+        return _bar(text)
+    return _drawn(text) if _BLOCK in text else words(text)
+
+
+def _drawn(text: str) -> Markup:
+    """Write a text that ends in a bar of block signs, which a page draws."""
+    said, _, _ = text.partition(_BLOCK)
+    return Markup("{} {}").format(said.strip(), _bar(text[len(said) :]))
+
+
+_BLOCK = "█"
+
+
+_UNITS = {"gib": "GiB", "gb": "GB", "w": "W", "usd": "USD", "tflops": "TFLOPS", "tops": "TOPS", "s": "s"}
+_UNITS |= {word: word.upper() for word in ("fp4", "fp8", "fp16", "fp32", "int8", "bf16", "rt", "pcie", "mig")}
+
+
+@lru_cache(maxsize=512)
+def _fact_words(name: str) -> str:
+    """Write the name of a fact as words."""
+    return " ".join(_UNITS.get(word, word) for word in name.replace("_per_s", "/s").split("_"))
+
+
+def _sku(text: str) -> str:
+    """Return the last of two names of one shape: the one that who rents it types."""
+    return text.partition(" ")[2] or text
+
+
+def _spaced(text: str) -> str:
+    return text.replace("_", " ")
+
+
+_WRITTEN: Mapping[str, Callable[[str], str]] = {
+    "kind": _spaced,
+    "tier": _spaced,
+    "sku": _sku,
+    "fact": _fact_words,
+}
+"""How a name for programs reads on a page, by its column."""
 
 
 @lru_cache(maxsize=1024)
@@ -142,10 +179,20 @@ def _is_page(start: str, slug: str) -> bool:
     return slug in {provider.slug for provider in all_providers()}
 
 
-def price_column(table: Table) -> int | None:
-    """Return where the price of a row stands, if it is too far from its name for a telephone."""
-    at = next((i for i, column in enumerate(table.columns) if column.key == "usd_per_gpu_hour"), 0)
-    return at if at > 1 else None
+def figures(table: Table) -> list[bool]:
+    """Tell of each column whether it holds figures, also where they were written as text."""
+    return [
+        column.digits is not None or _is_figures(column, [row[at] for row in table.rows])
+        for at, column in enumerate(table.columns)
+    ]
+
+
+_FIGURE = re.compile(r"[+-]?\d[\d,.]*(?:e[+-]?\d+|[kMBT])?%?|never|over 99%|under 1%")
+
+
+def _is_figures(column: Column, values: Sequence[Any]) -> bool:
+    said = [column.write(value) for value in values if value is not None]
+    return any(said) and all(not text or _FIGURE.fullmatch(text) for text in said)
 
 
 def usd(value: float, digits: int = 2) -> str:

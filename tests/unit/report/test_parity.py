@@ -85,7 +85,7 @@ def test_of_the_sample_no_row_is_dearer_and_better_ones_have_less_of_nothing(gpu
     [
         (None, [], "Nobody offers the a10"),
         (0.5, [], "nothing has more of anything"),
-        (0.5, ["l40s"], "a10 at 0.500 USD/GPU-h or less you could have"),
+        (0.5, ["l40s"], "a10 at 0.500 USD/GPU-h, or 10% more at most, you could have"),
     ],
 )
 def test_the_title_says_also_that_there_is_nothing(usd: float | None, names: list[str], says: str) -> None:

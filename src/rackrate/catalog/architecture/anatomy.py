@@ -182,6 +182,12 @@ class Architecture:
         """Parameters that an engine loads, tied embeddings once."""
         return count(self.tensors)
 
+    def kv_bytes_per_token(self, bytes_a_number: float = 2) -> int:
+        """Return by how much a further token grows the cache of a sequence, without windows and states."""
+        growing = (cache for cache in self.caches if cache.kind in ("full", "latent"))
+        numbers = sum(each.n_layers * each.n_kv_heads * (each.k_dim + each.v_dim) for each in growing)
+        return round(numbers * bytes_a_number)
+
     def params_of(self, *roles: str) -> int:
         """Return the parameters of the tensors with one of these roles."""
         return count(t for t in self.tensors if t.role in roles)

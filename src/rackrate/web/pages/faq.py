@@ -41,9 +41,10 @@ def questions(gpu: str, price: Price | None) -> list[Block]:
 @lru_cache(maxsize=128)
 def _of_memory(gpu: str) -> tuple[Text, ...]:
     """Return what facts alone decide; it is worked out once for each GPU."""
-    name = find_gpu(gpu).name
+    found = find_gpu(gpu)
+    name, article = found.name, "a" if found.vendor == "Google" else "an"  # AMD, AWS, Intel, NVIDIA
     return (
-        Text(f"What AI models can I run on a {name}?", _models(gpu)),
+        Text(f"What AI models can I run on {article} {name}?", _models(gpu)),
         Text(f"How much memory does a model need on the {name}?", _memory(gpu)),
         Text("How does the precision of the weights change what fits?", _precisions(gpu)),
         Text(f"Can I fine-tune on the {name}, or only run models?", _tuning(gpu)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rackrate import api, chart, overview, owning, pairing
@@ -72,6 +73,7 @@ def show(ask: Ask) -> Page:
     )
     history = _history(ask, gpu.slug, kind, hours)
     own, own_numbers, problem = _own(ask, gpu)
+    where, older = Instances(gpu.slug, "any", dossier.offers).parted()
     models = once(
         ask.market, ("models", gpu.slug), lambda: pairing.models_on(gpu.slug, limit=6, data=ask.market)
     )
@@ -89,7 +91,8 @@ def show(ask: Ask) -> Page:
             "range": ask.query.text("range", "90d"),
             "kind": kind,
             "kinds": [k for k in KINDS if k == Kind.ON_DEMAND or Kind(k) in dossier.price.other_kinds],
-            "where": Instances(gpu.slug, "any", dossier.offers),
+            "where": where,
+            "older": older,
             "own": own,
             "own_numbers": own_numbers,
             "own_problem": problem,
@@ -129,7 +132,9 @@ def instances(ask: Ask) -> Page:
         found = overview.instances(gpu.slug, kind=kind, data=ask.market)
     except NoAnswer as error:
         return page.with_problem(error)
-    return replace(page, answer=found, context={**page.context, "found": found})
+    counted, older = found.parted()
+    shown = {"found": found, "counted": counted, "older": older}
+    return replace(page, answer=found, context={**page.context, **shown})
 
 
 def models(ask: Ask) -> Page:
@@ -252,8 +257,8 @@ def _kept(ask: Ask, price: Price) -> Callable[[Callable[[], str]], str]:
 
 
 @lru_cache(maxsize=256)
-def _why(slug: str) -> tuple[tuple[str, str, str], ...]:
-    """Return what sets a GPU apart, as sentence, source and its address: facts of the catalog only."""
+def _why(slug: str) -> tuple[tuple[tuple[str, str], tuple[str, ...]], ...]:
+    """Return what sets a GPU apart: a source with its address, and what it says; catalog facts only."""
     gpu = find_gpu(slug)
     found: list[tuple[str, Fact[Any]]] = []
     link = CAPABILITIES["nvlink"](gpu)
@@ -289,7 +294,10 @@ def _why(slug: str) -> tuple[tuple[str, str, str], ...]:
             "reckon with those."
         )
         found.append((words, gpu.memory_visible_gib))
-    return tuple((words, *_source(fact)) for words, fact in found)
+    return tuple(
+        (source, tuple(words for words, _ in of))
+        for source, of in groupby(found, key=lambda each: _source(each[1]))
+    )
 
 
 def _source(fact: Fact[Any]) -> tuple[str, str]:
@@ -301,7 +309,7 @@ def _seen_in(gpu: Gpu) -> tuple[tuple[str, str], ...]:
     """Return the pages that name this GPU for a workload that suits it."""
     names = {each.workload.source for each in suitable_workloads(gpu) if each.verdict != "unsuitable"}
     listed = (sources()[name] for name in sorted(names) if name in sources())
-    return tuple((source.title, source.url) for source in listed)
+    return tuple((source.title, source.url) for source in listed if gpu.name in source.title)
 
 
 def _head(gpu: Gpu, tab: str) -> dict[str, Any]:
