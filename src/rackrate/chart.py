@@ -7,6 +7,7 @@ numbers always stand in a table of the answer.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from math import log10
@@ -102,6 +103,23 @@ def history_svg(price: Price) -> str:
         UsageError: the chart packages are not installed.
     """
     return _svg(history(price))
+
+
+def preview_png(price: Price) -> str:
+    """Return the price history as a picture for previews of links, which take no SVG: PNG in base64.
+
+    Raises:
+        NoAnswer: fewer than two days of history.
+        UsageError: the chart packages are not installed.
+    """
+    drawn = history_svg(price)
+    import vl_convert  # noqa: PLC0415 - there, or the line above would have said so
+
+    return b64encode(vl_convert.svg_to_png(drawn, scale=_PREVIEW_SCALE)).decode()
+
+
+_PREVIEW_SCALE = 1.75
+"""Makes a chart some 1,200 pixels wide, as previews are."""
 
 
 def memory(answer: FitAnswer) -> Any:

@@ -55,7 +55,7 @@ def test_the_overview_prints_the_numbers_of_the_api(site: Any) -> None:
     for usd in (spread["cheapest_usd"], spread["median_usd"]):
         for unit, digits in (("hour", 2), ("day", 2), ("week", 2), ("month", 0)):
             assert f"${usd[unit]:,.{digits}f}" in page
-    assert f"{spread['cheaper_frac'] * 100:.0f} % less" in page
+    assert f"{spread['cheaper_frac'] * 100:.0f}% less" in page
     own = site.get("/api/v1/rent-or-own?gpu=l40s").json["data"]
     for against in own["against"]:
         days = against["simple_breakeven_days"]

@@ -187,6 +187,51 @@ def test_without_javascript_a_chart_has_its_spec(browser: Any, site: Any) -> Non
     assert "hconcat" in specs[1].json
 
 
+@pytest.mark.parametrize("has_js", [True, False], ids=["with", "without"])
+def test_rare_fields_wait_until_somebody_wants_them(browser: Any, site: Any, *, has_js: bool) -> None:
+    with opened(browser, site, "/rent-or-own", java_script_enabled=has_js) as page:
+        assert not page.get_by_label("PUE of the site").is_visible()
+        page.get_by_text("more: Country").click()
+        page.get_by_label("PUE of the site").fill("1.2")
+        page.get_by_role("button", name="Reckon").click()
+        page.wait_for_url("**pue=1.2**")
+        assert "x 1.2 /" in page.locator("#found").inner_text()
+        page.reload()
+        assert page.get_by_label("PUE of the site").is_visible(), "what was said is seen"
+
+
+def test_the_field_that_is_wrong_says_so(site: Any) -> None:
+    wrong = site.get("/plan?model=llama-3.1-8b&rps=abc").text
+    assert wrong.count("aria-invalid") == 1
+    assert 'name="rps" type="text" value="abc"' in wrong.partition("aria-invalid")[0].splitlines()[-1]
+    assert "aria-invalid" not in site.get("/plan?model=llama-3.1-8b&rps=1").text
+
+
+def test_names_are_offered_while_one_types(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/plan") as page:
+        names = page.get_by_label("Model", exact=True).evaluate(
+            "it => [...it.list.options].map(o => o.value)"
+        )
+        assert "llama-3.1-70b" in names
+        assert len(names) > 300
+
+
+def test_paper_is_white_and_has_no_buttons(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/l40s", color_scheme="dark") as page:
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        assert sum(map(int, ink.removeprefix("rgb(").removesuffix(")").split(","))) < 150
+        assert page.get_by_role("button").filter(visible=True).count() == 0
+        assert page.locator("#where table").first.is_visible()
+
+
+def test_a_bar_is_drawn_and_not_written(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/plan?model=llama-3.1-8b&rps=1") as page:
+        assert "█" not in page.content()
+        assert page.locator("td svg.bar").count() > 3
+
+
 def test_dark_is_followed_switched_and_kept(browser: Any, site: Any) -> None:
     def paper(page: Any) -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))

@@ -121,7 +121,8 @@ PLACES = (
     "/compare?gpu=l40s&gpu={}", "/gpus/l40s/models?q={}", "/models/llama-3.1-8b/on/l40s?context={}",
     "/models/llama-3.1-8b/on/l40s?precision={}", "/models/llama-3.1-8b/on/l40s?engine={}", "/faq?gpu={}",
     "/api/v1/gpus/{}", "/api/v1/offers?cursor={}", "/api/v1/models/{}/fit", "/api/v1/perf?model={}",
-    "/api/v1/gpus/l40s/history?from={}", "/embed/gpus/{}/history.svg", "/feeds/gpus/{}.atom", "/{}",
+    "/api/v1/gpus/l40s/history?from={}", "/embed/gpus/{}/history.svg",
+    "/embed/gpus/{}/history.png", "/feeds/gpus/{}.atom", "/{}",
     "/static/x/{}",
 )  # fmt: skip
 

@@ -163,7 +163,7 @@ def _check_gpu(asked: Asked, slug: str) -> None:
             assert f"<dd>${middle * hours:,.{digits}f}<small>median; from ${low * hours:,.{digits}f}" in page
         assert f"Spread: {len(prices)} provider" in page
         if len(prices) > 1:
-            assert f"{(1 - low / high) * 100:.0f} % less than" in page
+            assert f"{(1 - low / high) * 100:.0f}% less than" in page
     own = asked.get(f"/api/v1/rent-or-own?gpu={slug}").json
     for against in own.get("data", {}).get("against", ()):
         event(f"{slug}: owning")

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -270,3 +271,31 @@ def test_links_inside_the_site_lead_somewhere(site: Any) -> None:
     picked = sorted(link.replace("&amp;", "&") for link in seen)[::29]
     assert len(picked) >= 15
     assert [link for link in picked if site.get(link).status not in (200, 301)] == []
+
+
+def test_a_link_is_previewed_with_a_picture(site: Any) -> None:
+    page = site.get("/gpus/l40s").text
+    found = re.search(r'<meta property="og:image" content="([^"]+)">', page)
+    assert found
+    picture = site.get(unescape(found[1]).removeprefix(site.address))
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.body.startswith(b"\x89PNG")
+    assert int.from_bytes(picture.body[16:20]) >= 1200, "pixels wide"
+    assert "og:image" not in site.get("/about").text
+
+
+def test_no_model_is_of_unknown_size(site: Any) -> None:
+    for number in range(1, 5):
+        assert "not known" not in site.get(f"/models?page={number}").text
+    assert "not known" not in site.get("/gpus/l40s/models?page=3").text
+
+
+def test_a_page_is_seen_only_where_it_names_the_gpu(site: Any) -> None:
+    assert "Seen in" in site.get("/gpus/l40s").text
+    assert "Seen in" not in site.get("/gpus/rtx-3090").text
+
+
+def test_a_column_of_which_nobody_says_anything_is_a_sentence(site: Any) -> None:
+    where = site.get("/gpus/l40s").text.partition('id="where"')[2].partition("<details>")[0]
+    assert ">vCPU</th>" not in where
+    assert "no list says here: vCPU" in where

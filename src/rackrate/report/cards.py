@@ -215,7 +215,10 @@ def provider_list(providers: Sequence[Provider], n_offers: Mapping[str, int]) ->
         )
         for provider in providers
     )
-    return Listing(f"{len(rows)} providers", columns, rows)
+    most_first = tuple(sorted(rows, key=lambda row: -row[5]))
+    return Listing(
+        f"{len(rows)} providers", columns, most_first, ("those with the most counted offers first",)
+    )
 
 
 def gpu_card(gpu: Gpu) -> Card:

@@ -13,7 +13,7 @@ from rackrate.market.offer import Kind
 from rackrate.report.block import Block, Column, Table, Text
 from rackrate.report.cards import fact_cell, gpu_card
 from rackrate.report.compare import Comparison, link_name
-from rackrate.report.offers import Offers, age_of
+from rackrate.report.offers import Offers, age_of, is_fresh
 from rackrate.report.parity import Parity
 from rackrate.report.price import Price
 from rackrate.report.shown import Shown
@@ -199,14 +199,16 @@ class Dossier(Shown):
 
 
 def cheapest_each(offers: Offers) -> Offers:
-    """Return the cheapest current offer of each provider and kind."""
-    seen: set[tuple[str, str]] = set()
-    kept = []
-    for row, offer in zip(offers.rows, offers, strict=True):
-        if (offer.provider, offer.kind) not in seen:
-            seen.add((offer.provider, offer.kind))
-            kept.append(row)
-    return replace(offers, found=replace(offers.found, rows=tuple(kept)))
+    """Return the cheapest current offer of each provider and kind, from offers sorted by price.
+
+    Those that count today come first, and before a cheaper one of the same provider that gives no date.
+    """
+    now = offers.as_of
+    pairs = sorted(zip(offers, offers.rows, strict=True), key=lambda pair: not is_fresh(pair[0], now))
+    kept: dict[tuple[str, str], tuple[Any, ...]] = {}
+    for offer, row in pairs:
+        kept.setdefault((offer.provider, offer.kind), row)
+    return replace(offers, found=replace(offers.found, rows=tuple(kept.values())))
 
 
 def bundles_of(offers: Offers, n: int = 12) -> Offers:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import cached_property
 from itertools import compress
 from typing import Any
 
 from rackrate.catalog.provider import find_provider, match_provider
 from rackrate.market.offer import Kind, Offer
-from rackrate.market.stats import FRESH
 from rackrate.report.block import Block, Cell, Column, Table, Text
-from rackrate.report.offers import Offers, age_of
+from rackrate.report.offers import Offers, age_of, is_fresh
 from rackrate.report.shown import Shown
 
 _SAME = 0.005  # what rounds to 0 %
@@ -31,8 +29,8 @@ COLUMNS = (
     Column("region", "region"),
     Column("sku", "instance"),
     Column("billing_increment_s", "billed in"),
-    Column("source_url", "view", absent="the list has no address"),
-    Column("site", "launch", absent="no site known"),
+    Column("source_url", "view", absent="none given"),
+    Column("site", "launch", absent="not known"),
 )
 
 
@@ -69,13 +67,13 @@ class Instances(Shown):
     def _counted(self) -> Sequence[Offer]:
         """What figures are taken from: offers of fresh lists, or all where there are none."""
         now = self.offers.as_of
-        return [offer for offer in self.offers if _is_fresh(offer, now)] or list(self.offers)
+        return [offer for offer in self.offers if is_fresh(offer, now)] or list(self.offers)
 
     def parted(self) -> tuple[Instances, Instances]:
         """Return the shapes that count in statistics of today, and those of older or undated lists."""
         now = self.offers.as_of
-        is_fresh = [_is_fresh(offer, now) for offer in self.offers]
-        return self._only(is_fresh), self._only([not fresh for fresh in is_fresh])
+        counts = [is_fresh(offer, now) for offer in self.offers]
+        return self._only(counts), self._only([not each for each in counts])
 
     def _only(self, is_kept: Sequence[bool]) -> Instances:
         kept = tuple(compress(self.offers.rows, is_kept))
@@ -177,11 +175,6 @@ def shapes_of(gpu: str, kind: str, offers: Offers) -> Instances:
     found = Instances(gpu, kind, replace(offers, found=replace(offers.found, rows=tuple(kept))))
     rows = tuple(row for part in found.parted() for row in part.offers.rows)
     return replace(found, offers=replace(offers, found=replace(offers.found, rows=rows)))
-
-
-def _is_fresh(offer: Offer, now: datetime | None) -> bool:
-    """Tell whether an offer counts in statistics of today."""
-    return bool(offer.is_counted and offer.observed_at and now and now - offer.observed_at <= FRESH)
 
 
 def _terms(provider: str) -> tuple[str | None, Cell | None]:

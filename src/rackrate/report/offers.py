@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 from rackrate.market.offer import COLUMNS, Offer
+from rackrate.market.stats import FRESH
 from rackrate.report.block import Block, Column, Table, to_html
 from rackrate.units import HOURS_PER_MONTH, format_age
 
@@ -155,6 +156,11 @@ class Offers(Sequence[Offer]):
         low = min((offer.usd_per_gpu_hour for offer in self), default=None)
         from_ = f", from {low:.3f} USD/GPU-h" if low is not None else ""
         return f"<Offers: {self._title()}{from_}>"
+
+
+def is_fresh(offer: Offer, now: datetime | None) -> bool:
+    """Tell whether an offer counts in statistics of today."""
+    return bool(offer.is_counted and offer.observed_at and now and now - offer.observed_at <= FRESH)
 
 
 def age_of(offer: Offer, as_of: datetime | None) -> str:

@@ -220,13 +220,13 @@ class OwnAnswer(Shown):
             Column("against", "against"),
             Column("provider", "provider"),
             Column("rent_usd_per_hour", "rent USD/h", 3),
-            Column("own_low_usd_per_hour", "own low", 3, absent=""),
-            Column("own_usd_per_hour", "own USD/h", 3, absent=""),
-            Column("own_high_usd_per_hour", "own high", 3, absent=""),
-            Column("breakeven_low_years", "breakeven low", 2, absent=""),
+            Column("own_low_usd_per_hour", "own low", 3, absent="not reckoned"),
+            Column("own_usd_per_hour", "own USD/h", 3, absent="not reckoned"),
+            Column("own_high_usd_per_hour", "own high", 3, absent="not reckoned"),
+            Column("breakeven_low_years", "breakeven low", 2, absent="not reckoned"),
             Column("breakeven_years", "breakeven years", 2),
-            Column("breakeven_high_years", "breakeven high", 2, absent=""),
-            Column("verdict", "verdict", absent=""),
+            Column("breakeven_high_years", "breakeven high", 2, absent="not reckoned"),
+            Column("verdict", "verdict", absent="not reckoned"),
         )
         cost = self.cost
         rows: list[tuple[Any, ...]] = []

@@ -121,6 +121,8 @@ class _Pages:
 
     def picture(self, request: Request) -> Response:
         ask = self.ask(request, ("kind", "range", "theme"), request.url.path)
+        if request.url.path.endswith(".png"):
+            return Response(gpus.preview(ask), media_type="image/png", headers=_PICTURE)
         return Response(gpus.embed(ask), media_type="image/svg+xml", headers=_PICTURE)
 
 
@@ -161,6 +163,7 @@ def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None 
     routes += [Route(path, partial(_text, pages, *of)) for path, of in TEXTS.items()]
     routes += [
         Route("/embed/gpus/{gpu}/history.svg", partial(_picture, pages)),
+        Route("/embed/gpus/{gpu}/history.png", partial(_picture, pages)),
         Route(agents.PATH, agents.Door(make_agent(site) if make_agent else None, site), methods=["POST"]),
         Route("/static/{version}/{name}", _static),
         Route("/favicon.ico", _favicon),

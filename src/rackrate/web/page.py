@@ -42,6 +42,8 @@ class Field:
         hint: an example or the default.
         kind: `text`, `number`, `range` or `checkbox`.
         limits: least, most and step, of a number.
+        names: that it may have, to choose from while one types.
+        is_rare: whether it waits behind "more", for who needs it.
     """
 
     name: str
@@ -51,6 +53,24 @@ class Field:
     hint: str = ""
     kind: str = "text"
     limits: tuple[float, float, float] | None = None
+    names: Sequence[str] = ()
+    is_rare: bool = False
+
+
+def usual_first(fields: Sequence[Field], *usual: str) -> tuple[Field, ...]:
+    """Return the fields that most questions need, in that order, then the rare ones."""
+    by_name = {each.name: each for each in fields}
+    rare = (replace(each, is_rare=True) for each in fields if each.name not in usual)
+    return (*(by_name[name] for name in usual), *rare)
+
+
+def wrong_field(fields: Sequence[Field], problem: RackrateError | None) -> str:
+    """Return the name of the field that a problem is about; empty where its message names none of them."""
+    if problem is None:
+        return ""
+    said, words = problem.message, problem.message.split()
+    found = (each.name for each in fields if each.value and (each.name in words or repr(each.value) in said))
+    return next(found, "")
 
 
 @dataclass(frozen=True)
@@ -120,6 +140,7 @@ class Page:
         blocks: shown by the template, where not those of the answer.
         fields: of its form.
         charts: in their order.
+        picture: address of the one that previews of links show; empty for none.
         crumbs: titles and addresses of the pages above.
         problem: what went wrong, of a form that could not be answered.
         json_ld: structured data.
@@ -135,6 +156,7 @@ class Page:
     blocks: Sequence[Block] = ()
     fields: Sequence[Field] = ()
     charts: Sequence[Drawing] = ()
+    picture: str = ""
     crumbs: Sequence[tuple[str, str]] = ()
     problem: RackrateError | None = None
     json_ld: Sequence[Mapping[str, Any]] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -19,8 +20,9 @@ from rackrate.catalog.load import slugs
 from rackrate.catalog.provider import all_providers
 from rackrate.errors import RackrateError
 from rackrate.report.block import Column, Table, Text
+from rackrate.report.fit import chance
 from rackrate.units import format_age
-from rackrate.web.page import Ask, Page
+from rackrate.web.page import Ask, Page, wrong_field
 from rackrate.web.pages.structured import breadcrumbs
 from rackrate.web.site import HERE, TEMPLATES, Site
 from rackrate.web.wording import link, words
@@ -40,9 +42,9 @@ def environment() -> Environment:
     )
     found.filters |= {
         "cell": cell, "words": words, "usd": usd, "svg": svg, "spark": spark, "json_ld": json_ld,
-        "when": when, "figures": figures,
+        "when": when, "figures": figures, "said": said, "wrong_field": wrong_field,
     }  # fmt: skip
-    found.globals |= {"query": query, "breadcrumbs": breadcrumbs, "range_": range}
+    found.globals |= {"query": query, "chance": chance, "breadcrumbs": breadcrumbs, "range_": range}
     found.tests |= {
         "table": lambda block: isinstance(block, Table),
         "text": lambda block: isinstance(block, Text),
@@ -185,6 +187,18 @@ def figures(table: Table) -> list[bool]:
         column.digits is not None or _is_figures(column, [row[at] for row in table.rows])
         for at, column in enumerate(table.columns)
     ]
+
+
+def said(table: Table) -> Table:
+    """Return a table without the columns of which no row says anything, which a note names instead."""
+    kept = [at for at in range(len(table.columns)) if any(row[at] is not None for row in table.rows)]
+    silent = [column.title for at, column in enumerate(table.columns) if at not in kept]
+    return replace(
+        table,
+        columns=tuple(table.columns[at] for at in kept),
+        rows=[tuple(row[at] for at in kept) for row in table.rows],
+        notes=(*table.notes, *([f"no list says here: {', '.join(silent)}"] if silent else ())),
+    )
 
 
 _FIGURE = re.compile(r"[+-]?\d[\d,.]*(?:e[+-]?\d+|[kMBT])?%?|never|over 99%|under 1%")

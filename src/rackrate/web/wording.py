@@ -24,7 +24,7 @@ _PLACE = "no country is named (--country DE)"
 """Said of owning, whose page takes regions of the world too, by a field of another name."""
 _ADDRESS = re.compile(r"https?://[^\s]+")
 _CODE = re.compile(
-    r"`([^`]+)`|\b([a-z_]+=[\w.:]+)|(?<![\w-])(--[a-z][\w-]*(?: [\d.]+\d)?)|(rackrate market [a-z]+)"
+    r"`([^`]+)`|\b([a-z_]{2,}=[\w.:]+)|(?<![\w-])(--[a-z][\w-]*(?: [\d.]+\d)?)|(rackrate market [a-z]+)"
 )
 _ADDRESSES = (
     (r"rackrate offers --gpu ([\w.-]+) --kind (\w+)(?: --limit \d+)?", r"/offers?gpu=\1&kind=\2", ""),

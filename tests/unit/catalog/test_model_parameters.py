@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rackrate.catalog.architecture import architecture_of, count_parameters
+from rackrate.catalog.architecture.sizes import sizes_of
 from rackrate.catalog.fact import Fact
 from rackrate.catalog.model import Model, all_models, load_model
 from rackrate.errors import NoAnswer
@@ -27,6 +28,22 @@ def test_all_listed_models_but_the_one_without_a_config_are_counted() -> None:
     listed = {model.slug for model in all_models() if model.listed.pages}
     uncounted = listed - {model.slug for model in COUNTED}
     assert uncounted == {"skyfall-36b-v2"}
+
+
+def test_every_model_has_a_size_stated_or_counted() -> None:
+    for model in all_models():
+        sizes = sizes_of(model)
+        assert sizes.params_total, model.slug
+        assert sizes.params_active, model.slug
+        assert sizes.params_active <= sizes.params_total, model.slug
+
+
+@pytest.mark.parametrize("model", COUNTED, ids=lambda model: model.slug)
+def test_what_a_source_states_is_what_the_config_says(model: Model) -> None:
+    stated = model.kv_bytes_per_token_bf16.value
+    counted = architecture_of(model).kv_bytes_per_token()
+    assert stated in (None, counted)
+    assert sizes_of(model).kv_bytes_per_token == (counted or None)
 
 
 @pytest.mark.parametrize("model", COUNTED, ids=lambda model: model.slug)

@@ -7,6 +7,7 @@ from typing import Any
 
 from rackrate import memory, owning, planning, speeds
 from rackrate.catalog.gpu import find_gpu
+from rackrate.catalog.load import slugs
 from rackrate.catalog.model import find_model
 from rackrate.errors import NoAnswer, RackrateError, UsageError
 from rackrate.plan.asking import FIELDS
@@ -14,7 +15,7 @@ from rackrate.report.block import Block, Text
 from rackrate.report.fit import FitAnswer
 from rackrate.report.own import OwnAnswer
 from rackrate.report.speed import SpeedAnswer
-from rackrate.web.page import Ask, Drawing, Field, Page
+from rackrate.web.page import Ask, Drawing, Field, Page, usual_first
 from rackrate.web.pages.gpus import KINDS, TRAINING_TASKS, choices_of_gpus
 
 ON_FIELDS = ("task", "precision", "kv", "engine", "context", "concurrency", "count", "input", "output")
@@ -72,7 +73,7 @@ def on_gpu(ask: Ask) -> Page:
     if found.speed and found.speed.pace.curve:
         charts.append(Drawing("speed", found.speed, found.speed.title))
     return replace(
-        page, lead=f"{found.fit.title}. {found.fit.asked}.", answer=found, charts=charts,
+        page, lead=f"{found.fit.stack().title}. {found.fit.asked}.", answer=found, charts=charts,
         context={"model": model, "gpu": gpu, "found": found},
     )  # fmt: skip
 
@@ -101,7 +102,7 @@ def _on_fields(ask: Ask) -> tuple[Field, ...]:
     def field(name: str, title: str, hint: str = "") -> Field:
         return Field(name, title, query.text(name), hint=hint)
 
-    return (
+    fields = (
         Field("task", "For", query.text("task", "inference"), choices=TRAINING_TASKS),
         field("precision", "Precision", "fp16, fp8, int4, gguf:q4_k_m"),
         field("count", "GPUs", "1"),
@@ -112,6 +113,7 @@ def _on_fields(ask: Ask) -> tuple[Field, ...]:
         field("input", "Prompt, tokens", "1000"),
         field("output", "Answer, tokens", "300"),
     )
+    return usual_first(fields, "task", "precision", "count", "context", "concurrency")
 
 
 def plan(ask: Ask) -> Page:
@@ -176,8 +178,8 @@ def _plan_fields(ask: Ask) -> tuple[Field, ...]:
         return Field(name, title, ", ".join(query.several(name)), hint=hint)
 
     objectives = (("", "cost"), ("latency", "latency"), ("balance", "balance"))
-    return (
-        field("model", "Model", "llama-3.1-70b"),
+    fields = (
+        replace(field("model", "Model", "llama-3.1-70b"), names=slugs("models")),
         field("rps", "Requests a second", "2"),
         field("tokens_per_day", "or tokens a day", "500M"),
         field("users", "or users at once", "50"),
@@ -185,7 +187,7 @@ def _plan_fields(ask: Ask) -> tuple[Field, ...]:
         field("output", "Answer, tokens", "300"),
         field("ttft", "First token within", "2s"),
         field("tpot", "Each token within", "100ms"),
-        field("gpu", "Only GPU", "l40s, h100:4..8"),
+        replace(field("gpu", "Only GPU", "l40s, h100:4..8"), names=slugs("gpus")),
         field("country", "Only in", "EU, US"),
         field("provider", "Only provider", "runpod"),
         Field(
@@ -199,6 +201,10 @@ def _plan_fields(ask: Ask) -> tuple[Field, ...]:
         field("audio_hours_per_day", "Hours of sound a day", "500"),
         Field("objective", "Best is", query.text("objective"), choices=objectives),
     )
+    return usual_first(
+        fields, "model", "rps", "tokens_per_day", "users", "gpu", "country", "kind", "max_usd_per_hour",
+        "objective",
+    )  # fmt: skip
 
 
 def own(ask: Ask) -> Page:
@@ -253,7 +259,7 @@ def _own_fields(ask: Ask, usual: dict[str, str]) -> tuple[Field, ...]:
     def field(name: str, title: str, hint: str = "") -> Field:
         return Field(name, title, query.text(name), hint=usual.get(name, hint))
 
-    return (
+    fields = (
         Field("gpu", "GPU", query.text("gpu", "l40s"), choices=choices_of_gpus()),
         field("hours_per_day", "Hours of use a day", "6"),
         field("price_usd", "Price of the card, USD"),
@@ -276,3 +282,4 @@ def _own_fields(ask: Ask, usual: dict[str, str]) -> tuple[Field, ...]:
         field("colo_usd_per_kw_month", "Colocation, USD a kW-month", "217.30"),
         field("support_frac", "Support a year, of the price", "0.05"),
     )
+    return usual_first(fields, "gpu", "hours_per_day", "price_usd", "kwh_usd", "kind")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -109,6 +110,7 @@ def show(ask: Ask) -> Page:
         },
         fields=(),
         charts=history_charts(ask, history),
+        picture=_picture(gpu, history),
         crumbs=(("GPUs", "/"),),
         json_ld=(product(dossier),),
     )
@@ -193,7 +195,9 @@ def history(ask: Ask) -> Page:
     except NoAnswer as error:
         return page.with_problem(error)
     context = {**page.context, "history": found, "days": _newest(found.history_table())}
-    return replace(page, answer=found, context=context, charts=history_charts(ask, found))
+    return replace(
+        page, answer=found, context=context, charts=history_charts(ask, found), picture=_picture(gpu, found)
+    )
 
 
 def _newest(days: Table) -> Table:
@@ -226,14 +230,30 @@ def embed(ask: Ask) -> str:
     Raises:
         NoAnswer: there are not two days of it.
     """
+    theme = ask.query.choice("theme", ("light", "dark"), "light")
+    found = _drawable(ask)
+    drawn = _kept(ask, found)(lambda: draw("history_svg", found))
+    return chart.in_colours(drawn, chart.DARK) if theme == "dark" else drawn
+
+
+def preview(ask: Ask) -> bytes:
+    """Return the price history as PNG, for previews of links.
+
+    Raises:
+        NoAnswer: there are not two days of it.
+    """
+    found = _drawable(ask)
+    key = ("preview", found.gpu, found.kind, found.history[0].day, found.history[-1].day)
+    return once(ask.market, key, lambda: b64decode(draw("preview_png", found)))
+
+
+def _drawable(ask: Ask) -> Price:
     gpu = gpu_of(ask)
     kind = ask.query.choice("kind", KINDS, Kind.ON_DEMAND.value)
-    theme = ask.query.choice("theme", ("light", "dark"), "light")
     found = api.price(gpu.slug, kind=kind, history=range_of(ask, "90d"), data=ask.market)
     if len(found.history) < 2:  # noqa: PLR2004
         raise NoAnswer(f"{gpu.name} has no {kind} history to draw", hint="ask for range=all")
-    drawn = _kept(ask, found)(lambda: draw("history_svg", found))
-    return chart.in_colours(drawn, chart.DARK) if theme == "dark" else drawn
+    return found
 
 
 def range_of(ask: Ask, usual: str) -> str:
@@ -248,6 +268,13 @@ def history_charts(ask: Ask, price: Price | None) -> tuple[Drawing, ...]:
         return ()
     says = f"{price.line().title}. The history page has the numbers as a table."
     return (Drawing("history", price, says, _kept(ask, price)),)
+
+
+def _picture(gpu: Gpu, price: Price | None) -> str:
+    """Return where the picture of a GPU's page is; empty where there is nothing to draw."""
+    if price is None or len(price.history) < 2:  # noqa: PLR2004
+        return ""
+    return f"/embed/gpus/{gpu.slug}/history.png?kind={price.kind}&range=all"
 
 
 def _kept(ask: Ask, price: Price) -> Callable[[Callable[[], str]], str]:

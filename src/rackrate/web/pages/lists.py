@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rackrate import api, pairing
+from rackrate.catalog.load import slugs
 from rackrate.catalog.model import TASKS, find_model
 from rackrate.catalog.provider import find_provider
 from rackrate.errors import RackrateError
@@ -13,7 +14,7 @@ from rackrate.report import cards
 from rackrate.report.block import Table
 from rackrate.report.cards import Listing
 from rackrate.report.offers import Offers
-from rackrate.web.page import Ask, Field, Page, month_of, sorted_by
+from rackrate.web.page import Ask, Field, Page, month_of, sorted_by, usual_first
 from rackrate.web.pages.gpus import KINDS, TRAINING_TASKS
 
 PAGE_ROWS = 100
@@ -171,8 +172,8 @@ def _offer_fields(ask: Ask) -> tuple[Field, ...]:
         return Field(name, title, query.text(name), choices=choices, hint=hint)
 
     kinds = tuple((each, each.replace("_", " ")) for each in (*KINDS, "any"))
-    return (
-        field("gpu", "GPU, count", "l40s:2.."),
+    fields = (
+        replace(field("gpu", "GPU, count", "l40s:2.."), names=slugs("gpus")),
         Field("kind", "Kind", query.text("kind", "on_demand"), choices=kinds),
         field("vram_gib", "GiB a GPU", "40.."),
         field("count", "GPUs", "1, 4..8"),
@@ -188,6 +189,7 @@ def _offer_fields(ask: Ask) -> tuple[Field, ...]:
         field("max_age", "Not older than", "24h, any"),
         field("sort", "Sort", "usd, vram_gib/usd"),
     )
+    return usual_first(fields, "gpu", "kind", "count", "country", "max_usd_per_gpu_hour")
 
 
 def _matching(found: Listing, name: str, wanted: dict[str, str]) -> Listing:
