@@ -181,6 +181,14 @@ class Answer(Protocol):
         """Return what people see, in order; CSV holds the table asked for, else the first."""
 
 
+def count_words(n: int) -> str:
+    """Write a count of parameters as people do: 70.6B."""
+    scale, letter = next(
+        each for each in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1.0, "")) if n >= 0.9995 * each[0]
+    )
+    return f"{n / scale:.3g}{letter}"
+
+
 def asked_for(blocks: Sequence[Block]) -> Table | None:
     """Return the table that the question was about: the one that says so, else the first."""
     tables = [block for block in blocks if isinstance(block, Table)]

@@ -12,7 +12,7 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.load import sources
 from rackrate.catalog.model import Model
 from rackrate.catalog.provider import Provider
-from rackrate.report.block import Block, Cell, Column, Table, Text
+from rackrate.report.block import Block, Cell, Column, Table, Text, count_words
 from rackrate.report.shown import Shown
 
 
@@ -168,7 +168,6 @@ def gpu_list(gpus: Sequence[Gpu], tally: Sequence[tuple[Any, ...]]) -> Listing:
 def model_list(models: Sequence[Model]) -> Listing:
     """Return all models with their sizes."""
     from rackrate.catalog.architecture.sizes import sizes_of  # noqa: PLC0415 - start-up
-    from rackrate.report.on_gpu import count_words  # noqa: PLC0415
 
     columns = (
         Column("model", "model"),

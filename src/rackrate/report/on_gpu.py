@@ -8,7 +8,7 @@ from typing import Any
 from rackrate.choice import Choice
 from rackrate.fit.overhead import Card
 from rackrate.fit.solve import Fit
-from rackrate.report.block import Cell, Column
+from rackrate.report.block import Cell, Column, count_words
 from rackrate.report.cards import Listing
 from rackrate.report.fit import chance
 
@@ -95,14 +95,6 @@ def _row(choice: Choice) -> tuple[Any, ...]:
         Cell(fit.probability, chance(fit.probability)),
         None if choice.fit else why_not(fit),
     )
-
-
-def count_words(n: int) -> str:
-    """Write a count of parameters as people do: 70.6B."""
-    scale, letter = next(
-        each for each in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1.0, "")) if n >= 0.9995 * each[0]
-    )
-    return f"{n / scale:.3g}{letter}"
 
 
 def why_not(fit: Fit) -> str:

@@ -12,8 +12,8 @@ from rackrate.catalog.architecture.sizes import sizes_of
 from rackrate.catalog.model import Model
 from rackrate.choice import Choice, Sketch
 from rackrate.fit.solve import Fit
-from rackrate.report.block import Block, Cell, Column, Table
-from rackrate.report.on_gpu import count_words, why_not
+from rackrate.report.block import Block, Cell, Column, Table, count_words
+from rackrate.report.on_gpu import why_not
 from rackrate.report.price import Price
 from rackrate.report.shown import Shown
 from rackrate.report.speed import PAID, TITLES, SpeedAnswer
