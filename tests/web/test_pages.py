@@ -299,3 +299,13 @@ def test_a_column_of_which_nobody_says_anything_is_a_sentence(site: Any) -> None
     where = site.get("/gpus/l40s").text.partition('id="where"')[2].partition("<details>")[0]
     assert ">vCPU</th>" not in where
     assert "no list says here: vCPU" in where
+
+
+def test_what_is_not_there_is_said_in_words(site: Any) -> None:
+    alone = site.get("/gpus/t4").text
+    assert "nobody else offers it so" in alone
+    assert "of 1 providers" not in alone
+    nobody = site.get("/gpus/tpu-v5e").text
+    assert "No list has it" in nobody
+    assert "All 0 offers" not in nobody
+    assert '<output for="calculator-hours_per_day"></output>' not in nobody

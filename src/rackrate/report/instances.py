@@ -156,8 +156,8 @@ class Instances(Shown):
         yield "one row a provider, shape and kind: its cheapest current offer"
         yield "view: where the price was seen; launch: the provider's site; no link is paid for"
         yield "lists made once are shown with their date and not counted in the spread"
-        for reason, n in sorted(self.offers.hidden.items()):
-            yield f"left out: {n} {reason}"
+        if self.offers.hidden:
+            yield "left out: " + ", ".join(f"{n} {why}" for why, n in sorted(self.offers.hidden.items()))
 
 
 def shapes_of(gpu: str, kind: str, offers: Offers) -> Instances:

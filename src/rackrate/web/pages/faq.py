@@ -10,6 +10,7 @@ from rackrate.catalog.gpu import find_gpu
 from rackrate.report.block import Block, Text
 
 if TYPE_CHECKING:
+    from rackrate.market.stats import Spread
     from rackrate.report.price import Price
 
 EXAMPLE, SMALL = "llama-3.1-70b", "llama-3.1-8b"
@@ -20,22 +21,20 @@ def questions(gpu: str, price: Price | None) -> list[Block]:
     asked = list(_of_memory(gpu))
     spread = price.spread if price else None
     if spread:
-        who, low = spread.cheapest
-        asked.append(
-            Text(
-                f"What does the {find_gpu(gpu).name} cost?",
-                (
-                    (
-                        f"On demand, the median of {spread.n} providers is "
-                        f"{spread.median_usd_per_gpu_hour:.3f} USD "
-                        f"per GPU-hour on {spread.day}; the cheapest is {who} at {low:.3f}, the dearest "
-                        f"{spread.dearest[0]} at {spread.dearest[1]:.3f}."
-                    ),
-                    "Spot, reserved and serverless prices are never mixed into that.",
-                ),
-            )
-        )
+        lines = (_cost(spread), "Spot, reserved and serverless prices are never mixed into that.")
+        asked.append(Text(f"What does the {find_gpu(gpu).name} cost?", lines))
     return list(asked)
+
+
+def _cost(spread: Spread) -> str:
+    who, low = spread.cheapest
+    if spread.n == 1:
+        return f"On demand, only {who} has it, at {low:.3f} USD per GPU-hour on {spread.day}."
+    return (
+        f"On demand, the median of {spread.n} providers is {spread.median_usd_per_gpu_hour:.3f} USD per "
+        f"GPU-hour on {spread.day}; the cheapest is {who} at {low:.3f}, the dearest {spread.dearest[0]} at "
+        f"{spread.dearest[1]:.3f}."
+    )
 
 
 @lru_cache(maxsize=128)

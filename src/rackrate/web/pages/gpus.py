@@ -360,10 +360,12 @@ def _lead(dossier: Dossier) -> str:
     if spread is None:
         return f"Nobody offers the {dossier.gpu.name} on demand in these data; facts, models, owning one."
     who, low = spread.cheapest
+    beside = "models that fit, speeds, history, rent or own."
+    if spread.n == 1:
+        return f"{dossier.gpu.name} on demand: ${low:.2f} per GPU-hour at {who}, alone; {beside}"
     return (
         f"{dossier.gpu.name} on demand: median ${spread.median_usd_per_gpu_hour:.2f} per GPU-hour of "
-        f"{spread.n} "
-        f"providers, from ${low:.2f} ({who}); models that fit, speeds, history, rent or own."
+        f"{spread.n} providers, from ${low:.2f} ({who}); {beside}"
     )
 
 
