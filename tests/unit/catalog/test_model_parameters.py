@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from rackrate.catalog.architecture import architecture_of, count_parameters
+from rackrate.catalog.architecture.bare import best_architecture
 from rackrate.catalog.architecture.sizes import sizes_of
 from rackrate.catalog.fact import Fact
 from rackrate.catalog.model import Model, all_models, load_model
@@ -36,6 +37,16 @@ def test_every_model_has_a_size_stated_or_counted() -> None:
         assert sizes.params_total, model.slug
         assert sizes.params_active, model.slug
         assert sizes.params_active <= sizes.params_total, model.slug
+
+
+FULL = [m for m in all_models() if m.attention_layout.value == "full" and not m.sliding_window]
+
+
+@pytest.mark.parametrize("model", FULL, ids=lambda model: model.slug)
+def test_what_attends_to_everything_remembers_everything(model: Model) -> None:
+    kinds = {cache.kind for cache in best_architecture(model).caches}
+    assert "sliding" not in kinds
+    assert sizes_of(model).kv_bytes_per_token
 
 
 @pytest.mark.parametrize("model", COUNTED, ids=lambda model: model.slug)

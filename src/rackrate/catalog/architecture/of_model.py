@@ -116,6 +116,8 @@ def _config_of(model: Model) -> dict[str, Any]:
     config = _values(model.slug, facts | dict(model.config))
     for part, inner in model.parts.items():
         config[part] = _values(f"{model.slug} {part}", inner)
+    if model.attention_layout.value == "full" and "sliding_window" not in config:
+        config["sliding_window"] = 0  # of a silent config the family says that it slides; this one says null
     return config | {"model_type": model.family, "architectures": [model.architecture]}
 
 
