@@ -92,9 +92,13 @@ def _coded(text: str) -> Markup:
     parts, at = [], 0
     for found in _CODE.finditer(text):
         shown = next(group for group in found.groups() if group)
-        parts += [escape(text[at : found.start()]), Markup("<code>{}</code>").format(shown)]
+        parts += [_plain(text[at : found.start()]), Markup("<code>{}</code>").format(shown)]
         at = found.end()
-    return Markup("").join([*parts, escape(text[at:])])
+    return Markup("").join([*parts, _plain(text[at:])])
+
+
+def _plain(text: str) -> Markup:
+    return escape(text.replace("on_demand", "on demand"))
 
 
 @lru_cache(maxsize=2048)
