@@ -17,11 +17,13 @@ import signal
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Scheduler, Security, Worker, get_worker
+import distributed
+from distributed import Client, Scheduler, Security, get_worker
 from distributed.comm.addressing import get_address_host_port
 from distributed.comm.registry import backends as comms
 from distributed.comm.tcp import TLSBackend, TLSConnector
@@ -51,12 +53,42 @@ _WATCH_S = 0.5
 """Between two looks of the head at whether there is work."""
 
 
-def security(path: str | Path) -> Security:
+class _Links(Security):
+    """What links show and ask for: the same in every role, made once, and shared by all that is forked."""
+
+    @cached_property
+    def _dialling(self) -> dict[str, Any]:
+        return dict(super().get_connection_args("worker"))
+
+    @cached_property
+    def _listening(self) -> dict[str, Any]:
+        return dict(super().get_listen_args("worker"))
+
+    def get_connection_args(self, role: str) -> dict[str, Any]:
+        """Return what a dialling end needs, for the engine to add to."""
+        del role
+        return dict(self._dialling)
+
+    def get_listen_args(self, role: str) -> dict[str, Any]:
+        """Return what a listening end needs, for the engine to add to."""
+        del role
+        return dict(self._listening)
+
+
+class Worker(distributed.Worker):
+    """A worker without a page: each of its ports asks for the fleet's key."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        """Open none."""
+
+
+@cache
+def security(path: str | Path) -> _Links:
     """Return what every link of the fleet shows and asks for."""
     identity = Identity.read(Path(path))
     roles = {f"tls_{role}_key": identity.key for role in ("client", "scheduler", "worker")}
     roles |= {f"tls_{role}_cert": identity.certificate for role in ("client", "scheduler", "worker")}
-    return Security(require_encryption=True, tls_ca_file=identity.authority, **roles)
+    return _Links(require_encryption=True, tls_ca_file=identity.authority, **roles)
 
 
 def connect(address: str, key: Path) -> Client:
@@ -101,6 +133,51 @@ def run(order: Order, address: str, say: Say) -> None:
     asyncio.run(_head(order, say) if order.role == "head" else _worker(order, address, say))
 
 
+def rehearse(tls: str, scratch: Path) -> None:
+    """Let a head and a worker come up and go, so that what is forked from this process finds it done.
+
+    What a worker does for the first time it imports, compiles, caches and looks up on the disk: most of the
+    time and of the memory of its own that it would else need. It starts no thread: a fork would lose it.
+
+    Args:
+        tls: file with certificate and key.
+        scratch: folder for what it writes.
+    """
+    logging.disable()  # the zygote's log is for its last words
+    try:
+        with dask.config.set({**QUIET, "temporary-directory": str(scratch)}):
+            asyncio.run(_rehearse(tls, str(scratch)))
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+async def _rehearse(tls: str, scratch: str) -> None:
+    order = Order(name="", fleet="", role="worker", keeper="", ttl_s=0.0, longest_s=0.0, tls=tls)
+    async with _scheduler(order) as scheduler, _engine_worker(order, scheduler.address, scratch):
+        pass
+
+
+def _scheduler(order: Order) -> Scheduler:
+    return Scheduler(
+        host=_HOST, port=0, protocol="tls://", security=security(order.tls), dashboard_address=f"{_HOST}:0"
+    )
+
+
+def _engine_worker(order: Order, address: str, scratch: str, contact: str | None = None) -> Worker:
+    return Worker(
+        address,
+        name=order.name,
+        nthreads=order.n_threads,
+        host=_HOST,
+        protocol="tls://",
+        security=security(order.tls),
+        local_directory=scratch,
+        memory_limit=order.memory_bytes,  # 0: none, and no look at it ten times a second
+        dashboard=False,
+        contact_address=contact,
+    )
+
+
 def _stopped() -> asyncio.Event:
     """Return an event that SIGTERM sets."""
     stopped = asyncio.Event()
@@ -110,9 +187,7 @@ def _stopped() -> asyncio.Event:
 
 async def _head(order: Order, say: Say) -> None:
     stopped = _stopped()
-    async with Scheduler(
-        host=_HOST, port=0, protocol="tls://", security=security(order.tls), dashboard_address=f"{_HOST}:0"
-    ) as scheduler:
+    async with _scheduler(order) as scheduler:
         say({"is_ready": True, "address": scheduler.address})
         told: dict[str, Any] = {}
         while not stopped.is_set():
@@ -141,19 +216,8 @@ async def _worker(order: Order, address: str, say: Say) -> None:
     stopped = _stopped()
     events.task_name = _task
     door = Line(os.environ["RACKRATE_KEEPER"]) if order.identity else None
-    worker = Worker(
-        address,
-        name=order.name,
-        nthreads=order.n_threads,
-        host=_HOST,
-        protocol="tls://",
-        security=security(order.tls),
-        local_directory=os.environ["TMPDIR"],
-        memory_limit=order.memory_bytes,  # 0: none, and no look at it ten times a second
-        dashboard=False,
-        contact_address=_use_door(door, order.ttl_s) if door else None,
-    )
-    async with worker:
+    contact = _use_door(door, order.ttl_s) if door else None
+    async with _engine_worker(order, address, os.environ["TMPDIR"], contact) as worker:
         if door and worker.listener:
             _, port = get_address_host_port(worker.listener.listen_address)
             door.ask("serve", order.ttl_s, port=port)

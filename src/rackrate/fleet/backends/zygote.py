@@ -13,9 +13,10 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -42,9 +43,13 @@ def main(folder: Path, preload: Sequence[str]) -> None:
     agents: dict[int, Order] = {}
     places: dict[str, int] = {}
     frozen_since_s: dict[int, float] = {}
+    is_rehearsed = False
     for lines in forking.turns(lambda: bool(agents)):
         for line in lines:
             order = Order.from_dict(json.loads(line))
+            if order.tls and not is_rehearsed:  # the first is the head's: by then there is a key
+                _rehearse(engine.rehearse, order.tls, folder)
+                is_rehearsed = True
             trouble = ""
             if all(order.name != one.name for one in agents.values()):
                 try:
@@ -90,6 +95,16 @@ def _preload(modules: Sequence[str]) -> None:
         if len(names) > 1:
             hint = "import it inside of the function"
             raise UsageError(f"{module} cannot be preloaded: it starts {names[1:]}", hint=hint)
+
+
+def _rehearse(play: Callable[[str, Path], None], tls: str, folder: Path) -> None:
+    """Have the engine do once what every node will do; if it fails, nodes say in their own logs why."""
+    try:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            play(tls, Path(scratch))
+    except Exception as error:  # noqa: BLE001 - without it nodes need more time, that is all
+        sys.stderr.write(f"rehearsal: {type(error).__name__}: {error}\n")
+    forking.share()
 
 
 def _end_frozen(agents: Mapping[int, Order], since_s: dict[int, float]) -> None:
@@ -143,7 +158,7 @@ def _be_agent(folder: Path, order: Order, engine: Engine) -> None:
     os.chdir(order.cwd)
     os.environ["RACKRATE_NODE"] = order.name
     os.environ["RACKRATE_KEEPER"] = order.keeper
-    os.environ["TMPDIR"] = str(folder / SCRATCH)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder / SCRATCH)
     sys.path[:0] = [entry for entry in order.path if entry not in sys.path]
     Agent(order, engine).run()
 
