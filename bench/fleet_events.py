@@ -87,7 +87,7 @@ def hold_up(fleet: rackrate.Fleet, after_s: float, for_s: float) -> None:
     """Stop keeper and scheduler for a while."""
     time.sleep(after_s)
     agent = psutil.Process(int((fleet.folder.nodes / f"rr-{fleet.id}-head" / "alive").read_text()))
-    keeper = next(one for one in psutil.Process().children() if "rackrate.fleet.keeper" in one.cmdline())
+    keeper = next(one for one in psutil.Process().children() if "rackrate.fleet.keeping" in one.cmdline())
     stopped = [keeper, *agent.children()]
     for process in stopped:
         process.suspend()

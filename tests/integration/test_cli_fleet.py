@@ -61,7 +61,7 @@ def test_run_brings_up_runs_and_takes_down_and_exits_as_the_command(process: Any
 def test_reap_ends_what_a_dead_keeper_left(cli: Any) -> None:
     name = cli("fleet", "up", "--nodes", "1", "--lease-s", "60", "--json").json["fleet"]
     for one in tree.marked(name):
-        if "rackrate.fleet.keeper" in " ".join(one.cmdline()):
+        if "rackrate.fleet.keeping" in " ".join(one.cmdline()):
             one.kill()
             psutil.wait_procs([one], timeout=5)
     assert "fleet reap" in cli("fleet", "ls").out

@@ -110,7 +110,7 @@ def test_tasks_run_there_and_nothing_stays(
 def test_nodes_whose_keeper_was_killed_end_with_their_lease(open_fleet: Open, stranger: Backend) -> None:
     fleet = open_fleet(nodes=1, lease_s=LEASE_S)
     try:
-        (keeper,) = (one for one in tree.marked(fleet.id) if "rackrate.fleet.keeper" in one.cmdline())
+        (keeper,) = (one for one in tree.marked(fleet.id) if "rackrate.fleet.keeping" in one.cmdline())
         os.kill(keeper.pid, signal.SIGKILL)
         killed_s = time.monotonic()
         while stranger.list(fleet.id):

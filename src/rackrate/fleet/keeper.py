@@ -21,7 +21,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -29,9 +28,8 @@ import psutil
 from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import KEYS, local, open_backend
-from rackrate.fleet.backends.base import Backend, NoNode, NotNow, Order
+from rackrate.fleet.backends.base import LOG, Backend, NoNode, NotNow, Order
 from rackrate.fleet.backends.roll import Roll
-from rackrate.fleet.backends.zygote import LOG
 from rackrate.fleet.billing import Bill
 from rackrate.fleet.button import Button
 from rackrate.fleet.event import (
@@ -459,23 +457,21 @@ class Keeper:
         }
 
 
-def main(path: Path) -> None:
-    """Keep the fleet of a folder; the values of its environment come on the standard input."""
-    folder = Folder(path)
+def keep(folder: Folder, home: Backend) -> None:
+    """Keep the fleet of a folder, when the values of its environment come on the standard input.
+
+    Args:
+        folder: of the fleet.
+        home: where its head lives, and its nodes if they live on this machine.
+    """
     spec = Spec.read(folder.spec)
     env = json.loads(sys.stdin.read() or "{}")
-    home = local.open_backend(spec)
     is_home = spec.backend == "local"
     backend = home if is_home else open_backend(spec)
     for name in KEYS.values():
-        os.environ.pop(name, None)  # the backend has read it: head, gate and nodes inherit none
-    home.start()
+        os.environ.pop(name, None)  # the backend has read it: the gate inherits none
 
-    async def keep() -> None:
+    async def run() -> None:
         await Keeper(folder, spec, backend, None if is_home else home, env).run()
 
-    asyncio.run(keep())
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    asyncio.run(run())

@@ -31,10 +31,9 @@ from rackrate.errors import (
     UsageError,
     nearest,
 )
-from rackrate.fleet import billing, environment, journal, quoting, sync, tls, tree
+from rackrate.fleet import billing, environment, journal, quoting, sync, tree
 from rackrate.fleet.backends import BOOT_S, USUAL_BOOT_S, open_backend
-from rackrate.fleet.backends.base import CONSOLE, Backend
-from rackrate.fleet.backends.zygote import LOG
+from rackrate.fleet.backends.base import CONSOLE, LOG, Backend
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import Change, NodeState
 from rackrate.fleet.spec import Spec
@@ -96,20 +95,38 @@ def open_fleet(
             shutil.rmtree(folder.path)
             raise
     spec.write(folder.spec)
-    tls.write_key(folder.key, spec.fleet, timedelta(hours=spec.max_hours))
+    keeper = _start_keeper(folder)
+    try:
+        from rackrate.fleet import tls  # noqa: PLC0415 - heavy: the keeper starts meanwhile
+
+        tls.write_key(folder.key, spec.fleet, timedelta(hours=spec.max_hours))
+    except BaseException:
+        keeper.kill()
+        keeper.wait()
+        raise
+    finally:
+        _tell(keeper, env)
+    return folder, keeper
+
+
+def _start_keeper(folder: Folder) -> Keeper:
+    """Start the keeper of a fleet: it gets all ready, and begins when it is told the environment."""
     with folder.log.open("ab") as log:
-        keeper = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "rackrate.fleet.keeper", str(folder.path)],
+        return subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "rackrate.fleet.keeping", str(folder.path)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=os.environ | {tree.MARK: spec.fleet},
+            env=os.environ | {tree.MARK: folder.fleet},
             start_new_session=True,
         )
+
+
+def _tell(keeper: Keeper, env: Mapping[str, str]) -> None:
+    """Tell a keeper the values of the variables that tasks see; of one that is dead its end is seen later."""
     if keeper.stdin:
-        with keeper.stdin, suppress(BrokenPipeError):
+        with suppress(BrokenPipeError), keeper.stdin:
             keeper.stdin.write(json.dumps(env).encode())
-    return folder, keeper
 
 
 def _values(env: Mapping[str, str] | Iterable[str]) -> dict[str, str]:

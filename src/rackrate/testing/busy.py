@@ -143,7 +143,7 @@ class Busy:
     def look(self) -> None:
         """Learn which parts there are by now; a strike is at what was learnt before."""
         owner = self.parts["owner"] = psutil.Process(self.owner.pid)
-        self._learn(owner, "keeper", "rackrate.fleet.keeper")
+        self._learn(owner, "keeper", "rackrate.fleet.keeping")
         if "keeper" in self.parts:
             self._learn(self.parts["keeper"], "gate", "rackrate.fleet.gate")
             self._learn(self.parts["keeper"], "zygote", "rackrate.fleet.backends.zygote")

@@ -1,7 +1,8 @@
 """Where nodes come from: one module a place, all of one contract (`base`).
 
-A place is known by its name here and loaded when a fleet is to live there. Its module has
-`open_backend(spec)`, which returns a `Backend` for one fleet.
+A place is known by its name here and loaded when a fleet is to live there. The module of a place elsewhere
+has `open_backend(spec)`, which returns a `Backend` for one fleet; that of this machine begins before all else
+is loaded (`fleet.keeping`).
 """
 
 from __future__ import annotations
@@ -50,6 +51,6 @@ KEYS = {"runpod": "RUNPOD_API_KEY", "vast": "VAST_API_KEY"}
 
 
 def open_backend(spec: Spec) -> Backend:
-    """Return the backend that a spec names; no other is loaded."""
+    """Return the backend elsewhere that a spec names; no other is loaded."""
     backend: Backend = import_module(PLACES[spec.backend]).open_backend(spec)
     return backend

@@ -57,6 +57,10 @@ BOOT = ("python3", "-m", "rackrate.fleet.boot")
 ORDER = "RACKRATE_ORDER"
 """Environment variable in which a machine finds its order."""
 
+ALIVE = "alive"
+"""File of a node on this machine that is locked while any process of it lives; it holds the agent's id."""
+LOG = "log"
+"""File in a node's folder with all that it wrote."""
 CONSOLE = "console"
 """File in a node's folder with what its machine said outside of the node's log: why it did not boot, say."""
 

@@ -22,10 +22,9 @@ from rackrate.catalog.aliases import match_gpu
 from rackrate.errors import ProviderDown, ProviderError
 from rackrate.fleet.backends import DESTROY_S
 from rackrate.fleet.backends.api import Api, Json
-from rackrate.fleet.backends.base import BOOT, CONSOLE, Machine, NoNode, Order
+from rackrate.fleet.backends.base import BOOT, CONSOLE, LOG, Machine, NoNode, Order
 from rackrate.fleet.backends.kubeconfig import Cluster, read_cluster
 from rackrate.fleet.backends.rented import refusals
-from rackrate.fleet.backends.zygote import LOG
 
 if TYPE_CHECKING:
     from rackrate.fleet.spec import Spec

@@ -15,15 +15,10 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rackrate.fleet import tree
-from rackrate.fleet.backends import DESTROY_S, held
-from rackrate.fleet.backends.base import NoNode, Order
-from rackrate.fleet.backends.zygote import ALIVE, LOG
-
-if TYPE_CHECKING:
-    from rackrate.fleet.spec import Spec
+from rackrate.fleet.backends import DESTROY_S, KEYS, held
+from rackrate.fleet.backends.base import ALIVE, LOG, NoNode, Order
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Unless the user says otherwise: nodes share the cores, and a pool of threads does not survive a fork."""
@@ -31,13 +26,8 @@ _PATIENCE_S = 1.0
 """For the zygote to end when its nodes have."""
 
 
-def open_backend(spec: Spec) -> LocalBackend:
-    """Return the backend of a fleet on this machine, which is also where every fleet has its head."""
-    return LocalBackend(Path(spec.folder), spec.fleet, preload=spec.preload, path=spec.path)
-
-
 class LocalBackend:
-    """Nodes on this machine.
+    """Nodes on this machine, which is also where every fleet has its head.
 
     Args:
         folder: of the fleet; each node has one below `nodes/`.
@@ -71,6 +61,8 @@ class LocalBackend:
         if self._zygote is None:
             self._nodes.mkdir(parents=True, exist_ok=True)
             env = _ONE_THREAD | os.environ | {tree.MARK: self._fleet}
+            for name in KEYS.values():
+                env.pop(name, None)  # they are the keeper's alone
             if self._preload:
                 env["PYTHONPATH"] = os.pathsep.join(filter(None, self._path))
             with (self._nodes / "zygote.log").open("ab") as log:

@@ -25,11 +25,8 @@ from rackrate.errors import UsageError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import forking, gpus
 from rackrate.fleet.backends.agent import Agent, Engine
-from rackrate.fleet.backends.base import NoNode, Order
+from rackrate.fleet.backends.base import ALIVE, LOG, NoNode, Order
 
-ALIVE = "alive"
-"""File of a node that is locked while any process of it lives; it holds the agent's process id."""
-LOG = "log"
 SCRATCH = "scratch"
 
 
