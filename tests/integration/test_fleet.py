@@ -71,6 +71,27 @@ def test_the_same_call_twice_runs_twice(fleet: rackrate.Fleet) -> None:
     assert len(set(fleet.client.gather(calls))) == 2
 
 
+def test_a_node_writes_into_its_own_scratch_folder_and_asks_for_its_key_at_each_port(
+    fleet: rackrate.Fleet,
+) -> None:
+    def seen() -> tuple[str, str, int]:
+        import os  # noqa: PLC0415 - it runs elsewhere
+        import tempfile  # noqa: PLC0415
+
+        import psutil  # noqa: PLC0415
+
+        links = psutil.Process().net_connections()
+        return (
+            os.environ["RACKRATE_NODE"],
+            tempfile.gettempdir(),
+            [one.status for one in links].count("LISTEN"),
+        )
+
+    for node, scratch, n_ports in fleet.client.run(seen).values():
+        assert scratch == str(fleet.folder.nodes / node / "scratch")
+        assert n_ports == 1  # that of the worker, which speaks TLS and nothing else
+
+
 def test_a_fleet_grows_and_shrinks_and_keeps_what_it_holds(fleet: rackrate.Fleet) -> None:
     held = fleet.map(lambda x: x * x, range(8))
     fleet.client.gather(held)

@@ -22,6 +22,15 @@ def test_all_is_what_can_be_imported_in_order() -> None:
     assert set(rackrate.__all__) == set(rackrate._WHERE)
 
 
+def test_what_a_task_needs_of_a_fleet_is_loaded_when_it_is_named() -> None:
+    from rackrate import fleet  # noqa: PLC0415 - an extra
+
+    assert fleet.__all__ == sorted(fleet.__all__) == dir(fleet)
+    assert {getattr(fleet, name).__module__ for name in fleet.__all__} == set(fleet._WHERE.values())
+    with pytest.raises(AttributeError, match="has no attribute 'reports'"):
+        _ = fleet.reports
+
+
 @pytest.mark.parametrize("name", rackrate.__all__)
 def test_every_public_name_says_what_it_is_and_what_it_takes(name: str) -> None:
     thing = getattr(rackrate, name)

@@ -25,6 +25,11 @@ class Budget:
     limit_microusd: int | None = None
     exposure_s: float = 0.0
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit: without one nobody need add up the bill at each event."""
+        return self.limit_microusd is not None
+
     def committed_microusd(self, ledger: Ledger, at_s: float) -> int:
         """Return the bill if everything were ended at this instant."""
         return ledger.microusd(at_s + self.exposure_s)

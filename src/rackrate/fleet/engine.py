@@ -137,18 +137,29 @@ def rehearse(tls: str, scratch: Path) -> None:
     """Let a head and a worker come up and go, so that what is forked from this process finds it done.
 
     What a worker does for the first time it imports, compiles, caches and looks up on the disk: most of the
-    time and of the memory of its own that it would else need. It starts no thread: a fork would lose it.
+    time and of the memory of its own that it would else need. It starts no thread, which a fork would lose,
+    and runs nothing of the user's.
 
     Args:
         tls: file with certificate and key.
         scratch: folder for what it writes.
     """
-    logging.disable()  # the zygote's log is for its last words
+    nothing: dict[str, Any] = {"distributed.scheduler.preload": [], "distributed.worker.preload": []}
+    with dask.config.set({**QUIET, **nothing, "temporary-directory": str(scratch)}), _unheard():
+        asyncio.run(_rehearse(tls, str(scratch)))
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Have nobody read what is written to the log."""
+    log = os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
     try:
-        with dask.config.set({**QUIET, "temporary-directory": str(scratch)}):
-            asyncio.run(_rehearse(tls, str(scratch)))
+        yield
     finally:
-        logging.disable(logging.NOTSET)
+        os.dup2(log, 2)
+        os.close(log)
 
 
 async def _rehearse(tls: str, scratch: str) -> None:

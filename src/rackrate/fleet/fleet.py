@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.history import Events
 from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Cost, Status
-from rackrate.looping import is_in_loop
+from rackrate.looping import aside, is_in_loop, to_its_end
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -273,7 +272,7 @@ class Fleet:
         Raises:
             FleetClosed: the fleet has ended.
         """
-        results: list[Any] = await asyncio.to_thread(self.client.gather, list(futures))
+        results: list[Any] = await aside(self.client.gather, list(futures))
         return results
 
     def events(self) -> Events:
@@ -360,16 +359,16 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         try:
-            await asyncio.to_thread(lambda: self.client)
+            await aside(lambda: self.client)
         except BaseException:
-            await asyncio.shield(asyncio.to_thread(self.close))
+            await to_its_end(self.close)
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.shield(asyncio.to_thread(self.close))
+        await to_its_end(self.close)
 
     def __reduce__(self) -> NoReturn:
         hint = "inside of a task, `rackrate.fleet.report` needs no fleet"

@@ -9,7 +9,6 @@ comes, and a slow one holds up nobody.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections import deque
@@ -127,6 +126,8 @@ class Events(Iterator[Event], AsyncIterator[Event]):
         return self
 
     async def __anext__(self) -> Event:
+        import asyncio  # noqa: PLC0415 - it is loaded, and whoever opens a fleet need not wait for it
+
         while not self._ready:
             if self._is_ended:
                 raise StopAsyncIteration

@@ -294,7 +294,7 @@ class Lifecycle:
                 (not self.owner.is_live(at_s), "the owner is silent"),
                 (policy.longest_s is not None and at_s >= policy.longest_s, "its time is over"),
                 (self._is_idle(at_s), "idle"),
-                (policy.budget.is_crossed(self.ledger, at_s), "the budget is committed"),
+                (self._is_committed(at_s), "the budget is committed"),
                 (self._is_hopeless(), "nodes do not come up"),
             ):
                 if is_over:
@@ -317,6 +317,10 @@ class Lifecycle:
     def _is_hopeless(self) -> bool:
         """Tell whether boots fail of a fleet that never was up, or of which nothing works any more."""
         return self._is_failing() and not (self._was_up and self.in_states([NodeState.READY]))
+
+    def _is_committed(self, at_s: float) -> bool:
+        budget = self.policy.budget
+        return budget.is_limited and budget.is_crossed(self.ledger, at_s)
 
     def _is_idle(self, at_s: float) -> bool:
         """Tell whether nothing was done for too long; while nodes boot, something is."""
@@ -361,7 +365,8 @@ class Lifecycle:
             self.remark = self.remark or "the next order waits: one has failed"
             return
         for _ in range(n):
-            if not self.policy.budget.allows(self.ledger, self.policy.rate, at_s):
+            budget = self.policy.budget
+            if budget.is_limited and not budget.allows(self.ledger, self.policy.rate, at_s):
                 self.remark, self._is_short = "the budget allows no more nodes", True
                 return
             name = self._new_name()

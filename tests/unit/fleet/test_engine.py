@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -32,7 +33,8 @@ def test_a_rehearsal_leaves_neither_threads_nor_files_nor_workers(tmp_path: Path
     tls.write_key(tmp_path / "key", "10ca1001", timedelta(hours=1))
     (tmp_path / "scratch").mkdir()
     words = [sys.executable, "-c", _REHEARSE, str(tmp_path / "key"), str(tmp_path / "scratch")]
-    said = subprocess.run(words, capture_output=True, text=True, check=True)
+    env = os.environ | {"DASK_DISTRIBUTED__WORKER__PRELOAD": "no_such_module"}  # of the user's: for workers
+    said = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
     left = json.loads(said.stdout)
     assert left.pop("looked_up") > 0  # a worker did come up: it said which versions it runs
     assert left == {"threads": 1, "files": 0, "workers": 0}

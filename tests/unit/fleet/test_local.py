@@ -55,7 +55,19 @@ def test_a_zygote_that_was_killed_is_trouble(backend: LocalBackend) -> None:
     backend._zygote.kill()
     with pytest.raises(NoNode, match="has died: it wrote nothing"):
         backend.create(order(2))
+    backend._zygote.wait()
     assert "has died" in backend.trouble
+
+
+def test_the_key_of_an_account_stays_with_the_keeper(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNPOD_API_KEY", "secret")
+    monkeypatch.setenv("RUNPOD_POD_ID", "not a key")
+    backend.start()
+    assert backend._zygote
+    inherited = psutil.Process(backend._zygote.pid).environ()
+    assert (inherited.get("RUNPOD_API_KEY"), inherited["RUNPOD_POD_ID"]) == (None, "not a key")
 
 
 def test_a_node_that_freezes_while_nobody_keeps_it_is_ended_too(

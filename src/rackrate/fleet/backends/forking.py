@@ -7,13 +7,23 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 TURN_S = 1.0
 """The longest that a turn waits."""
 
 
+@contextmanager
+def loading() -> Iterator[None]:
+    """Load what forked processes are to share: the garbage collector never looks at it, then or later."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
 def share() -> None:
-    """Keep the garbage collector from writing to what is loaded, which forked processes are to share."""
+    """Keep the garbage collector from writing to what is there, which forked processes are to share."""
     gc.collect()
     gc.freeze()
 

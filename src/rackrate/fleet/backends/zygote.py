@@ -32,11 +32,11 @@ SCRATCH = "scratch"
 
 def main(folder: Path, preload: Sequence[str]) -> None:
     """Fork nodes, with folders in `folder` and shared modules, until the input ends and they are gone."""
-    from rackrate.fleet import engine  # noqa: PLC0415 - this is the load that is shared
+    with forking.loading():
+        from rackrate.fleet import engine  # noqa: PLC0415 - this is the load that is shared
 
-    _preload(preload)
+        _preload(preload)
     tree.adopt_orphans()
-    forking.share()
     agents: dict[int, Order] = {}
     places: dict[str, int] = {}
     frozen_since_s: dict[int, float] = {}
