@@ -31,7 +31,7 @@ from rackrate.errors import (
     UsageError,
     nearest,
 )
-from rackrate.fleet import billing, environment, journal, quoting, sync, tree
+from rackrate.fleet import environment, journal, quoting, sync, tree
 from rackrate.fleet.backends import BOOT_S, USUAL_BOOT_S, open_backend
 from rackrate.fleet.backends.base import CONSOLE, LOG, Backend
 from rackrate.fleet.folder import Folder, home, new_folder
@@ -223,6 +223,8 @@ def status(folder: Folder) -> Status:
 
 def cost(folder: Folder) -> Cost:
     """Return what a fleet has cost; of one that is over the provider is asked until its bill is final."""
+    from rackrate.fleet import billing  # noqa: PLC0415 - who opens a fleet need not wait for it
+
     spec = Spec.read(folder.spec)
     data, ended_at = folder.ask("status"), None
     if data is None:
