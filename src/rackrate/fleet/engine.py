@@ -17,7 +17,7 @@ import signal
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Worker(distributed.Worker):
         """Open none."""
 
 
-@cache
+@lru_cache(maxsize=1)  # a process is of one fleet, or an owner that has done with the last
 def security(path: str | Path) -> _Links:
     """Return what every link of the fleet shows and asks for."""
     identity = Identity.read(Path(path))
