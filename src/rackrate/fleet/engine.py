@@ -27,6 +27,7 @@ from distributed import Client, Scheduler, Security, get_worker
 from distributed.comm.addressing import get_address_host_port
 from distributed.comm.registry import backends as comms
 from distributed.comm.tcp import TLSBackend, TLSConnector
+from distributed.diagnostics import nvml
 
 from rackrate.fleet import events
 from rackrate.fleet.backends.agent import Say
@@ -44,6 +45,13 @@ QUIET: dict[str, Any] = {
     "distributed.worker.http.routes": [],
 }
 """Source: `docs/decisions/0003-processes-of-a-fleet.md`: 64 idle workers, 1.05 cores without, 0.07 with."""
+
+_ALONE: dict[str, Any] = {
+    "distributed.scheduler.preload": [],
+    "distributed.worker.preload": [],
+    "distributed.admin.system-monitor.gil.enabled": False,
+}
+"""For a rehearsal: what a user has loaded, and what starts a thread, is for the workers themselves."""
 
 _HOST = "127.0.0.1"
 _CONNECT_S = 20.0
@@ -144,9 +152,22 @@ def rehearse(tls: str, scratch: Path) -> None:
         tls: file with certificate and key.
         scratch: folder for what it writes.
     """
-    nothing: dict[str, Any] = {"distributed.scheduler.preload": [], "distributed.worker.preload": []}
-    with dask.config.set({**QUIET, **nothing, "temporary-directory": str(scratch)}), _unheard():
+    with (
+        dask.config.set({**QUIET, **_ALONE, "temporary-directory": str(scratch)}),
+        _unheard(),
+        _unseen_gpus(),
+    ):
         asyncio.run(_rehearse(tls, str(scratch)))
+
+
+@contextmanager
+def _unseen_gpus() -> Iterator[None]:
+    """Have the engine not look at GPUs, which it does from a thread: each worker begins with its own."""
+    state, nvml.NVML_STATE = nvml.NVML_STATE, nvml.NVMLState.DISABLED_CONFIG
+    try:
+        yield
+    finally:
+        nvml.NVML_STATE = state
 
 
 @contextmanager

@@ -15,6 +15,7 @@ _REHEARSE = """
 import gc, json, os, sys, threading
 from pathlib import Path
 from distributed import Worker
+from distributed.diagnostics import nvml
 from distributed.versions import _version_cached
 from rackrate.fleet import engine
 before = set(os.listdir("/proc/self/fd"))
@@ -24,6 +25,7 @@ print(json.dumps({
     "threads": threading.active_count(),
     "files": len(set(os.listdir("/proc/self/fd")) - before),
     "workers": len(Worker._instances),
+    "gpus": nvml.NVML_STATE.name,
     "looked_up": _version_cached.cache_info().currsize,
 }))
 """
@@ -33,11 +35,15 @@ def test_a_rehearsal_leaves_neither_threads_nor_files_nor_workers(tmp_path: Path
     tls.write_key(tmp_path / "key", "10ca1001", timedelta(hours=1))
     (tmp_path / "scratch").mkdir()
     words = [sys.executable, "-c", _REHEARSE, str(tmp_path / "key"), str(tmp_path / "scratch")]
-    env = os.environ | {"DASK_DISTRIBUTED__WORKER__PRELOAD": "no_such_module"}  # of the user's: for workers
+    (tmp_path / "pynvml.py").write_text("def nvmlInit(): raise RuntimeError('looked at GPUs')\n")
+    env = os.environ | {  # what is for the workers: a module of the user's, GPUs
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": "no_such_module",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    }
     said = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
     left = json.loads(said.stdout)
     assert left.pop("looked_up") > 0  # a worker did come up: it said which versions it runs
-    assert left == {"threads": 1, "files": 0, "workers": 0}
+    assert left == {"threads": 1, "files": 0, "workers": 0, "gpus": "UNINITIALIZED"}
     assert said.stderr == ""
 
 
