@@ -152,11 +152,8 @@ def rehearse(tls: str, scratch: Path) -> None:
         tls: file with certificate and key.
         scratch: folder for what it writes.
     """
-    with (
-        dask.config.set({**QUIET, **_ALONE, "temporary-directory": str(scratch)}),
-        _unheard(),
-        _unseen_gpus(),
-    ):
+    alone = {**QUIET, **_ALONE, "temporary-directory": str(scratch)}
+    with dask.config.set(alone), _unheard(), _unseen_gpus():
         asyncio.run(_rehearse(tls, str(scratch)))
 
 

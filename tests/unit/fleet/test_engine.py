@@ -35,7 +35,7 @@ def test_a_rehearsal_leaves_neither_threads_nor_files_nor_workers(tmp_path: Path
     tls.write_key(tmp_path / "key", "10ca1001", timedelta(hours=1))
     (tmp_path / "scratch").mkdir()
     words = [sys.executable, "-c", _REHEARSE, str(tmp_path / "key"), str(tmp_path / "scratch")]
-    (tmp_path / "pynvml.py").write_text("def nvmlInit(): raise RuntimeError('looked at GPUs')\n")
+    (tmp_path / "pynvml.py").write_text("def nvmlInit(): open(__file__ + '.looked', 'w').close()\n")
     env = os.environ | {  # what is for the workers: a module of the user's, GPUs
         "DASK_DISTRIBUTED__WORKER__PRELOAD": "no_such_module",
         "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
@@ -43,6 +43,7 @@ def test_a_rehearsal_leaves_neither_threads_nor_files_nor_workers(tmp_path: Path
     said = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
     left = json.loads(said.stdout)
     assert left.pop("looked_up") > 0  # a worker did come up: it said which versions it runs
+    assert not (tmp_path / "pynvml.py.looked").exists()
     assert left == {"threads": 1, "files": 0, "workers": 0, "gpus": "UNINITIALIZED"}
     assert said.stderr == ""
 
