@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rackrate.catalog.aliases import match_gpu
 from rackrate.catalog.gpu import Gpu, find_gpu, load_gpu
-from rackrate.errors import BadQuantity, NoAnswer, UnknownName, UsageError, nearest
+from rackrate.errors import BadQuantity, NoAnswer, UnknownName, nearest
 from rackrate.fit.overhead import usable_memory
 from rackrate.fit.parallel import Layout
 from rackrate.fit.solve import Fit
@@ -48,8 +49,7 @@ from rackrate.sizing import Weights, Wish, find_card, fits
 ENGINES = ("vllm", "sglang", "llama.cpp")
 """Engines whose speed with language models was measured and that the memory model knows."""
 
-MS = 1e3
-USUAL_CONCURRENCY = 16
+MS, USUAL_CONCURRENCY = 1e3, 16
 _TOLD_APART = 1e-3  # of a rate: what halving leaves
 
 
@@ -147,27 +147,32 @@ class Pace:
     Attributes:
         fit: model, GPU and how it is run; that it fits.
         asked: the load, for people.
-        situations: speeds, each under its load.
+        asked_for: speeds under it.
         paid: the figure that counts what is paid for.
         watts: that the GPUs draw under the load.
         room: requests whose KV cache fits; None where there is none.
-        curve: of language models.
-        parts: steps by name, for who wants to know where the time goes.
     """
 
     fit: Fit
     asked: str
-    situations: tuple[Situation, ...]
+    asked_for: Situation
     paid: str
     watts: Estimate
     room: float | None = None
-    curve: Curve | None = None
-    parts: Mapping[str, Step] = field(default_factory=dict)
 
     @property
-    def asked_for(self) -> Situation:
-        """The load that was asked for."""
-        return self.situations[min(1, len(self.situations) - 1)]
+    def situations(self) -> tuple[Situation, ...]:
+        """Speeds, each under its load."""
+        return (self.asked_for,)
+
+    @property
+    def curve(self) -> Curve | None:
+        """The server by the requests in it; of language models."""
+
+    @property
+    def parts(self) -> Mapping[str, Step]:
+        """Steps by name, for who wants to know where the time goes."""
+        return {}
 
 
 def card_for(text: str) -> tuple[Gpu, int]:
@@ -263,6 +268,27 @@ class _Server:
         return Estimate(number, number / width, number * width, unit, limit, self.says, near)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Serving(Pace):
+    """How fast a server is; what a list of them does not show is reckoned when somebody asks."""
+
+    server: _Server
+    demand: Demand
+    served: Served
+
+    @cached_property
+    def situations(self) -> tuple[Situation, ...]:
+        return _alone(self.server), self.asked_for, _most(self.server, self.demand)
+
+    @cached_property
+    def curve(self) -> Curve:
+        return _curve(self.server)
+
+    @cached_property
+    def parts(self) -> Mapping[str, Step]:
+        return _parts(self.server, self.served)
+
+
 def llm_pace(weights: Weights, gpu: str, wish: Wish, demand: Demand) -> Pace:
     """Return how fast a language model answers.
 
@@ -284,16 +310,11 @@ def llm_pace(weights: Weights, gpu: str, wish: Wish, demand: Demand) -> Pace:
     server = _server(fit, card, demand, taken_words(gpu, card))
     _check_promise(server, demand)
     at_load, served = _at_load(server, demand, fit)
-    doing = "prefill" if float(served.prompt_frac) > 0.5 else "decode"  # noqa: PLR2004 - the larger half
-    return Pace(
-        fit=fit,
-        asked=_asked(demand),
-        situations=(_alone(server), at_load, _most(server, demand)),
-        paid="tokens_per_s",
-        watts=drawn_w(server.chip, doing, fit.setup.layout.n_gpus),
-        room=server.room,
-        curve=_curve(server),
-        parts=_parts(server, served),
+    doing = "prefill" if float(served.prompt_frac) > 1 / 2 else "decode"  # the larger half
+    watts = drawn_w(server.chip, doing, fit.setup.layout.n_gpus)
+    room, asked = server.room, _asked(demand)
+    return _Serving(
+        fit, asked, at_load, "tokens_per_s", watts, room, server=server, demand=demand, served=served
     )
 
 
@@ -473,18 +494,3 @@ def _asked(demand: Demand) -> str:
     if demand.tokens_a_step > 1:
         words.append(f"{demand.tokens_a_step:g} tokens a step")
     return ", ".join(words)
-
-
-def wish_with(options: Mapping[str, Any], layout: str) -> dict[str, Any]:
-    """Return the options of a wish with those that a layout stands for.
-
-    Raises:
-        UsageError: both are given.
-    """
-    found = dict(options)
-    if layout:
-        if {"tensor", "pipeline"} & found.keys():
-            raise UsageError("a layout and its parts were given", hint="give --layout tp2,pp2 alone")
-        read = layout_of(layout)
-        found |= {"tensor": read.tensor, "pipeline": read.pipeline}
-    return found

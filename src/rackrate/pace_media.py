@@ -80,7 +80,7 @@ def media_pace(weights: Weights, gpu: str, wish: Wish, *, batch: int, load: Mapp
     return Pace(
         fit=fit,
         asked=", ".join((*figures[paid].assumptions[:2], *taken_words(gpu, card))),
-        situations=(Situation(title, float(batch * n_gpus), figures),),
+        asked_for=Situation(title, float(batch * n_gpus), figures),
         paid=paid,
         watts=drawn_w(chip, doing, n_gpus),
     )
@@ -116,7 +116,7 @@ def training_pace(weights: Weights, gpu: str, wish: Wish, *, tokens: int, batch:
     figures = {"tokens_per_s": speed, "samples_per_s": training.samples_per_s(fit.arch, chip, run)}
     where = Situation("a training run", float(batch * n_gpus), figures)
     asked = f"{batch} x {tokens:,} tokens a GPU and step"
-    return Pace(fit, asked, (where,), "tokens_per_s", drawn_w(chip, "training", n_gpus))
+    return Pace(fit, asked, where, "tokens_per_s", drawn_w(chip, "training", n_gpus))
 
 
 def _engine(task: str, wish: Wish) -> tuple[str, Wish]:

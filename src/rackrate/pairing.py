@@ -71,7 +71,7 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
     tokens = None if context is None else parse_tokens(context)
     every = _sketches(found.slug, task, tokens)
     matching = [each for each in every if _matches(each, name, kind, precision, count)]
-    price = speeds.rent_of(found.slug, as_of, data)
+    price = speeds.rents_of([found.slug], as_of, data)[found.slug]
     pairs = []
     for each in matching[first : first + limit]:
         choice = _choice(each.model, found.slug, task, tokens)
@@ -110,9 +110,9 @@ def gpus_for(
     store, at = api.open_market(data), api.to_instant(as_of)
     rented = sorted({row[0] for row in store.tally(at)} & set(slugs("gpus")))
     pairs = []
-    for slug in rented:
+    for slug, price in speeds.rents_of(rented, at, store).items():
         choice = _choice(found.slug, slug, task, tokens)
-        pairs.append(Pair(found, slug, choice, _speed(choice, task, speeds.rent_of(slug, at, store))))
+        pairs.append(Pair(found, slug, choice, _speed(choice, task, price)))
     pairs.sort(key=_cheapest_first)
     return GpusFor(found, task, tuple(pairs), at or store.newest, store.version)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rackrate import api
-from rackrate.errors import BadQuantity, NoAnswer, UsageError
-from rackrate.pace import Demand, Pace, llm_pace, wish_with
+from rackrate import api, config
+from rackrate.errors import BadQuantity, UsageError
+from rackrate.market.offer import Kind
+from rackrate.pace import Demand, Pace, layout_of, llm_pace
 from rackrate.pace_media import media_pace, training_pace
-from rackrate.report.price import Price
+from rackrate.report.price import Price, price_of
 from rackrate.report.speed import SpeedAnswer
 from rackrate.sizing import Weights, find_weights, wish_of
 from rackrate.units import parse_amount, parse_number, parse_seconds
@@ -62,7 +64,8 @@ def speed(
         True
     """
     pace = pace_of(model, gpu, layout=layout, **options)
-    return SpeedAnswer(pace, rent_of(pace.fit.card.gpu, as_of, data), is_explained=is_explained)
+    price = rents_of([pace.fit.card.gpu], as_of, data)[pace.fit.card.gpu]
+    return SpeedAnswer(pace, price, is_explained=is_explained)
 
 
 def pace_of(model: str, gpu: str, *, layout: str = "", **options: Any) -> Pace:
@@ -78,7 +81,7 @@ def pace_of(model: str, gpu: str, *, layout: str = "", **options: Any) -> Pace:
 def _pace(weights: Weights, gpu: str, given: dict[str, Any], layout: str) -> Pace:
     task = weights.arch.task
     loads = {name: given.pop(name) for name in _LOADS if name in given}
-    wish = wish_of(wish_with(given, layout))
+    wish = wish_of(_wish_with(given, layout))
     if wish.task != "inference":
         _refuse(loads, ("input", "concurrency"), f"training {weights.arch.name}")
         tokens, batch = _whole(loads, "input", USUAL_SEQUENCE), _whole(loads, "concurrency", USUAL_BATCH)
@@ -89,6 +92,21 @@ def _pace(weights: Weights, gpu: str, given: dict[str, Any], layout: str) -> Pac
         return media_pace(weights, gpu, wish, batch=_whole(loads, "concurrency", 1), load=load)
     _refuse(loads, ("input", "concurrency", *_OF_SERVING), weights.arch.name)
     return llm_pace(weights, gpu, wish, _demand(loads))
+
+
+def _wish_with(options: Mapping[str, Any], layout: str) -> dict[str, Any]:
+    """Return the options of a wish with those that a layout stands for.
+
+    Raises:
+        UsageError: both are given.
+    """
+    found = dict(options)
+    if layout:
+        if {"tensor", "pipeline"} & found.keys():
+            raise UsageError("a layout and its parts were given", hint="give --layout tp2,pp2 alone")
+        read = layout_of(layout)
+        found |= {"tensor": read.tensor, "pipeline": read.pipeline}
+    return found
 
 
 _LOADS = ("input", "concurrency", *_OF_SERVING, "pixels", "steps", "beams")
@@ -131,9 +149,19 @@ def _whole(given: dict[str, Any], name: str, usual: int = 0) -> int:
     return int(number)
 
 
-def rent_of(gpu: str, as_of: api.Instant, data: Path | str | Store | None) -> Price | None:
-    """Return what an hour of the GPU costs on demand; None where nobody rents it out."""
-    try:
-        return api.price(gpu, as_of=as_of, data=data)
-    except NoAnswer:
-        return None
+def rents_of(
+    gpus: Iterable[str], as_of: api.Instant, data: Path | str | Store | None
+) -> dict[str, Price | None]:
+    """Return what an hour of each GPU costs on demand; None of one that nobody rents out.
+
+    Args:
+        gpus: slugs.
+        as_of: look at the prices of that day or instant; None for the newest.
+        data: the market; None for the default.
+    """
+    store, at, hours = api.open_market(data), api.to_instant(as_of), config.load().hours_per_month
+    tally = store.tally(at)
+    found = {
+        gpu: price_of(store, tally, gpu, Kind.ON_DEMAND, as_of=at, hours_per_month=hours) for gpu in gpus
+    }
+    return {gpu: price if price.spread else None for gpu, price in found.items()}

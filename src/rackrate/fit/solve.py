@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from rackrate.catalog.architecture import Architecture
 from rackrate.fit.estimate import Estimate, estimate
 from rackrate.fit.overhead import Card
 from rackrate.fit.setup import Load, Setup
-from rackrate.fit.term import Total, probability_below
+from rackrate.fit.term import Z90, Total, probability_below
 
 SURE, HOPELESS = 0.95, 0.05
 """Probabilities from which a verdict is `fits` and below which it is `does not fit`; between: `tight`."""
@@ -119,10 +120,19 @@ UNSEEN_FRAC = 0.006  # of the whole: what no formula here holds; weighed in verd
 def probability(found: Estimate) -> float:
     """Return the probability that an estimate stays below its limit, and what is beside it in the rest."""
     total = found.total
-    unseen = UNSEEN_FRAC * total.gib
-    sigma = float(total.sigma_gib**2 + found.limit_sigma_gib**2 + unseen**2) ** 0.5
-    inside = probability_below(found.limit_gib, float(total.gib), sigma)
+    inside = probability_below(found.limit_gib, float(total.gib), _sigma_gib(found, total))
     return inside * probability_beside(found)
+
+
+def _sigma_gib(found: Estimate, total: Total) -> float:
+    unseen = UNSEEN_FRAC * total.gib
+    return math.sqrt(total.sigma_gib**2 + found.limit_sigma_gib**2 + unseen**2)
+
+
+def _spare_gib(found: Estimate) -> float:
+    """Return what is left where the whole is as large as it may be in 19 cases of 20, about."""
+    total = found.total
+    return float(found.limit_gib - total.gib) - Z90 * _sigma_gib(found, total)
 
 
 def probability_beside(found: Estimate) -> float:
@@ -140,18 +150,36 @@ def verdict(chance: float) -> str:
 
 
 def _largest(most: int, load_of: Callable[[int], Load], fit: Fit) -> int:
-    """Return the largest number of 1 to `most` that fits as well as `fits` asks, by halving; else 0."""
-    low, high = 0, most
-    if _is_sure(fit, load_of(most)):
+    """Return the largest number of 1 to `most` that fits as well as `fits` asks; else 0.
+
+    More takes more memory, and nearly in proportion: so where it ends is reckoned from two ends, and looked
+    at on both sides of that. Every third step halves, whatever the proportion.
+    """
+
+    def look(number: int) -> tuple[bool, float]:
+        found = estimate(fit.arch, fit.card, fit.setup, load_of(number))
+        return probability(found) >= SURE, _spare_gib(found)
+
+    ends = {most: look(most)}
+    if ends[most][0]:
         return most
+    ends[1] = look(1)
+    if not ends[1][0]:
+        return 0
+    low, high, step = 1, most, 0
     while high - low > 1:
-        middle = (low + high) // 2
-        if _is_sure(fit, load_of(middle)):
-            low = middle
-        else:
-            high = middle
+        step += 1
+        guess = _between(low, high, ends[low][1], ends[high][1]) if step % 3 else (low + high) // 2
+        ends[guess] = look(guess)
+        beside = guess + 1 if ends[guess][0] else guess - 1
+        if low < beside < high:
+            ends[beside] = look(beside)
+        low = max(n for n in ends if ends[n][0])
+        high = min(n for n in ends if not ends[n][0])
     return low
 
 
-def _is_sure(fit: Fit, load: Load) -> bool:
-    return probability(estimate(fit.arch, fit.card, fit.setup, load)) >= SURE
+def _between(low: int, high: int, low_gib: float, high_gib: float) -> int:
+    """Return the number between two at which what is to spare runs out, if it does so evenly."""
+    reach = low_gib / (low_gib - high_gib) if high_gib < low_gib else 0.5
+    return min(max(low + int(reach * (high - low)), low + 1), high - 1)

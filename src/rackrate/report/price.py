@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -288,15 +288,12 @@ def price_of(
     now = as_of or store.newest
     spreads = dict(spreads_of(tally, gpu, now))
     families = families_of(gpu)
-    days = []
-    if history and now:
-        since = (now - history).date()
-        rows = store.prices_by_day([gpu], kind, since, now.date())
-        days = stats.group_days(kind, rows)
     providers: dict[str, dict[date, float]] = {}
-    for day in days if by_provider else ():
-        for provider, usd in day.by_provider.items():
-            providers.setdefault(provider, {})[day.day] = usd
+    found: list[HistoryDay] = []
+    if history and now:
+        rows = store.prices_by_day(gpu, kind, (now - history).date(), now.date())
+        days = stats.by_day(kind, rows)
+        found = stats.history(_noted(days, providers) if by_provider else days)
     loose: dict[str, int] = {}
     for name, of, _, _, n in tally:
         if name in families and of == kind:
@@ -307,7 +304,7 @@ def price_of(
         as_of=now,
         version=store.version,
         spread=spreads.pop(kind, None),
-        history=tuple(stats.history(days)),
+        history=tuple(found),
         by_provider=providers,
         other_kinds=spreads,
         loose=loose,
@@ -315,15 +312,26 @@ def price_of(
     )
 
 
+def _noted(
+    days: Iterable[stats.DayPrices], providers: dict[str, dict[date, float]]
+) -> Iterator[stats.DayPrices]:
+    """Hand days on, and note what each provider asks."""
+    for day in days:
+        for provider, usd in day.by_provider.items():
+            providers.setdefault(provider, {})[day.day] = usd
+        yield day
+
+
 def spreads_of(
     tally: Sequence[tuple[Any, ...]], gpu: str, now: datetime | None
 ) -> Iterator[tuple[Kind, Spread]]:
     """Yield each kind under which a GPU is offered, in their order, with its spread."""
+    if now is None:
+        return
+    of_gpu = [row for row in tally if row[0] == gpu]
     for kind in Kind:
-        offers = {
-            provider: {provider: usd} for name, of, provider, usd, _ in tally if name == gpu and of == kind
-        }
-        if offers and now:
+        offers = {provider: {provider: usd} for _, of, provider, usd, _ in of_gpu if of == kind}
+        if offers:
             found = stats.spread(stats.DayPrices(kind, now.date(), offers))
             if found:
                 yield kind, found
