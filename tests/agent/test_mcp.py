@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from mcp.client.stdio import stdio_client
 
 import rackrate
 
-TOOLS = {"search_gpus", "prices", "history", "fit", "plan", "rent_or_own", "explain"}
+TOOLS = {"search_gpus", "search_models", "prices", "history", "fit", "plan", "rent_or_own", "explain"}
 
 
 def asked(*calls: tuple[str, dict[str, Any]]) -> tuple[Any, list[Any]]:
@@ -40,8 +41,10 @@ def test_tools_only_read_and_say_what_they_return() -> None:
     assert {tool.name for tool in tools.tools} == TOOLS
     for tool in tools.tools:
         assert tool.annotations.read_only_hint
-        assert set(tool.output_schema["properties"]) == {"markdown", "data"}
+        assert set(tool.output_schema["properties"]) == {"data", "left_out"}
         assert tool.description
+        for name, argument in tool.input_schema["properties"].items():
+            assert argument["description"], f"{tool.name} does not say what its {name} is"
 
 
 def test_each_tool_has_the_numbers_of_the_function() -> None:
@@ -62,9 +65,13 @@ def test_each_tool_has_the_numbers_of_the_function() -> None:
     assert len(data["history"]["history"]) == 8
     assert data["fit"]["verdict"] == rackrate.fits("llama-3.1-70b", "l40s", precision="int4").verdict
     assert data["plan"]["rows"][0] == rackrate.plan("llama-3.1-8b", rps=1, limit=10).to_dict()["rows"][0]
-    assert data["rent_or_own"] == rackrate.own("l40s", hours_per_day=8).to_dict()
+    own = rackrate.own("l40s", hours_per_day=8).to_dict()
+    assert all(data["rent_or_own"][name] == own[name] for name in ("against", "cost_usd_per_hour", "verdict"))
+    assert data["rent_or_own"]["remarks"] == [
+        say.replace("--price-usd", "price_usd") for say in own["remarks"]
+    ]
     assert data["explain"]["facts"]["memory_gib"]["value"] == 48
-    assert all(each.structured_content["markdown"].startswith("## ") for each in found)
+    assert all(each.content[0].text.startswith("## ") for each in found)
 
 
 @pytest.mark.parametrize("model", ["/etc/passwd", "hf:meta-llama/Llama-3.1-8B", "llama-9"])
@@ -72,3 +79,63 @@ def test_an_error_says_what_to_do_and_opens_nothing(model: str) -> None:
     _, (found,) = asked(("fit", {"model": model}))
     assert found.is_error
     assert "unknown-model" in found.content[0].text
+
+
+def test_answers_are_short_unless_the_whole_is_asked_for() -> None:
+    calls = (
+        ("search_gpus", {}),
+        ("plan", {"model": "llama-3.1-8b", "rps": 1}),
+        ("rent_or_own", {"gpu": "l40s"}),
+    )
+    whole = tuple((name, {**given, "whole": True}) for name, given in calls)
+    _, found = asked(*calls, *whole)
+    for (name, _), short, long in zip(calls, found, found[len(calls) :], strict=False):
+        sizes = [
+            len(each.content[0].text) + len(json.dumps(each.structured_content)) for each in (short, long)
+        ]
+        assert sizes[0] < 20_500, name
+        assert long.structured_content["left_out"] == {}
+        if short.structured_content["left_out"]:
+            assert sizes[1] > sizes[0], name
+            assert "`whole` has them" in short.content[0].text
+    gpus, all_gpus = (each.structured_content for each in (found[0], found[len(calls)]))
+    n = len(all_gpus["data"]["data"])
+    assert gpus["data"]["data"] == all_gpus["data"]["data"][: n - gpus["left_out"]["data"]], "the first stay"
+
+
+def test_of_a_long_history_the_newest_days_stay() -> None:
+    _, (short, whole) = asked(
+        ("history", {"gpu": "l40s", "days": 3000}), ("history", {"gpu": "l40s", "days": 3000, "whole": True})
+    )
+    some, every = (each.structured_content["data"]["history"] for each in (short, whole))
+    assert 7 < len(some) < len(every)
+    assert some == every[-len(some) :]
+    assert short.structured_content["left_out"] == {"history": len(every) - len(some)}
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "code", "says"),
+    [
+        ("plan", {"model": "llama-3.1-8b"}, "usage", "rps or tokens_per_day or users"),
+        ("rent_or_own", {"gpu": "mi300x"}, "no-price", "price_usd"),
+        ("prices", {"gpu": "no-such-thing"}, "unknown-gpu", "search_gpus lists them"),
+        ("prices", {"gpu": "l40z"}, "unknown-gpu", "`l40s`"),
+        ("prices", {}, "bad-argument", "gpu: field required"),
+        ("prices", {"gpu": "l40s", "kin": "spot"}, "unknown-argument", "did you mean `kind`?"),
+        ("prices", {"gpu": "t4", "kind": "reserved"}, "no-offers", "none with a recent date"),
+        ("history", {"gpu": "l40s", "days": 10**12}, "bad-argument", "days:"),
+        ("fit", {"model": "llama-3.1-8b", "concurrency": 0}, "bad-argument", "concurrency:"),
+        ("fit", {"model": "x" * 5000}, "bad-argument", "model:"),
+        ("explain", {"gpu": "\x00<script>"}, "unknown-gpu", "search_gpus lists them"),
+        ("explane", {}, "unknown-tool", "did you mean `explain`"),
+    ],
+)
+def test_errors_speak_of_arguments(tool: str, given: dict[str, Any], code: str, says: str) -> None:
+    _, (found,) = asked((tool, given))
+    text = found.content[0].text
+    assert found.is_error
+    assert f"{code}: " in text
+    assert says in text
+    assert "--" not in text
+    assert "rackrate " not in text
+    assert len(text) < 600

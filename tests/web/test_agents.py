@@ -44,6 +44,7 @@ def said_by(site: Any, method: str = "POST", **headers: str) -> Any:
 def test_each_tool_answers_with_the_numbers_of_the_site(site: Any) -> None:
     calls = (
         ("search_gpus", {"name": "l40"}),
+        ("search_models", {"name": "llama-3.1"}),
         ("prices", {"gpu": "l40s"}),
         ("history", {"gpu": "l40s", "days": 7}),
         ("fit", {"model": "llama-3.1-70b", "gpu": "l40s", "precision": "int4"}),
@@ -60,7 +61,8 @@ def test_each_tool_answers_with_the_numbers_of_the_site(site: Any) -> None:
     assert data["prices"]["spread"] == spread
     assert data["explain"] == site.get("/api/v1/gpus/l40s/facts").json["data"]
     plan = site.get("/api/v1/plan?model=llama-3.1-8b&rps=1").json["data"]
-    assert data["plan"]["rows"] == plan["rows"]
+    assert len(data["plan"]["rows"]) > 2
+    assert data["plan"]["rows"] == plan["rows"][: len(data["plan"]["rows"])]
     assert len(data["history"]["history"]) == 8
 
 
