@@ -113,6 +113,6 @@ def _days(store: Store, kind: Kind, as_of: datetime | None) -> dict[str, tuple[H
         return {}
     rows = store.market_by_day(kind, (now - LOOK_BACK).date(), now.date())
     return {
-        gpu: tuple(stats.history(stats.group_days(kind, (row[1:] for row in of))))
+        gpu: tuple(stats.history(stats.by_day(kind, (row[1:] for row in of))))
         for gpu, of in groupby(rows, key=itemgetter(0))
     }

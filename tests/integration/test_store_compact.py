@@ -58,7 +58,7 @@ def files(store: Path, table: str = "offers") -> list[manifest.File]:
 def answers(store: Store) -> list[Any]:
     """Return what a store says: now, then, by day, and what was rejected."""
     then = datetime(2026, 8, 2, 7, 30, tzinfo=UTC)
-    days = list(store.prices_by_day(["l40s"], "on_demand", date(2026, 8, 1), NOW.date()))
+    days = list(store.prices_by_day("l40s", "on_demand", date(2026, 8, 1), NOW.date()))
     return [
         store.find(OfferFilter(), USD).rows,
         store.find(OfferFilter(), USD, as_of=then).rows,

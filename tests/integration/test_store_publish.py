@@ -171,7 +171,7 @@ def test_a_changed_snapshot_takes_the_place_of_the_stored_one(store: Path, lists
     assert (receipt.n_published, receipt.n_rejected) == (2, 0)
     assert asked(store) == {"a": 1.5, "b": 2.0}
     day = datetime(2026, 8, 1, tzinfo=UTC).date()
-    found = Store.open(store, store).prices_by_day(["l40s"], "on_demand", day, day)
+    found = Store.open(store, store).prices_by_day("l40s", "on_demand", day, day)
     assert [(row[1], row[3]) for row in found] == [("a", 1.5), ("b", 2.0)]
 
 
@@ -219,7 +219,7 @@ def test_undated_rows_are_shown_and_in_no_statistic(tmp_path: Path, store: Path)
     assert opened.newest is None
     assert opened.tally() == []
     day = offer.snapshot_at.date()
-    assert list(opened.prices_by_day(["l40s"], "on_demand", day, day)) == []
+    assert list(opened.prices_by_day("l40s", "on_demand", day, day)) == []
 
 
 @pytest.mark.parametrize("name", ["it's", "[a]*?", "ä b", 'q"q'])
@@ -241,7 +241,7 @@ def test_two_lists_of_one_provider_are_two_series(tmp_path: Path, store: Path) -
         )
         import_list(store, tmp_path / "list.csv", mapping=tmp_path / "m.toml")
     day = datetime(2026, 8, 1, tzinfo=UTC).date()
-    found = Store.open(store, store).prices_by_day(["l40s"], "on_demand", day, day)
+    found = Store.open(store, store).prices_by_day("l40s", "on_demand", day, day)
     assert [(row[1], row[3]) for row in found] == [("a", 1.0), ("a", 2.0)]
 
 

@@ -86,7 +86,7 @@ def test_days_in_memory_answer_as_the_files_do(kind: str) -> None:
         assert list(memory.market_by_day(kind, since, until_)) == list(
             files.market_by_day(kind, since, until_)
         )
-        for gpus in (["l40s"], ["a10", "h100-sxm"], ["no-such"]):
-            found = list(memory.prices_by_day(gpus, kind, since, until_))
-            assert found == list(files.prices_by_day(gpus, kind, since, until_))
-    assert len(list(memory.prices_by_day(["l40s"], "on_demand", *whole))) > 100
+        for gpu in ("l40s", "a10", "h100-sxm", "no-such"):
+            found = list(memory.prices_by_day(gpu, kind, since, until_))
+            assert found == list(files.prices_by_day(gpu, kind, since, until_))
+    assert len(list(memory.prices_by_day("l40s", "on_demand", *whole))) > 100

@@ -7,9 +7,11 @@ docs/concepts/prices.md has the definitions with examples.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import groupby
+from operator import itemgetter
 from statistics import median, quantiles
 
 from rackrate.errors import UsageError
@@ -140,6 +142,19 @@ def group_days(
     return [DayPrices(kind, day, offers, rates.get(day, {})) for day, offers in sorted(days.items())]
 
 
+def by_day(
+    kind: Kind, rows: Iterable[tuple[date, str, str, float, *tuple[float, ...]]]
+) -> Iterator[DayPrices]:
+    """Yield the days of rows that are sorted by day: of a year never more than one is in memory.
+
+    Args:
+        kind: how all of them are sold.
+        rows: as `group_days` takes them.
+    """
+    for _, of_day in groupby(rows, key=itemgetter(0)):
+        yield from group_days(kind, of_day)
+
+
 def spread(prices: DayPrices) -> Spread | None:
     """Return how far the providers of a day lie apart; None when there is none."""
     ranked = dict(sorted(prices.by_provider.items(), key=lambda item: (item[1], item[0])))
@@ -181,7 +196,7 @@ def _rate_moved(before: DayPrices, after: DayPrices, series: str) -> float:
     return now / then if now and then else 1.0
 
 
-def history(days: Sequence[DayPrices]) -> list[HistoryDay]:
+def history(days: Iterable[DayPrices]) -> list[HistoryDay]:
     """Return the plain daily median and the matched-panel index, day by day.
 
     Raises:

@@ -170,7 +170,7 @@ def on_day(n: int) -> str:
 
 def history(folder: Path, gpu: str) -> dict[int, stats.HistoryDay]:
     store = Store.open(folder, folder)
-    found = store.prices_by_day([gpu], Kind.ON_DEMAND, START, START + timedelta(days=N_DAYS))
+    found = store.prices_by_day(gpu, Kind.ON_DEMAND, START, START + timedelta(days=N_DAYS))
     return {(d.day - START).days: d for d in stats.history(stats.group_days(Kind.ON_DEMAND, found))}
 
 

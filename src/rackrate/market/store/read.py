@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -21,6 +21,9 @@ from rackrate.market.store import manifest
 from rackrate.market.store.gate import literal, text
 from rackrate.market.store.manifest import File, Manifest
 from rackrate.units import format_age
+
+if TYPE_CHECKING:
+    from rackrate.market.store.days import Days
 
 Count = tuple[int, Mapping[str, int]]
 """How many rows match before the limit; reason to the number of those that a default leaves out."""
@@ -65,6 +68,9 @@ class Found:
 _PART = 8192
 """Rows read at a time, where they are many."""
 
+_SMALL = {"threads": 1, "async_threads": 1}
+"""Settings of a server, which has other work for its cores: each thread keeps memory of its own."""
+
 
 class Store:
     """A market store, read-only.
@@ -84,7 +90,7 @@ class Store:
         self.is_sample = is_sample
         self.behind = ""
         self._manifest = current
-        self._is_prepared = False
+        self._prepared: Days | None = None
 
     @classmethod
     def open(cls, folder: Path | None, default: Path, address: str = "") -> Store:
@@ -141,10 +147,12 @@ class Store:
 
     @cached_property
     def _con(self) -> duckdb.DuckDBPyConnection:
-        """An in-memory database that may read this folder and nothing else."""
-        con = duckdb.connect(
-            config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-        )
+        return self._connected({})
+
+    def _connected(self, settings: dict[str, int]) -> duckdb.DuckDBPyConnection:
+        """Return an in-memory database that may read this folder and nothing else."""
+        extensions = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+        con = duckdb.connect(config={**extensions, **settings})
         con.execute("SET parquet_metadata_cache = true")  # a file never changes
         con.execute("SET disabled_optimizers = 'late_materialization'")  # it reads the rows twice
         names = ", ".join(map(text, {str(self.folder), literal(self.folder)}))
@@ -241,71 +249,68 @@ class Store:
         return found
 
     def prices_by_day(
-        self,
-        gpus: Sequence[str],
-        kind: str,
-        since: date,
-        until: date,
+        self, gpu: str, kind: str, since: date, until: date
     ) -> Iterator[tuple[date, str, str, float, float]]:
         """Yield day, provider, series, its cheapest USD per GPU-hour that day, and the rate used.
 
         Counted rows only; the rate is USD for one unit of the currency that the price is set in. They are
         read part by part: all at once they would take more memory than everything else together.
         """
-        base, params = self._days(since, until)
-        if not base:
-            return
-        marks = ", ".join("?" * len(gpus))
-        yield from self._parts(
-            f"""SELECT day, provider, priced, min(usd), arg_min(rate, usd)
-            FROM {base} AND gpu IN ({marks}) AND kind = ? GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours
-            [*params, *gpus, kind],
-        )
+        if self._prepared:
+            return self._prepared.of_gpu(gpu, kind, since, until)
+        columns = "day, provider, priced"
+        return self._days(columns, since, until, "AND gpu = ? AND kind = ?", [gpu, kind])
 
     def market_by_day(
         self, kind: str, since: date, until: date
     ) -> Iterator[tuple[str, date, str, str, float, float]]:
         """Yield the same of every GPU, which stands first: one question for an overview."""
-        base, params = self._days(since, until)
-        if not base:
-            return
-        yield from self._parts(
-            f"""SELECT gpu, day, provider, priced, min(usd), arg_min(rate, usd)
-            FROM {base} AND kind = ? GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - the text is ours
-            [*params, kind],
-        )
+        if self._prepared:
+            return self._prepared.of_kind(kind, since, until)
+        return self._days("gpu, day, provider, priced", since, until, "AND kind = ?", [kind])
 
     def prepare(self) -> None:
-        """Read all days into memory, 25 bytes a price, so that questions about them open no files.
+        """Read all days into memory, 14 bytes a price, so that questions about them open no files.
 
         For a server, which is asked many: a year of daily lists is hundreds of files. It may run beside
         questions, which read the files until it is done.
         """
-        base, params = self._days(date.min, date.max)
-        if not base or self._is_prepared:
+        if self._prepared:
             return
-        with self._reading(), self._con.cursor() as con:
-            names = ("gpu", "provider", "kind", "priced")
-            for name in names:
-                said = f"SELECT DISTINCT {name}::VARCHAR FROM {base} ORDER BY 1"  # noqa: S608 - the text is ours
-                con.execute(f"CREATE TYPE {name}_of_days AS ENUM ({said})", params)
-            columns = ", ".join(f"{name}::{name}_of_days AS {name}" for name in names)
-            con.execute(f"CREATE TABLE days AS SELECT day, {columns}, usd, rate FROM {base}", params)  # noqa: S608
-        self._is_prepared = True
+        from rackrate.market.store.days import sorted_days  # noqa: PLC0415 - only a server asks
 
-    def _days(self, since: date, until: date) -> tuple[str, list[Any]]:
-        """Return a FROM ... WHERE clause over the counted prices of these days, with what tells them apart.
+        days = sorted({date.fromisoformat(at[:10]) for _, at in self._manifest.live()})
+        columns = "kind, gpu, day, provider, priced"
+        with self._connected(_SMALL) as con:  # one keeps what it took until it is closed
+            self._prepared = sorted_days(self._days(columns, day, day, con=con) for day in days)
+        self._con = self._connected(_SMALL)  # a question that is under way keeps the one before
+
+    def _days(
+        self,
+        columns: str,
+        since: date,
+        until: date,
+        wanted: str = "",
+        values: Sequence[Any] = (),
+        con: duckdb.DuckDBPyConnection | None = None,
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield the counted prices of these days, sorted by columns, of which it is the cheapest.
 
         A list made once is no history: it takes part only in a store that has no other.
         """
-        if self._is_prepared:
-            return "days WHERE day BETWEEN ? AND ?", [since, until]
         renewed = {f.source for f in self._manifest.files if f.about.get("cadence") != "once"}
         base, params = self._everything(since, until, renewed)
-        columns = """snapshot_at::DATE AS day, gpu, provider, kind, usd_per_gpu_hour AS usd,
+        if not base:
+            return
+        every = """snapshot_at::DATE AS day, gpu, provider, kind, usd_per_gpu_hour AS usd,
             usd_per_unit AS rate, concat_ws('|', source, currency, series) AS priced"""
-        counted = f"(SELECT {columns} FROM {base} AND gpu IS NOT NULL AND is_counted) WHERE true"  # noqa: S608
-        return base and counted, params
+        counted = f"(SELECT {every} FROM {base} AND gpu IS NOT NULL AND is_counted)"  # noqa: S608 - the text is ours
+        yield from self._parts(
+            f"""SELECT {columns}, min(usd), arg_min(rate, usd)
+            FROM {counted} WHERE true {wanted} GROUP BY ALL ORDER BY ALL""",  # noqa: S608 - likewise
+            [*params, *values],
+            con,
+        )
 
     def purchases(self, gpu: str) -> list[tuple[datetime, float, str]]:
         """Return instant, USD and source of what one card cost to buy, oldest first."""
@@ -447,8 +452,10 @@ class Store:
         with self._reading():
             return self._con.execute(sql, list(params)).fetchall()
 
-    def _parts(self, sql: str, params: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        with self._reading(), self._con.cursor() as cursor:
+    def _parts(
+        self, sql: str, params: Sequence[Any], con: duckdb.DuckDBPyConnection | None = None
+    ) -> Iterator[tuple[Any, ...]]:
+        with self._reading(), (con or self._con).cursor() as cursor:
             cursor.execute(sql, list(params))
             while rows := cursor.fetchmany(_PART):
                 yield from rows
