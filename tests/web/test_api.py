@@ -130,6 +130,23 @@ def test_errors_are_problems_with_a_code(site: Any, path: str, status: int, code
     assert site.get(found.json["type"]).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("offers?gpu=l40s&max_usd_per_gpu_hour=0.0001", "without max_usd_per_gpu_hour there"),
+        ("offers?gpu=l40s&max_usd_per_hour=0.0001", "without max_usd_per_hour there"),
+        ("offers?gpu=l40s&ram_gib=99999..", "without ram_gib there"),
+        ("offers?vram_total_gib=99999..", "without vram_total_gib there"),
+        ("rent-or-own?gpu=mi300x", "say what one costs you: price_usd"),
+        ("plan?model=llama-3.1-8b", "rps or tokens_per_day or users"),
+    ],
+)
+def test_what_to_do_next_is_said_in_fields(site: Any, path: str, says: str) -> None:
+    problem = site.get(f"/api/v1/{path}").json
+    assert says in problem["hint"]
+    assert "--" not in problem["hint"]
+
+
 def test_any_site_may_read_it(site: Any) -> None:
     assert site.get("/api/v1/gpus").headers["access-control-allow-origin"] == "*"
 

@@ -29,6 +29,43 @@ def test_an_answer_is_validated_compressed_and_kept(site: Any) -> None:
     assert site.get("/gpus/l40s?range=7d").headers["etag"] != first.headers["etag"]
 
 
+def test_validators_come_in_lists_and_a_refused_encoding_is_not_sent(site: Any) -> None:
+    first = site.get("/gpus/l40s")
+    tag = first.headers["etag"]
+    for known in (f'"other", {tag}', f"W/{tag}", f'{tag} , W/"x"', "*"):
+        assert site.get("/gpus/l40s", If_None_Match=known).status == 304, known
+    for other in ('"other"', tag.replace('"', ""), f'"x{tag[1:]}', '""'):
+        assert site.get("/gpus/l40s", If_None_Match=other).status == 200, other
+    for encoding in ("gzip;q=0", "gzip; q=0.000, identity", "identity", "br"):
+        plain = site.get("/gpus/l40s", Accept_Encoding=encoding)
+        assert "content-encoding" not in plain.headers, encoding
+        assert "Accept-Encoding" in plain.headers["vary"]
+    assert site.get("/gpus/l40s", Accept_Encoding="br, gzip;q=0.5").headers["content-encoding"] == "gzip"
+    assert site.get("/gpus/l40s", Range="bytes=0-9").body == first.body
+
+
+def test_what_may_be_asked_from_pages_of_other_sites_is_told(site: Any) -> None:
+    for path, methods in (("/api/v1/gpus", "GET, HEAD"), ("/api/v1/plan", "GET, HEAD, POST")):
+        told = site.get(path, method="OPTIONS", Origin="https://example.org")
+        assert (told.status, told.body) == (204, b"")
+        assert told.headers["access-control-allow-origin"] == "*"
+        assert told.headers["access-control-allow-methods"] == methods
+        assert "content-type" in told.headers["access-control-allow-headers"]
+    agents = site.get("/mcp", method="OPTIONS", Origin="https://example.org")
+    assert (agents.status, agents.headers["allow"]) == (204, "POST, OPTIONS")
+    assert not any(name.startswith("access-control") for name in agents.headers)
+    assert site.get("/nowhere", method="OPTIONS").status == 404
+
+
+def test_another_method_is_a_problem_that_names_those_allowed(site: Any) -> None:
+    for path, allowed in (("/gpus/l40s.json", "GET, HEAD, OPTIONS"), ("/api/v1/gpus", "GET, HEAD, OPTIONS"),
+                          ("/api/v1/plan", "GET, HEAD, POST, OPTIONS")):  # fmt: skip
+        found = site.get(path, method="PATCH", data=b"{}")
+        assert (found.status, found.json["code"]) == (405, "bad-method")
+        assert found.headers["content-type"] == "application/problem+json"
+        assert found.headers["allow"] == allowed
+
+
 def test_head_is_get_without_a_body(site: Any) -> None:
     got, head = site.get("/models"), site.get("/models", method="HEAD")
     assert (head.status, head.body) == (200, b"")

@@ -128,6 +128,8 @@ def limit_of(step: Step, *, is_full: Any) -> Any:
         step: its parts; arrays give an array.
         is_full: whether requests wait for room.
     """
-    parts = np.array(np.broadcast_arrays(step.compute, step.memory, step.link, step.engine))
-    found = np.where(is_full, "KV room", _PARTS[parts.argmax(axis=0)])
-    return found if found.ndim else str(found)
+    each = step.compute, step.memory, step.link, step.engine
+    if not any(map(np.ndim, (*each, is_full))):  # a lone number takes a fiftieth of the time
+        return "KV room" if is_full else str(_PARTS[each.index(max(each))])
+    parts = np.array(np.broadcast_arrays(*each))
+    return np.where(is_full, "KV room", _PARTS[parts.argmax(axis=0)])

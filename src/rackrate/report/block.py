@@ -22,6 +22,9 @@ from rackrate.errors import UsageError
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 """Line breaks and terminal controls: somebody's list may hold them, a cell may not."""
 
+_FORMULA = ("=", "+", "-", "@")
+"""With these a text begins that a spreadsheet would reckon; an apostrophe keeps it a text."""
+
 _WORD = 20
 """A longer word may be broken over two lines where a table is narrow: only addresses are."""
 
@@ -408,7 +411,9 @@ def _raw(value: Any) -> Any:
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     if isinstance(value, (tuple, list)):
-        return " ".join(str(item) for item in value)
+        value = " ".join(str(item) for item in value)
+    if isinstance(value, str) and value.lstrip().startswith(_FORMULA):
+        return f"'{value}"
     if isinstance(value, float):
         return f"{value:.10g}"  # 1.535, not 1.5350000000000001
     return value

@@ -130,6 +130,9 @@ _API = "/api/v1"
 _CHART = "chart"
 """Field of the spec of a chart: which one, from 1."""
 
+_METHODS = {agents.PATH: "POST", f"{_API}/plan": "GET, HEAD, POST"}
+"""Where they are others than GET and HEAD."""
+
 _OPEN = {"access-control-allow-origin": "*"}
 _PICTURE = {**_OPEN, "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 
@@ -262,9 +265,28 @@ async def on_http(site: Site, request: Request, error: Exception) -> Response:
         plain = [path for path in known if "{" not in path]
         near = nearest(path, plain) or plain[:1]
         return _error(site, request, UnknownName("page", path, near), 404)
+    allowed = _METHODS.get(request.url.path, "GET, HEAD")
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=_preflight(request.url.path, allowed))
     hint = "agents send with POST" if request.url.path == agents.PATH else "read it with GET"
     fault = UsageError(f"{request.method} is not for this page", hint=hint, code="bad-method")
-    return _error(site, request, fault, status)
+    answer = _error(site, request, fault, status)
+    answer.headers["allow"] = f"{allowed}, OPTIONS"
+    return answer
+
+
+def _preflight(path: str, allowed: str) -> dict[str, str]:
+    """Return what a browser must know before a page of another site asks; of the agents' door nothing."""
+    found = {"allow": f"{allowed}, OPTIONS"}
+    if path == agents.PATH:
+        return found
+    return {
+        **found,
+        **_OPEN,
+        "access-control-allow-methods": allowed,
+        "access-control-allow-headers": "content-type, if-none-match",
+        "access-control-max-age": "86400",
+    }
 
 
 def _error(site: Site, request: Request, error: RackrateError, status: int) -> Response:

@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import hashlib
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import MutableMapping
@@ -326,7 +327,19 @@ def _wants(scope: Scope) -> Wants:
             has = value
         elif name == b"content-length" and value.isdigit():
             n_body = int(value[:12])
-    return Wants(b"gzip" in encoding, accept.startswith(b"text/markdown"), has, n_body)
+    return Wants(_takes_gzip(encoding), accept.startswith(b"text/markdown"), has, n_body)
+
+
+def _takes_gzip(encoding: bytes) -> bool:
+    """Tell whether a client takes a compressed body; `gzip;q=0` says that it does not.
+
+    >>> _takes_gzip(b"br, gzip"), _takes_gzip(b"gzip;q=0, identity"), _takes_gzip(b"")
+    (True, False, False)
+    """
+    if encoding == b"gzip" or b"gzip" not in encoding:  # nearly always
+        return bool(encoding == b"gzip")
+    asked = next(part for part in encoding.split(b",") if b"gzip" in part)
+    return re.search(rb";\s*q=0(\.0*)?\s*$", asked) is None
 
 
 class _Made:

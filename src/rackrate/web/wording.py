@@ -18,8 +18,11 @@ from rackrate.web.pages.gpus import MODEL_FIELDS, OVERVIEW_FIELDS
 from rackrate.web.pages.lists import OFFER_FIELDS
 
 FIELDS = frozenset((*ON_FIELDS, *OWN_FIELDS, *PLAN_FIELDS, *MODEL_FIELDS, *OVERVIEW_FIELDS, *OFFER_FIELDS))
-_RENAMED = {"vram": "vram_gib"}
-_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: (any|\d[\w.]*|[A-Z]{2})\b)?")
+_RENAMED = {
+    "vram": "vram_gib", "vram_total": "vram_total_gib", "ram": "ram_gib", "disk": "disk_gib",
+    "max_price": "max_usd_per_gpu_hour", "max_total": "max_usd_per_hour",
+}  # fmt: skip
+_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)(?: (any|\d[\w.]*|[A-Z]{2})\b| [A-Z]{3,}\b)?")
 _PLACE = "no country is named (--country DE)"
 """Said of owning, whose page takes regions of the world too, by a field of another name."""
 _ADDRESS = re.compile(r"https?://[^\s]+")

@@ -181,3 +181,10 @@ def test_a_line_over_counts_rises_where_its_values_do() -> None:
     assert bottom[15:] == blank * 5
     assert top[:15] == blank * 15
     assert top[19] != blank
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1+1|cmd", "@SUM(A1)", "\t=1", " =HYPERLINK(1)", "\r\n=1"])
+def test_no_text_of_a_csv_is_a_formula(text: str) -> None:
+    table = Table("t", (Column("sku", "sku"), Column("usd", "USD", 2)), [(text, -1.5), ((text, "b"), -2)])
+    rows = list(csv.reader(io.StringIO(to_csv([table]), newline="")))
+    assert rows == [["sku", "usd"], [f"'{text}", "-1.5"], [f"'{text} b", "-2"]]
