@@ -18,6 +18,10 @@ SPECIAL: Mapping[str, tuple[type[RackrateError], str]] = {
     "too-large": (errors.UsageError, "The body of the request is too large."),
     "bad-method": (errors.UsageError, "The page is read with GET."),
     "bad-body": (errors.UsageError, "The body of the request is not what the schema says."),
+    "bad-argument": (
+        errors.UsageError,
+        "An argument of an agent's tool is missing or is none that it takes.",
+    ),
     "bad-cursor": (errors.UsageError, "The cursor is none of ours, or of other data."),
     "too-many": (errors.Refused, "More new pages a minute than one client may ask for; try again later."),
     "busy": (errors.DataError, "Too many questions wait, or one took too long; try again in a moment."),

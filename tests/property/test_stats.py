@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rackrate.errors import UsageError
 from rackrate.market.offer import Kind
-from rackrate.market.stats import DayPrices, group_days, history, spread, step
+from rackrate.market.stats import DayPrices, by_day, group_days, history, spread, step
 
 START = date(2026, 7, 5)
 Row = tuple[date, str, str, float]
@@ -108,6 +108,11 @@ def test_the_order_of_rows_does_not_matter(rows: list[Row], seed: int) -> None:
     one, other = (group_days(Kind.ON_DEMAND, found) for found in (rows, shuffled))
     assert history(one) == history(other)
     assert [spread(day) for day in one] == [spread(day) for day in other]
+
+
+@given(markets())
+def test_days_one_after_the_other_are_the_days_all_at_once(rows: list[Row]) -> None:
+    assert list(by_day(Kind.ON_DEMAND, sorted(rows))) == group_days(Kind.ON_DEMAND, sorted(rows))
 
 
 @given(offers)

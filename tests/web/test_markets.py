@@ -196,7 +196,7 @@ def _check_offers(asked: Asked) -> None:
         [offer["usd_per_gpu_hour"] for offer in data]
     )
     assert [row["provider"] for row in rows] == [offer["provider"] for offer in data]
-    shown = re.findall(r"<tr><td[^>]*>(.*?)(?:<b class=|</td>)", page.text)
+    shown = re.findall(r"<tr><td[^>]*>(.*?)(?:<b class=|<td)", page.text)
     assert [html.unescape(re.sub(r"<[^>]+>", "", cell)) for cell in shown] == [
         row["provider"] for row in rows
     ]

@@ -56,7 +56,7 @@ def html(page: Page, ask: Ask, site: Site) -> str:
     """Write a page as HTML."""
     market = ask.market
     age = ask.now - market.newest if market.newest else None
-    return (
+    written = (
         environment()
         .get_template(page.template)
         .render(
@@ -76,6 +76,11 @@ def html(page: Page, ask: Ask, site: Site) -> str:
             **page.context,
         )
     )
+    return _IMPLIED.sub("", written)
+
+
+_IMPLIED = re.compile(r"</t[dr]>\n?")
+"""Ends of cells and rows, which HTML takes as said where the next begins: a twentieth of a page of tables."""
 
 
 @cache
