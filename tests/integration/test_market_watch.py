@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,22 @@ class Listener:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 listener.came.append(({k.lower(): v for k, v in self.headers.items()}, body))
-                self.send_response(listener.statuses.pop(0) if listener.statuses else 204)
+                status = listener.statuses.pop(0) if listener.statuses else 204
+                self.send_response(status)
+                if status == HTTPStatus.FOUND:
+                    self.send_header("location", listener.url)
+                if status == HTTPStatus.OK:
+                    self.end_headers()
+                    self._talk_on()
+                    return
                 self.send_header("content-length", "0")
                 self.end_headers()
+
+            def _talk_on(self) -> None:
+                """Send until nobody listens."""
+                with suppress(OSError):
+                    while True:
+                        self.wfile.write(bytes(1 << 16))
 
             def log_message(self, *_: object) -> None:
                 """Keep quiet."""
@@ -212,6 +226,23 @@ def test_what_a_webhook_does_not_take_is_owed_until_it_does(
         assert watch(*rule).code == 0
     assert len(listener.came) == 2
     assert listener.came[0][1] == listener.came[1][1]
+
+
+def test_a_webhook_that_talks_without_end_has_taken_the_news(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RACKRATE_WEBHOOK_KEY", KEY)
+    with Listener(HTTPStatus.OK).listening() as listener:
+        ran = watch("--below", "l40s=1", "--webhook", listener.url)
+    assert (ran.code, len(listener.came)) == (0, 1)
+
+
+def test_a_webhook_leads_nowhere_else(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RACKRATE_WEBHOOK_KEY", KEY)
+    with Listener(HTTPStatus.FOUND).listening() as listener:
+        ran = watch("--below", "l40s=1", "--webhook", listener.url)
+    assert (ran.code, len(listener.came)) == (5, 1)
+    assert "HTTP 302" in ran.err
 
 
 def test_a_program_gets_the_news_and_its_failure_is_told(watch: Any, tmp_path: Path) -> None:

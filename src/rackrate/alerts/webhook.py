@@ -79,7 +79,8 @@ class Webhook:
             "webhook-timestamp": sent_at,
             "webhook-signature": signature(self._key, name, sent_at, body),
         }
-        status = httpx2.post(self._url, content=body, headers=headers, timeout=_SILENCE_S).status_code
+        with httpx2.stream("POST", self._url, content=body, headers=headers, timeout=_SILENCE_S) as answer:
+            status = answer.status_code  # what it says beside that is not read: it may never end
         if status in _TRANSIENT:
             raise _Again(f"HTTP {status}")
         if not 200 <= status < 300:  # noqa: PLR2004 - what HTTP calls success

@@ -20,7 +20,9 @@ rows_of = st.dictionaries(
     ),
     st.tuples(st.floats(0.01, 100), st.sampled_from((1.0, 1.17, 0.0089))),
     max_size=60,
-).map(lambda found: [(k, g, START + timedelta(d), p, s, *of) for (k, g, d, p, s), of in found.items()])  # fmt: skip
+).map(
+    lambda found: [(k, g, START + timedelta(d), p, s, *of) for (k, g, d, p, s), of in found.items()]
+)  # fmt: skip
 
 
 @given(rows_of, st.integers(1, 7), st.integers(0, 9), st.integers(0, 9))
