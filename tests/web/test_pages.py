@@ -57,7 +57,7 @@ OVERVIEW = {
     "O17 instances": "shapes of",
     "O18 questions": "What AI models can I run on an NVIDIA L40S?",
     "why it matters": "<h2>Why it matters</h2>",
-    "beside the A10": '<a href="/gpus/a10">a10</a></td><td class="n">1.145</td><td class="n">24</td>',
+    "beside the A10": '<a href="/gpus/a10">a10</a><td class="n">1.145<td class="n">24',
 }
 
 
