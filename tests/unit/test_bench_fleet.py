@@ -108,14 +108,17 @@ def test_a_trial_strikes_a_real_fleet_and_leaves_nothing(
 def test_a_bill_that_differs_by_a_cent_is_a_missed_goal_and_a_reaped_one_is_none_of_it() -> None:
     import fleet_bills  # noqa: PLC0415 - only here is its folder on the path
 
-    closed = fleet_bills.Bill(0.0500, 0.0492, None)
-    reaped = fleet_bills.Bill(0.2000, 0.0500, 9.0)
+    closed = fleet_bills.Bill(0.0500, 0.0492, None, (0.0480, 0.0500))
+    reaped = fleet_bills.Bill(0.2000, 0.0500, 9.0, (0.0100, 0.2000))
     found = {("vast", "worked"): [closed], ("vast", "keeper killed"): [reaped]}
     says = fleet_bills.section(found, "method", 10.0)
     assert "differs: 0.08 cents, goal 1: met." in says
     assert "9.00 s at most, goal 11 s: met." in says
-    found["vast", "worked"].append(fleet_bills.Bill(0.05, 0.04, None))
-    assert "1.00 cents, goal 1: missed." in fleet_bills.section(found, "method", 10.0)
+    assert "in the range that the ledger gives: 2 of 2." in says
+    found["vast", "worked"].append(fleet_bills.Bill(0.05, 0.04, None, (0.045, 0.05)))
+    says = fleet_bills.section(found, "method", 10.0)
+    assert "1.00 cents, goal 1: missed." in says
+    assert "in the range that the ledger gives: 2 of 3." in says
 
 
 def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None:
@@ -123,7 +126,7 @@ def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None
 
     from rackrate.testing.spending import Outcome, Trial  # noqa: PLC0415 - as above
 
-    good = Outcome(1.0, 1.2, 0.9, 0.9, 0.9, 2, (), "idle")
+    good = Outcome(1.0, 1.2, 0.9, 0.9, 0.93, 0.8, 0.95, 2, (), "idle")
     runs = [
         (Trial("vast", ["n_error"], 1), good),
         (Trial("vast", ["n_mute"], 2, is_killed=True), replace(good, bill_usd=1.1, said_usd=1.05)),
@@ -132,5 +135,5 @@ def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None
         (Trial("vast", ["pull_s"], 5), None),
     ]
     text = fleet_money.section({"vast": runs}, "")
-    assert "| vast | 5 | 4 | 1 | 2 (1) | 1 | within 0.050000 USD |" in text
+    assert "| vast | 5 | 4 | 1 | 2 (1) | 1 | within 0.050000 USD | 2 of 4 | 3.0 / 3.0 cents |" in text
     assert "nothing left: 3 of 5." in text
