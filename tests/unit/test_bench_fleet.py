@@ -21,10 +21,10 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
 
     told = {"ready": 4.0, "result": 5.0, "closed": 1.0, "pss_mib": 64 * 21.0, "idle_cores": 0.1}
     runs = {(64, name): [told] for name in fleet.CONTENDERS}
-    runs[64, "Dask LocalCluster"] = [None, None]
+    runs[64, "Dask LocalCluster"] = ["failed: no memory", "did not come up in 300 s"]
     says = fleet.goals(runs)
     assert "64 nodes ready: 4.00 s (longest of 1 runs), goal 5 s: met." in says
-    assert "LocalCluster did not come up" in says
+    assert "LocalCluster: did not come up in 300 s." in says
     assert "21.0 MiB a node, goal 19.1: missed." in says
     runs[64, "Dask LocalCluster"] = [{**told, "ready": 36.0}]
     assert "9.0 times ahead of LocalCluster, goal 10: missed." in fleet.goals(runs)
@@ -36,9 +36,20 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
 def test_many_runs_are_held_to_their_95th_percentile_and_a_failed_one_is_no_goal_met() -> None:
     import fleet  # noqa: PLC0415 - only here is its folder on the path
 
-    runs: list[dict[str, float] | None] = [{"live": 10.0}] * 39 + [{"live": 30.0}]
+    runs: list[dict[str, float] | str] = [{"live": 10.0}] * 39 + [{"live": 30.0}]
     assert fleet.held(runs, "live", "curves", 15.0) == "curves: 10.00 s (p95 of 40 runs), goal 15 s: met."
-    assert fleet.held([*runs, None], "live", "curves", 15.0).endswith("goal 15 s: not measured.")
+    assert fleet.held([*runs, "failed: no memory"], "live", "curves", 15.0).endswith(
+        "goal 15 s: not measured."
+    )
+
+
+def test_a_peer_that_fails_or_is_late_is_a_row_with_its_reason() -> None:
+    import fleet  # noqa: PLC0415 - only here is its folder on the path
+
+    said = fleet.once("    raise MemoryError('too many nodes')", 2)
+    assert said == "failed: MemoryError: too many nodes"
+    assert fleet._cells(2, [said]) == ["0 of 1", said, "", "", "", ""]
+    assert "| Ray | failed: MemoryError: too many nodes |  |" in fleet.overhead({"Ray": [said]}, 10)
 
 
 def test_a_lost_event_is_a_missed_goal() -> None:
