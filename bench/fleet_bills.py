@@ -214,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--lease-s", type=float, default=10.0)
-    parser.add_argument("--n", type=int, default=3)
+    parser.add_argument("--n", type=int, default=2)
     parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
     asked = parser.parse_args()
     found: dict[tuple[str, str], list[Bill]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,3 +149,68 @@ def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None
     text = fleet_money.section({"vast": runs}, "")
     assert "| vast | 5 | 4 | 1 | 2 (1) | 1 | within 0.050000 USD | 2 of 4 | 3.0 / 3.0 cents |" in text
     assert "nothing left: 3 of 5." in text
+
+
+def test_a_verdict_that_is_late_and_a_gate_that_is_slow_are_missed_goals() -> None:
+    import fleet_latency  # noqa: PLC0415 - only here is its folder on the path
+
+    direct = dict.fromkeys(fleet_latency.SIZES, [0.010] * 9)
+    gated = {"an integer": [0.015] * 9, "1 MiB": [0.025] * 9}
+    says = fleet_latency.section(
+        [0.1] * 99, dict(zip(fleet_latency.PLACES, (direct, gated), strict=True)), ""
+    )
+    assert "Verdict p99 100 ms, goal 250 ms: met." in says
+    assert "takes 1.5 times (an integer), 2.5 times (1 MiB) as long" in says
+    assert says.endswith("goal 2: missed.")
+    assert "| result, 1 MiB, through the gate | 9 | 25.0 ms | 25.0 ms | 25.0 ms |" in says
+    late = fleet_latency.section([0.3] * 99, dict.fromkeys(fleet_latency.PLACES, direct), "")
+    assert "Verdict p99 300 ms, goal 250 ms: missed." in late
+    assert late.endswith("goal 2: met.")
+
+
+def test_the_time_of_a_report_in_a_sweep_that_is_judged_is_taken_on_its_node() -> None:
+    import fleet_latency  # noqa: PLC0415 - only here is its folder on the path
+
+    found = fleet_latency.verdicts(1, 20.0, 2.0)
+    assert len(found) == 19  # the first second is left out
+    assert all(0 < seconds < 2 for seconds in found)
+
+
+def test_an_answer_that_is_not_as_published_is_a_missed_goal_and_few_exchanges_are_no_goal() -> None:
+    import fleet_spec  # noqa: PLC0415 - only here is its folder on the path
+
+    good = fleet_spec.Found(Counter({200: 9_000, 422: 1_000}), 6_000)
+    text = fleet_spec.section({"vast": good}, "")
+    assert "| vast | 10,000 | 6,000 | 200: 9,000, 422: 1,000 | 0 |" in text
+    assert text.endswith("0 of 10,000 exchanges, goal 0 of 10,000: met.")
+    bad = replace(good, troubles=Counter({"GET /v2/pods 200: no": 2}))
+    assert fleet_spec.section({"vast": bad}, "").endswith("2 of 10,000 exchanges, goal 0 of 10,000: missed.")
+    few = fleet_spec.Found(Counter({200: 9}), 5)
+    assert fleet_spec.section({"vast": few}, "").endswith("not measured.")
+
+
+@pytest.mark.parametrize("name", ["runpod", "vast"])
+def test_what_is_spoiled_at_random_is_answered_as_published(
+    name: str, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fleet_spec  # noqa: PLC0415 - only here is its folder on the path
+
+    provider = fleet_spec.CLOUDS[name][2]
+    for variable in (provider.url_variable, provider.key_variable):
+        monkeypatch.setenv(variable, "")  # the bench sets it; this puts it back
+    found = fleet_spec.fuzzed(name, shared / "data" / "openapi", 120, seed=1)
+    assert not found.troubles
+    assert 0 < found.n_ours < found.n
+    assert len(found.statuses) > 3
+
+
+def test_a_rule_is_held_to_both_what_it_saves_and_what_it_loses() -> None:
+    import sweep  # noqa: PLC0415 - only here is its folder on the path
+
+    runs = {sweep.RULES[0]: [(0.9, 0.02), (0.7, 0.0)], sweep.RULES[2]: [(0.7, 0.0), (0.61, 0.01)]}
+    text = sweep.section(runs)
+    assert "| `asha:first=32,eta=4` | 80% | 1 of 2 | 2.0% | 1 |" in text
+    assert text.endswith("by `asha:first=88,eta=2` in 2 of 2 orders, goal all: met.")
+    runs[sweep.RULES[2]].append((0.5, 0.0))
+    runs[sweep.RULES[0]].append((0.5, 0.0))
+    assert sweep.section(runs).endswith("in 2 of 3 orders, goal all: missed.")

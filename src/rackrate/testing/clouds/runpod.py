@@ -99,6 +99,10 @@ class RunPodCloud(Cloud):
         reply = _problem(429, "Too Many Requests", "rate limit exceeded for the minute window").reply
         return Reply(429, reply.body, {"Retry-After": str(self.faults.retry_after_s)})
 
+    def nonsense(self, why: str) -> Reply:
+        """Answer 400."""
+        return _problem(400, "Bad Request", why).reply
+
     def fault(self) -> Reply:
         """Answer 500."""
         return _problem(500, "Internal Server Error", "something went wrong").reply
@@ -277,6 +281,7 @@ def _checked(body: Json | None) -> Json:
         for key, kind in _FIELDS.items()
         if key in body and not isinstance(body[key], kind)
     ]
+    errors += ["$.disk: minimum: 1"] if isinstance(disk := body.get("disk"), int) and disk < 1 else []
     errors += [f"$: missing property '{key}'" for key in ("name", "image") if not body.get(key)]
     gpu = body.get("gpu", {})
     if isinstance(gpu, dict):

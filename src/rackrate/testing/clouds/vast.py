@@ -84,6 +84,10 @@ class VastCloud(Cloud):
         words = f"API requests too frequent endpoint threshold={self.faults.retry_after_s}.0"
         return Reply(429, {"detail": words})
 
+    def nonsense(self, why: str) -> Reply:
+        """Answer 400."""
+        return _refusal(400, "invalid_request", f"error 400: {why}").reply
+
     def fault(self) -> Reply:
         """Answer 500."""
         return Reply(500, {"success": False, "error": "server_error", "msg": "something went wrong"})
