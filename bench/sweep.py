@@ -14,12 +14,13 @@ import heapq
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 
 from measure import machine, table, write_section
 
-from rackrate.fleet.rules import Asha, Median, Rule, to_dict
+from rackrate.fleet.rules import Asha, Median, Rule
 
 CURVES = Path(__file__).resolve().parent / "cases" / "bert_sweep_curves.csv"
 RULES: tuple[Rule, ...] = (
@@ -76,7 +77,7 @@ def section(found: Mapping[Rule, Sequence[tuple[float, float]]]) -> str:
     """Write the section of the benchmarks, of what each rule saved and lost in each order."""
     rows, n_both = [], {}
     for rule, runs in found.items():
-        settings = ",".join(f"{name}={value}" for name, value in to_dict(rule).items() if name != "rule")
+        settings = ",".join(f"{name}={value}" for name, value in asdict(rule).items())
         name = f"{type(rule).__name__.lower()}:{settings}"
         n_both[name] = sum(saved >= _GOAL_FRAC and loss <= _GOOD_FRAC for saved, loss in runs)
         n_good = sum(loss <= _GOOD_FRAC for _, loss in runs)

@@ -128,12 +128,15 @@ SPOILED: dict[str, list[tuple[str, str, dict[str, str], Any]]] = {
     "RunPod": [
         ("POST", "/v2/pods", {}, {"name": "n", "image": "i", "gpu": {"id": "NVIDIA L40S"}, "disk": 0}),
         ("POST", "/v2/pods", {}, {"name": "n", "image": "i", "gpu": {"id": []}}),
+        ("POST", "/v2/pods", {}, {"name": "n", "image": "i", "gpu": {"id": "NVIDIA L40S"}, "disk": True}),
+        ("POST", "/v2/pods", {}, {"name": "n", "image": "i", "gpu": {"id": "NVIDIA L40S"}, "cloud": ""}),
         ("GET", "/v2/billing/pods", {"startTime": "soon"}, None),
     ],
     "Vast.ai": [
         ("GET", "/api/v1/instances", {"limit": "many"}, None),
         ("GET", "/api/v1/instances", {"select_cols": "{"}, None),
         ("PUT", "/api/v0/asks/x", {}, {"image": []}),
+        ("PUT", "/api/v0/asks/7", {}, {"image": "i", "label": 7}),
     ],
 }
 

@@ -6,7 +6,9 @@ The documents stand beside a clone and are no part of it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from openapi_core import Config, OpenAPI
@@ -34,7 +36,7 @@ class Document:
         path = folder / FILES[provider.name]
         text = path.read_text("utf-8")
         found = json.loads(text) if path.suffix == ".json" else yaml.load(text, Loader=yaml.CSafeLoader)
-        problems = {"application/problem+json": json.loads}
+        problems: dict[str, Callable[[bytes], Any]] = {"application/problem+json": json.loads}
         self._api = OpenAPI.from_dict(found, config=Config(extra_media_type_deserializers=problems))
         self._provider = provider
         self._json_type = json_type

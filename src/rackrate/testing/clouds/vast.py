@@ -162,6 +162,8 @@ class VastCloud(Cloud):
     def _create(self, ask: int, body: Json) -> Reply:
         if not body.get("image"):
             raise _refusal(400, "invalid_args", "error 400/3467: Invalid args: 'image' is required", ask)
+        if not isinstance(body.get("label") or "", str):
+            raise _refusal(400, "invalid_args", "error 400: Invalid args: 'label' is no string", ask)
         if self.faults.is_broke:
             raise _refusal(403, "insufficient_credit", "Your account lacks credit", ask)
         if ask not in self._asks:
