@@ -57,7 +57,7 @@ _WRONG: tuple[Any, ...] = (None, "", -1, 0, 2**40, 0.5, "x" * 300, [], {}, [{}],
 METHOD = """Random calls of our own client (seed {seed}) to emulated clouds with random faults, and after each
 a request of before with a part of it spoiled or left out, sent raw. Held against the providers' documents by
 openapi-core: requests of ours, and every answer. Not counted as violations are the answers that Vast.ai gives
-and does not document: 500, and 401."""
+and does not document, or not everywhere: 500, 401 and 429."""
 
 
 @dataclass

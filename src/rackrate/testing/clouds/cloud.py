@@ -265,7 +265,7 @@ class Cloud:
         """Answer 500."""
         raise NotImplementedError
 
-    def nonsense(self, why: str) -> Reply:
+    def nonsense(self, request: Request, why: str) -> Reply:
         """Answer that what was asked cannot be read."""
         raise NotImplementedError
 
@@ -291,7 +291,7 @@ class Cloud:
                 except Refusal as refusal:
                     reply = refusal.reply
                 except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                    reply = self.nonsense(f"{type(error).__name__}: {error}")
+                    reply = self.nonsense(request, f"{type(error).__name__}: {error}")
             self.exchanges.append(Exchange(request, reply))
         self.watch("done", request)
         return reply

@@ -100,8 +100,9 @@ class RunPodCloud(Cloud):
         reply = _problem(429, "Too Many Requests", "rate limit exceeded for the minute window").reply
         return Reply(429, reply.body, {"Retry-After": str(self.faults.retry_after_s)})
 
-    def nonsense(self, why: str) -> Reply:
+    def nonsense(self, request: Request, why: str) -> Reply:
         """Answer 400."""
+        del request  # it is said alike of all
         return _problem(400, "Bad Request", why).reply
 
     def fault(self) -> Reply:
