@@ -11,7 +11,10 @@ REPORTED := bench/cases/reported_verdicts.csv
 SPEEDS := ../shared/data/perf_cases.csv
 SCORE := --worst 0
 
-.PHONY: demo test lint bench clean
+DOCUMENTS := ../shared/data/openapi
+RAY ?=
+
+.PHONY: demo test lint bench bench-fleet clean
 
 demo: $(READY)
 	$(BIN)/rackrate gpu l40s
@@ -45,6 +48,17 @@ bench: $(READY)
 	$(BIN)/python bench/score_fit.py $(REPORTED) --docs "Does it fit: verdicts as reported" $(SCORE)
 	$(if $(wildcard $(CASES) $(H100)),$(BIN)/python bench/score_fit.py $(wildcard $(CASES) $(H100)) \
 		--docs "Does it fit: held out" --cross-validate --no-peers $(SCORE))
+
+# Each is one section of docs/benchmarks.md, in three minutes or less on two quiet cores; emulated clouds, no
+# money. RAY=/opt/ray/bin/python has Ray take part: a Python that has ray and psutil. Not among them are series
+# that say something only after hours: bench/fleet_deaths.py and bench/fleet_money.py.
+bench-fleet: $(READY)
+	$(BIN)/python bench/fleet.py --docs $(if $(RAY),--ray $(RAY))
+	$(BIN)/python bench/fleet_events.py --docs
+	$(BIN)/python bench/fleet_latency.py --docs
+	$(BIN)/python bench/sweep.py --docs
+	$(BIN)/python bench/fleet_bills.py --docs
+	$(if $(wildcard $(DOCUMENTS)),$(BIN)/python bench/fleet_spec.py $(DOCUMENTS) --docs)
 
 $(READY): pyproject.toml constraints.txt tools/make_venv.sh
 	sh tools/make_venv.sh $(PYTHON)

@@ -1,6 +1,6 @@
 """Measure local fleets: time to nodes ready, first results and live curves, memory, idle CPU, a small task.
 
-    python bench/fleet.py --docs      # some minutes on two quiet cores; writes docs/benchmarks.md
+    python bench/fleet.py --docs      # three minutes on two quiet cores; writes docs/benchmarks.md
     python bench/fleet.py --nodes 8 --large 16 --runs 1 --tasks 1000
     python bench/fleet.py --ray /opt/ray/bin/python      # beside Ray: a Python that has ray and psutil
 
@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 
 from measure import machine, table, write_section
 
-Told = dict[str, float] | None
+Told = dict[str, float] | str
+"""What a run took; of one that failed or did not come up, why."""
 
 AS_INSTALLED = {"PYTHONDONTWRITEBYTECODE": ""}
 """Who installs a package has its bytecode; who runs it from its sources, as here, from the second run on."""
@@ -40,10 +41,10 @@ one task a node; closing until no process is left. Memory is PSS of all processe
 zygote included, shared among the nodes; idle is the CPU time of the same processes in {idle_s:g} s without
 work. LocalCluster has its defaults, nannies and plain TCP; workers without nannies are the `dask worker
 --no-nanny` of the command line, with a scheduler in the client; a node of Ray is an actor with a CPU to
-itself, without dashboard; the fleet has TLS, a lease, an agent and a log a node. Medians, in turn. Small
-tasks: from `map` of {n_tasks:,} calls of `abs` to the last result, on two nodes of one thread (Ray: two
-CPUs). Live curves: from the start of Python to the second point of every node's curve in the owner's hands,
-of tasks that report ten times a second."""
+itself, without dashboard, on a machine that is said to have as many CPUs; the fleet has TLS, a lease, an
+agent and a log a node. Medians, in turn. Small tasks: from `map` of {n_tasks:,} calls of `abs` to the last
+result, on two nodes of one thread (Ray: two CPUs). Live curves: from the start of Python to the second point
+of every node's curve in the owner's hands, of tasks that report ten times a second."""
 
 _HEAD = """
 import json, subprocess, sys, time
@@ -53,9 +54,11 @@ told = {}
 def tell(what):
     told[what] = time.perf_counter() - started
 def below(fleet):
-    import psutil
-    from rackrate.fleet import tree
-    return tree.marked(fleet) if fleet else psutil.Process().children(recursive=True)
+    if fleet:
+        from rackrate.fleet import tree
+        return tree.marked(fleet)
+    import psutil  # a peer's Python has no rackrate
+    return psutil.Process().children(recursive=True)
 def cpu_s(processes):
     return sum(sum(one.cpu_times()[:2]) for one in processes)
 def use(client, fleet=None):
@@ -122,7 +125,7 @@ _RAY = """
         def abs(self, number):
             return abs(number)
     if n_tasks:
-        remote = ray.remote(num_cpus=1)(abs)
+        remote = ray.remote(num_cpus=1)(lambda number: abs(number))
         ray.get([remote.remote(number) for number in range(n)])
         use_by(lambda n: ray.get([remote.remote(number) for number in range(n)]))
     else:
@@ -165,24 +168,24 @@ CONTENDERS = {"rackrate.Fleet": _OURS, "Dask LocalCluster": _DASK, "Dask workers
 
 
 def once(code: str, n: int, idle_s: float = 0, n_tasks: int = 0, python: str = sys.executable) -> Told:
-    """Run one contender in a process of its own; None when it failed or was not ready in time."""
+    """Run one contender in a process of its own; what it took, or why it took nothing."""
     with tempfile.TemporaryDirectory() as home:  # the user's own fleets stay out of it
         process = subprocess.Popen(
             [python, "-c", _HEAD + code, str(n), str(idle_s), str(n_tasks)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             env=os.environ | {"XDG_DATA_HOME": home, "PYTHONWARNINGS": "ignore", **AS_INSTALLED},
             process_group=0,
             text=True,
         )
         try:
-            said, _ = process.communicate(timeout=LIMIT_S)
+            said, trouble = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # workers without a nanny outlive their cluster
             process.communicate()
-            return None
+            return f"did not come up in {LIMIT_S} s"
     if process.returncode:
-        return None
+        return f"failed: {(trouble.strip().splitlines() or ['it said nothing'])[-1][:80]}"
     told: dict[str, float] = json.loads(said.splitlines()[-1])
     return told
 
@@ -227,9 +230,14 @@ def alone(code: str, n: int, n_runs: int) -> list[Told]:
     return found
 
 
+def _well(runs: Sequence[Told]) -> list[dict[str, float]]:
+    """Return the runs that came up."""
+    return [run for run in runs if not isinstance(run, str)]
+
+
 def _most(runs: Sequence[Told], what: str) -> tuple[float | None, str]:
     """Return the 95th percentile where there are runs enough for one, else the longest, and which it is."""
-    values = [run[what] for run in runs if run]
+    values = [run[what] for run in _well(runs)]
     if len(values) < len(runs) or not values:
         return None, f"{len(runs) - len(values)} of {len(runs)} failed"
     if len(values) < ENOUGH_FOR_P95:
@@ -245,19 +253,21 @@ def held(runs: Sequence[Told], what: str, says: str, goal_s: float) -> str:
 
 
 def _median(runs: Sequence[Told], what: str) -> float | None:
-    values = [run[what] for run in runs if run]
+    values = [run[what] for run in _well(runs)]
     return statistics.median(values) if values else None
 
 
 def _cells(n: int, runs: Sequence[Told]) -> list[str]:
-    well = [run for run in runs if run]
-    cells = [f"{len(well)} of {len(runs)}"]
-    for what in ("ready", "result", "closed"):
-        value = _median(runs, what)
-        cells.append("failed" if value is None else f"{value:.2f} s")
-    pss, idle = _median(runs, "pss_mib"), _median(runs, "idle_cores")
-    cells.append("failed" if pss is None else f"{pss / n:.1f} MiB")
-    return [*cells, "failed" if idle is None else f"{idle:.2f} cores"]
+    well = _well(runs)
+    came_up = f"{len(well)} of {len(runs)}"
+    if not well:
+        return [came_up, str(runs[-1]), *[""] * 4]
+    ready, result, closed, pss, idle = (
+        statistics.median(run[what] for run in well)
+        for what in ("ready", "result", "closed", "pss_mib", "idle_cores")
+    )
+    seconds = [f"{value:.2f} s" for value in (ready, result, closed)]
+    return [came_up, *seconds, f"{pss / n:.1f} MiB", f"{idle:.2f} cores"]
 
 
 def _verdict(value: float | None, goal: float, *, at_least: bool = False) -> str:
@@ -275,7 +285,7 @@ def goals(found: Mapping[tuple[int, str], Sequence[Told]]) -> str:
     if ready is not None:
         says.append(held(ours, "ready", f"{n} nodes ready", GOAL_S))
         if theirs is None:
-            says.append(f"LocalCluster did not come up in {LIMIT_S} s.")
+            says.append(f"LocalCluster: {found[n, 'Dask LocalCluster'][-1]}.")
         else:
             ahead = theirs / ready
             verdict = _verdict(ahead, GOAL_AHEAD, at_least=True)
@@ -292,7 +302,7 @@ def overhead(tasks: Mapping[str, Sequence[Told]], n_tasks: int) -> str:
     for name, runs in tasks.items():
         seconds = _median(runs, "tasks")
         rows.append(
-            [name, "failed", ""]
+            [name, str(runs[-1]), ""]
             if seconds is None
             else [name, f"{seconds:.2f} s", f"{seconds / n_tasks * 1e6:,.0f} us"]
         )
@@ -309,9 +319,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--large", type=int, default=250, help="nodes of a fleet without peers")
-    parser.add_argument("--runs", "--n", type=int, default=3)
+    parser.add_argument("--runs", "--n", type=int, default=1)
     parser.add_argument("--ray", default="", metavar="PYTHON", help="a Python that has ray and psutil")
-    parser.add_argument("--idle-s", type=float, default=10.0)
+    parser.add_argument("--idle-s", type=float, default=5.0)
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--docs", action="store_true", help="write the section of docs/benchmarks.md")
     asked = parser.parse_args()

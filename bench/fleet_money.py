@@ -10,6 +10,7 @@ Vast.ai, asked over HTTP. Which faults come together, the budget and what happen
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +38,9 @@ themselves as an agent does. In each trial up to six of {n_knobs} faults, chosen
 meet; in each third one the keeper is killed, and `reap` run once. The bound is the budget and, for each node,
 its price x (lease + time to destroy), and where the keeper was killed the time until the reaper had ended.
 Bills are those of the cloud's own meter; *bill read* is how far off the provider's billing API was read to
-be, of trials in which it is not behind and names every machine."""
+be, of trials in which it is not behind and names every machine. *In range*: the bill lies between what the
+ledger says that it is at least and at most, to a begun second a machine; *ledger above* is by how much its
+one figure, which the budget is held against, is above the bill (median and most, keeper alive)."""
 
 
 def series(n: int, seed: int, at_once: int) -> dict[str, list[tuple[Trial, Outcome | None]]]:
@@ -70,6 +73,7 @@ def section(found: Mapping[str, Sequence[tuple[Trial, Outcome | None]]], method:
     """Write the section of the benchmarks."""
     above = "above the budget (keeper alive)"
     header = ["", "trials", "ended", "left after a reap", above, "above the bound", "bill read"]
+    header += ["in range", "ledger above"]
     rows = [[name, *_cells(runs)] for name, runs in found.items() if runs]
     kept = [outcome is not None and outcome.is_kept for runs in found.values() for _, outcome in runs]
     says = f"Bound kept and nothing left: {sum(kept)} of {len(kept)}."
@@ -82,6 +86,7 @@ def _cells(runs: Sequence[tuple[Trial, Outcome | None]]) -> list[str]:
     on_time = [outcome for trial, outcome in ended if trial.is_bill_whole]
     worst_usd = max((abs(one.said_usd - one.bill_usd) for one in on_time), default=0.0)
     above = [trial for trial, one in ended if one.bill_usd > one.budget_usd]
+    over = [one.ledger_usd - one.bill_usd for trial, one in ended if not trial.is_killed] or [0.0]
     return [
         str(len(runs)),
         str(len(ended)),
@@ -89,6 +94,8 @@ def _cells(runs: Sequence[tuple[Trial, Outcome | None]]) -> list[str]:
         f"{len(above)} ({sum(not trial.is_killed for trial in above)})",
         str(sum(one.bill_usd > one.bound_usd for _, one in ended)),
         f"within {worst_usd:.6f} USD",
+        f"{sum(one.is_in_range for _, one in ended)} of {len(ended)}",
+        f"{statistics.median(over) * 100:.1f} / {max(over) * 100:.1f} cents",
     ]
 
 

@@ -90,6 +90,19 @@ def test_a_create_that_fails_but_makes_is_found_and_ended(account: Any, make: An
     assert account.cloud.billed() == []
 
 
+def test_who_ends_a_machine_says_whether_there_was_one(account: Any, make: Any, order: Any) -> None:
+    account.cloud.faults.n_create_500, account.cloud.faults.n_create_500_but_makes = 1, 0
+    backend = make()
+    with pytest.raises(ProviderError):
+        backend.create(order(1))
+    assert backend.destroy(order(1).name) is False
+    account.cloud.faults.n_create_500_but_makes = 1
+    with pytest.raises(ProviderError):
+        backend.create(order(2))
+    assert backend.destroy(order(2).name) is True
+    assert make().destroy(order(2).name) is False  # who comes later knows nothing of it
+
+
 def test_what_is_asked_again_after_such_a_failure_is_made_once(account: Any, make: Any, order: Any) -> None:
     account.cloud.faults.n_create_500_but_makes = 1
     backend = make()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from rackrate.errors import AuthRejected, ProviderDown, ProviderError
+from rackrate.fleet.backends import kubeconfig
 from rackrate.fleet.backends.base import ORDER, Machine, NoNode, NotNow, Order
 from rackrate.fleet.backends.kubeconfig import read_cluster
 from rackrate.fleet.backends.kubernetes import KubernetesBackend
@@ -68,8 +70,8 @@ def server(ground: Still, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield server
 
 
-def write(folder: Path, kubeconfig: dict[str, Any]) -> None:
-    (folder / "kubeconfig").write_text(json.dumps(kubeconfig))
+def write(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "kubeconfig").write_text(json.dumps(config))
 
 
 @pytest.fixture
@@ -234,9 +236,9 @@ def test_a_certificate_opens_the_cluster_too(server: KubernetesServer, tmp_path:
 
 
 def test_another_token_opens_nothing_and_is_not_repeated(server: KubernetesServer, tmp_path: Path) -> None:
-    kubeconfig = server.kubeconfig()
-    kubeconfig["users"][0]["user"]["token"] = "of-somebody-else"  # noqa: S105 - it is refused
-    write(tmp_path, kubeconfig)
+    config = server.kubeconfig()
+    config["users"][0]["user"]["token"] = "of-somebody-else"  # noqa: S105 - it is refused
+    write(tmp_path, config)
     backend = KubernetesBackend(read_cluster(), tmp_path)
     with pytest.raises(AuthRejected) as refused:
         backend.list(FLEET)
@@ -247,15 +249,100 @@ def test_another_token_opens_nothing_and_is_not_repeated(server: KubernetesServe
     assert server.pods.now == {}
 
 
+PROGRAM = f"""#!{sys.executable}
+import pathlib, sys
+sys.stdout.write((pathlib.Path(sys.argv[1]) / "says").read_text())
+"""
+
+
+@pytest.fixture
+def issue(server: KubernetesServer, tmp_path: Path) -> Callable[..., None]:
+    """Have the kubeconfig name a program, and say what that prints from now on."""
+    program = tmp_path / "plugin"
+    program.write_text(PROGRAM)
+    program.chmod(0o700)
+    config = server.kubeconfig()
+    version = "client.authentication.k8s.io/v1"
+    entry = {"apiVersion": version, "command": str(program), "args": [str(tmp_path)]}
+    config["users"][0]["user"] = {"exec": entry}
+    write(tmp_path, config)
+
+    def say(**status: str) -> None:
+        said = {"apiVersion": version, "kind": "ExecCredential", "status": status}
+        (tmp_path / "says").write_text(json.dumps(said))
+
+    return say
+
+
+def test_a_token_of_a_program_opens_the_cluster_and_the_next_one_when_it_is_taken_no_more(
+    server: KubernetesServer, issue: Callable[..., None], tmp_path: Path
+) -> None:
+    issue(token=server.token)
+    backend = KubernetesBackend(read_cluster(), tmp_path)
+    backend.create(order())
+    server.token = "of-the-next-hour"  # noqa: S105 - of an emulated cluster
+    issue(token=server.token)
+    with pytest.raises(AuthRejected):
+        backend.list(FLEET)
+    assert backend.list(FLEET) == {NAME}
+    backend.close()
+
+
+def test_a_token_that_ends_is_replaced_before_the_server_refuses_it(
+    server: KubernetesServer, issue: Callable[..., None], tmp_path: Path
+) -> None:
+    issue(token=server.token, expirationTimestamp="2026-01-01T00:00:00Z")
+    backend = KubernetesBackend(read_cluster(), tmp_path)
+    assert backend.list(FLEET) == frozenset()
+    server.token = "of-the-next-hour"  # noqa: S105 - of an emulated cluster
+    issue(token=server.token)
+    assert backend.list(FLEET) == frozenset()
+    backend.close()
+
+
+def test_a_certificate_of_a_program_opens_the_cluster_and_one_of_nobody_does_not(
+    server: KubernetesServer, issue: Callable[..., None], tmp_path: Path
+) -> None:
+    shown = server.authority.sign("somebody")
+    issue(clientCertificateData=shown.certificate, clientKeyData=shown.key)
+    backend = KubernetesBackend(read_cluster(), tmp_path)
+    assert backend.list(FLEET) == frozenset()
+    backend.close()
+    stranger = Authority().sign("somebody")
+    issue(clientCertificateData=stranger.certificate, clientKeyData=stranger.key)
+    backend = KubernetesBackend(read_cluster(), tmp_path)
+    with pytest.raises(ProviderError):
+        backend.list(FLEET)
+    backend.close()
+
+
+def test_a_pod_opens_its_own_cluster(
+    server: KubernetesServer, tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del own_home  # it has no kubeconfig
+    host, _, port = server.url.removeprefix("https://").rpartition(":")
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", port)
+    monkeypatch.setattr(kubeconfig, "ACCOUNT", tmp_path)
+    there = {"ca.crt": server.authority.certificate, "namespace": "work", "token": server.token}
+    for name, text in there.items():
+        (tmp_path / name).write_text(text)
+    backend = KubernetesBackend(read_cluster(), tmp_path)
+    backend.create(order())
+    assert KEY in server.pods.now
+    backend.close()
+
+
 def test_a_server_that_another_authority_signed_for_is_told_nothing(
     server: KubernetesServer, backend: KubernetesBackend, tmp_path: Path
 ) -> None:
     backend.create(order())
-    kubeconfig = server.kubeconfig()
-    del kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]
+    config = server.kubeconfig()
+    del config["clusters"][0]["cluster"]["certificate-authority-data"]
     (tmp_path / "other.crt").write_text(Authority().certificate)
-    kubeconfig["clusters"][0]["cluster"]["certificate-authority"] = "other.crt"
-    write(tmp_path, kubeconfig)
+    config["clusters"][0]["cluster"]["certificate-authority"] = "other.crt"
+    write(tmp_path, config)
     stranger = KubernetesBackend(read_cluster(), tmp_path)
     with pytest.raises(ProviderDown):
         stranger.list(FLEET)

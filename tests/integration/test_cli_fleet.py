@@ -42,7 +42,10 @@ def test_up_look_scale_down(cli: Any) -> None:
     assert "2 of 2 wanted nodes work" in cli("fleet", "status").out
     assert cli("fleet", "scale", name[:5], "1", "--json").json["wanted"] == 1
     assert "Start worker" in cli("fleet", "logs", name, "1").out
-    assert cli("fleet", "cost", name, "--csv").out.splitlines()[0] == "node,state,billed_s,usd,bill_usd"
+    assert (
+        cli("fleet", "cost", name, "--csv").out.splitlines()[0]
+        == "node,state,billed_s,usd,least_usd,bill_usd"
+    )
     assert cli("fleet", "reap", "--json").json["data"] == []  # what has a keeper is left alone
     down = cli("fleet", "down", "--json").json
     assert (down["phase"], down["why"]) == ("closed", "it was told to end")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import secrets
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import rackrate
@@ -50,6 +53,53 @@ def test_a_fleet_works_on_pods_and_leaves_nothing_in_the_cluster(cluster: Any) -
     assert cluster.token not in "".join(
         path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()
     )
+
+
+PROGRAM = f"""#!{sys.executable}
+import datetime, json, pathlib, sys
+here = pathlib.Path(sys.argv[1])
+with (here / "asked").open("a") as asked:
+    asked.write("x")
+until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=11)
+status = {{"token": (here / "issued").read_text(), "expirationTimestamp": until.isoformat()}}
+print(json.dumps({{"apiVersion": sys.argv[2], "kind": "ExecCredential", "status": status}}))
+"""
+
+
+def test_a_fleet_outlives_the_tokens_of_a_program_and_leaves_them_nowhere(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each token is as good as over a second after it was issued, and refused when the next one is."""
+    config, version = cluster.kubeconfig(), "client.authentication.k8s.io/v1"
+    (home := tmp_path / "plugin").mkdir()
+    (home / "run").write_text(PROGRAM)
+    (home / "run").chmod(0o700)
+    entry = {"apiVersion": version, "command": "./run", "args": [str(home), version]}
+    config["users"][0]["user"] = {"exec": entry}
+    (home / "kubeconfig").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(home / "kubeconfig"))
+    tokens = []
+
+    def issue() -> None:
+        tokens.append(f"token-{secrets.token_urlsafe(24)}")
+        cluster.token = tokens[-1]
+        (home / "issued").write_text(tokens[-1])
+
+    issue()
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=1, **asked(cluster))
+    try:
+        opening.wait_ready(folder, keeper)
+        issue()
+        n_asked = len((home / "asked").read_text())
+        until(lambda: len((home / "asked").read_text()) > n_asked)
+        shown = [one.info["cmdline"] or [] for one in psutil.process_iter(["cmdline"])]
+    finally:
+        opening.end(folder, "the test is over", 60, keeper)
+    assert (cluster.pods.now, cluster.pods.secrets) == ({}, {})
+    written = [path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()]
+    for token in tokens:
+        assert token not in "".join(written)
+        assert token not in str(shown)
 
 
 @pytest.mark.alone

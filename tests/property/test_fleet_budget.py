@@ -40,6 +40,7 @@ def test_whatever_two_faults_meet_the_budget_holds_and_nothing_is_left_after_one
         assert not came_to.left, said
         assert came_to.bill_usd <= came_to.bound_usd, said
         assert came_to.bill_usd <= came_to.ledger_usd + SECOND_USD * max(came_to.n_made, 1), said
+        assert came_to.is_in_range, said
         if trial.is_bill_whole:
             assert came_to.said_usd == pytest.approx(came_to.bill_usd, abs=SECOND_USD / 100), said
     assert sum(came_to.n_made for _, came_to in found) > len(found)
@@ -64,5 +65,6 @@ def test_a_bound_that_is_passed_or_a_machine_that_is_left_is_told(
     more: dict[str, object], verdict: str
 ) -> None:
     usual = {"budget_usd": 1.0, "bound_usd": 1.2, "bill_usd": 0.9, "said_usd": 0.9, "ledger_usd": 0.9}
+    usual |= {"least_usd": 0.8, "most_usd": 0.9}
     found = Outcome(**{**usual, "n_made": 2, "left": (), "why": "idle", **more})  # type: ignore[arg-type]
     assert found.is_kept == (verdict == "kept")

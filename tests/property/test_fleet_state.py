@@ -21,6 +21,8 @@ from rackrate.fleet.event import (
     Created,
     CreateFailed,
     Destroy,
+    Destroyed,
+    DestroyFailed,
     Ended,
     Event,
     Grant,
@@ -71,6 +73,10 @@ class World(RuleBasedStateMachine):
         self.orders: list[str] = []
         self.to_make: list[str] = []
         self.mail: list[Event] = []
+        self.answers: list[Destroyed] = []
+        self.unknown: set[str] = set()
+        self.broken_off: set[str] = set()
+        self.listed_at_s = 0.0
         self.was_destroyed: set[str] = set()
         self.owner_seen_at_s = 0.0
         self.was_up = False
@@ -82,7 +88,17 @@ class World(RuleBasedStateMachine):
         """Make a machine; its agent has one lease's time to call home."""
         self.machines.setdefault(name, Machine(self.now, self.now + TTL_S))
 
+    def look(self, asked_at_s: float) -> None:
+        """Of whom a whole lease passes between two listings, it may be that nobody saw it."""
+        if asked_at_s >= self.listed_at_s:
+            for name in self.orders:
+                if asked_at_s - max(self.listed_at_s, self.life.nodes[name].ordered_at_s) > TTL_S:
+                    self.unknown.add(name)
+            self.listed_at_s = asked_at_s
+
     def tell(self, event: Event) -> None:
+        if isinstance(event, Listed):
+            self.look(event.asked_at_s)
         worked = self.life.in_states([NodeState.READY])
         actions = self.life.handle(event, self.now).actions
         if self.was_up and self.life.why == "nodes do not come up":
@@ -95,6 +111,7 @@ class World(RuleBasedStateMachine):
                     self.to_make.append(name)
                 case Destroy(name):
                     self.was_destroyed.add(name)
+                    self.answers.append(Destroyed(name, self.now, is_found=name in self.live()))
                     if name in self.machines and not self.machines[name].is_broken:
                         self.end(name)
                 case Grant(name, ttl_s):
@@ -173,11 +190,21 @@ class World(RuleBasedStateMachine):
         at = data.draw(st.integers(0, len(self.mail) - 1))
         self.tell(self.mail[at] if is_kept else self.mail.pop(at))
 
+    @precondition(lambda self: self.answers)
+    @rule(data=st.data(), is_known=st.booleans())
+    def destroy_is_answered(self, data: st.DataObject, *, is_known: bool) -> None:
+        """An answer to a destroy arrives, or is known to be lost; one of the two always comes at last."""
+        answer = self.answers.pop(data.draw(st.integers(0, len(self.answers) - 1)))
+        self.tell(answer if is_known else DestroyFailed(answer.node))
+        self.unknown |= set() if is_known else {answer.node}
+
     @precondition(lambda self: self.live())
     @rule(data=st.data(), is_told=st.booleans())
     def machine_dies(self, data: st.DataObject, *, is_told: bool) -> None:
         name = data.draw(st.sampled_from(self.live()))
         self.end(name)
+        if not self.life.nodes[name].is_seen:
+            self.broken_off.add(name)  # it was for less than its lease, and nobody saw it
         if is_told:
             self.mail.append(Ended(name, "preempted"))
 
@@ -208,11 +235,24 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def the_providers_bill_stays_in_the_budget(self) -> None:
-        bill = 0
-        for machine in self.machines.values():
-            end_s = self.now if machine.gone_at_s is None else machine.gone_at_s
-            bill += max(1, math.ceil((end_s - machine.made_at_s) / 60)) * 1_000_000
-        assert bill <= LIMIT
+        assert sum(map(self.bill_microusd, self.machines)) <= LIMIT
+
+    @invariant()
+    def the_ledger_knows_between_what_each_bill_lies(self) -> None:
+        for name in self.orders:
+            line = self.life.nodes[name].line()
+            bill = self.bill_microusd(name)
+            assert line.least_microusd() <= bill, name
+            assert bill <= line.most_microusd(self.now) or name in self.broken_off, name
+            assert line.microusd(self.now) <= line.most_microusd(self.now)
+
+    def bill_microusd(self, name: str) -> int:
+        """Return what the provider bills for an order, a begun minute at a time."""
+        if name not in self.machines:
+            return 0
+        machine = self.machines[name]
+        end_s = self.now if machine.gone_at_s is None else machine.gone_at_s
+        return max(1, math.ceil((end_s - machine.made_at_s) / 60)) * 1_000_000
 
     @invariant()
     def every_order_has_a_name_of_its_own(self) -> None:
@@ -231,6 +271,9 @@ class World(RuleBasedStateMachine):
         self.to_make.clear()
         for _ in range(int(2 * BOOT_S)):
             self.now += TICK_S
+            for answer in self.answers[:]:
+                self.tell(answer)
+                self.answers.remove(answer)
             for name in self.live():
                 if self.now >= self.machines[name].lease_until_s:
                     self.end(name)
@@ -238,6 +281,9 @@ class World(RuleBasedStateMachine):
         assert self.live() == []
         assert self.life.phase is Phase.CLOSED
         assert all(node.state is NodeState.GONE for node in self.life.nodes.values())
+        self.the_ledger_knows_between_what_each_bill_lies()
+        for name in set(self.orders) - self.machines.keys() - self.unknown:
+            assert self.life.nodes[name].line().most_microusd(self.now) == 0, name
 
 
 World.TestCase.settings = settings(

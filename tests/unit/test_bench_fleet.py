@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,10 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
 
     told = {"ready": 4.0, "result": 5.0, "closed": 1.0, "pss_mib": 64 * 21.0, "idle_cores": 0.1}
     runs = {(64, name): [told] for name in fleet.CONTENDERS}
-    runs[64, "Dask LocalCluster"] = [None, None]
+    runs[64, "Dask LocalCluster"] = ["failed: no memory", "did not come up in 300 s"]
     says = fleet.goals(runs)
     assert "64 nodes ready: 4.00 s (longest of 1 runs), goal 5 s: met." in says
-    assert "LocalCluster did not come up" in says
+    assert "LocalCluster: did not come up in 300 s." in says
     assert "21.0 MiB a node, goal 19.1: missed." in says
     runs[64, "Dask LocalCluster"] = [{**told, "ready": 36.0}]
     assert "9.0 times ahead of LocalCluster, goal 10: missed." in fleet.goals(runs)
@@ -36,9 +37,20 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
 def test_many_runs_are_held_to_their_95th_percentile_and_a_failed_one_is_no_goal_met() -> None:
     import fleet  # noqa: PLC0415 - only here is its folder on the path
 
-    runs: list[dict[str, float] | None] = [{"live": 10.0}] * 39 + [{"live": 30.0}]
+    runs: list[dict[str, float] | str] = [{"live": 10.0}] * 39 + [{"live": 30.0}]
     assert fleet.held(runs, "live", "curves", 15.0) == "curves: 10.00 s (p95 of 40 runs), goal 15 s: met."
-    assert fleet.held([*runs, None], "live", "curves", 15.0).endswith("goal 15 s: not measured.")
+    assert fleet.held([*runs, "failed: no memory"], "live", "curves", 15.0).endswith(
+        "goal 15 s: not measured."
+    )
+
+
+def test_a_peer_that_fails_or_is_late_is_a_row_with_its_reason() -> None:
+    import fleet  # noqa: PLC0415 - only here is its folder on the path
+
+    said = fleet.once("    raise MemoryError('too many nodes')", 2)
+    assert said == "failed: MemoryError: too many nodes"
+    assert fleet._cells(2, [said]) == ["0 of 1", said, "", "", "", ""]
+    assert "| Ray | failed: MemoryError: too many nodes |  |" in fleet.overhead({"Ray": [said]}, 10)
 
 
 def test_a_lost_event_is_a_missed_goal() -> None:
@@ -108,14 +120,17 @@ def test_a_trial_strikes_a_real_fleet_and_leaves_nothing(
 def test_a_bill_that_differs_by_a_cent_is_a_missed_goal_and_a_reaped_one_is_none_of_it() -> None:
     import fleet_bills  # noqa: PLC0415 - only here is its folder on the path
 
-    closed = fleet_bills.Bill(0.0500, 0.0492, None)
-    reaped = fleet_bills.Bill(0.2000, 0.0500, 9.0)
+    closed = fleet_bills.Bill(0.0500, 0.0492, None, (0.0480, 0.0500))
+    reaped = fleet_bills.Bill(0.2000, 0.0500, 9.0, (0.0100, 0.2000))
     found = {("vast", "worked"): [closed], ("vast", "keeper killed"): [reaped]}
     says = fleet_bills.section(found, "method", 10.0)
     assert "differs: 0.08 cents, goal 1: met." in says
     assert "9.00 s at most, goal 11 s: met." in says
-    found["vast", "worked"].append(fleet_bills.Bill(0.05, 0.04, None))
-    assert "1.00 cents, goal 1: missed." in fleet_bills.section(found, "method", 10.0)
+    assert "in the range that the ledger gives: 2 of 2." in says
+    found["vast", "worked"].append(fleet_bills.Bill(0.05, 0.04, None, (0.045, 0.05)))
+    says = fleet_bills.section(found, "method", 10.0)
+    assert "1.00 cents, goal 1: missed." in says
+    assert "in the range that the ledger gives: 2 of 3." in says
 
 
 def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None:
@@ -123,7 +138,7 @@ def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None
 
     from rackrate.testing.spending import Outcome, Trial  # noqa: PLC0415 - as above
 
-    good = Outcome(1.0, 1.2, 0.9, 0.9, 0.9, 2, (), "idle")
+    good = Outcome(1.0, 1.2, 0.9, 0.9, 0.93, 0.8, 0.95, 2, (), "idle")
     runs = [
         (Trial("vast", ["n_error"], 1), good),
         (Trial("vast", ["n_mute"], 2, is_killed=True), replace(good, bill_usd=1.1, said_usd=1.05)),
@@ -132,5 +147,70 @@ def test_a_machine_that_is_left_and_a_bound_that_is_passed_are_counted() -> None
         (Trial("vast", ["pull_s"], 5), None),
     ]
     text = fleet_money.section({"vast": runs}, "")
-    assert "| vast | 5 | 4 | 1 | 2 (1) | 1 | within 0.050000 USD |" in text
+    assert "| vast | 5 | 4 | 1 | 2 (1) | 1 | within 0.050000 USD | 2 of 4 | 3.0 / 3.0 cents |" in text
     assert "nothing left: 3 of 5." in text
+
+
+def test_a_verdict_that_is_late_and_a_gate_that_is_slow_are_missed_goals() -> None:
+    import fleet_latency  # noqa: PLC0415 - only here is its folder on the path
+
+    direct = dict.fromkeys(fleet_latency.SIZES, [0.010] * 9)
+    gated = {"an integer": [0.015] * 9, "1 MiB": [0.025] * 9}
+    says = fleet_latency.section(
+        [0.1] * 99, dict(zip(fleet_latency.PLACES, (direct, gated), strict=True)), ""
+    )
+    assert "Verdict p99 100 ms, goal 250 ms: met." in says
+    assert "takes 1.5 times (an integer), 2.5 times (1 MiB) as long" in says
+    assert says.endswith("goal 2: missed.")
+    assert "| result, 1 MiB, through the gate | 9 | 25.0 ms | 25.0 ms | 25.0 ms |" in says
+    late = fleet_latency.section([0.3] * 99, dict.fromkeys(fleet_latency.PLACES, direct), "")
+    assert "Verdict p99 300 ms, goal 250 ms: missed." in late
+    assert late.endswith("goal 2: met.")
+
+
+def test_the_time_of_a_report_in_a_sweep_that_is_judged_is_taken_on_its_node() -> None:
+    import fleet_latency  # noqa: PLC0415 - only here is its folder on the path
+
+    found = fleet_latency.verdicts(1, 20.0, 2.0)
+    assert len(found) == 19  # the first second is left out
+    assert all(0 < seconds < 2 for seconds in found)
+
+
+def test_an_answer_that_is_not_as_published_is_a_missed_goal_and_few_exchanges_are_no_goal() -> None:
+    import fleet_spec  # noqa: PLC0415 - only here is its folder on the path
+
+    good = fleet_spec.Found(Counter({200: 9_000, 422: 1_000}), 6_000)
+    text = fleet_spec.section({"vast": good}, "")
+    assert "| vast | 10,000 | 6,000 | 200: 9,000, 422: 1,000 | 0 |" in text
+    assert text.endswith("0 of 10,000 exchanges, goal 0 of 10,000: met.")
+    bad = replace(good, troubles=Counter({"GET /v2/pods 200: no": 2}))
+    assert fleet_spec.section({"vast": bad}, "").endswith("2 of 10,000 exchanges, goal 0 of 10,000: missed.")
+    few = fleet_spec.Found(Counter({200: 9}), 5)
+    assert fleet_spec.section({"vast": few}, "").endswith("not measured.")
+
+
+@pytest.mark.parametrize("name", ["runpod", "vast"])
+def test_what_is_spoiled_at_random_is_answered_as_published(
+    name: str, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fleet_spec  # noqa: PLC0415 - only here is its folder on the path
+
+    provider = fleet_spec.CLOUDS[name][2]
+    for variable in (provider.url_variable, provider.key_variable):
+        monkeypatch.setenv(variable, "")  # the bench sets it; this puts it back
+    found = fleet_spec.fuzzed(name, shared / "data" / "openapi", 120, seed=1)
+    assert not found.troubles
+    assert 0 < found.n_ours < found.n
+    assert len(found.statuses) > 3
+
+
+def test_a_rule_is_held_to_both_what_it_saves_and_what_it_loses() -> None:
+    import sweep  # noqa: PLC0415 - only here is its folder on the path
+
+    runs = {sweep.RULES[0]: [(0.9, 0.02), (0.7, 0.0)], sweep.RULES[2]: [(0.7, 0.0), (0.61, 0.01)]}
+    text = sweep.section(runs)
+    assert "| `asha:first=32,eta=4` | 80% | 1 of 2 | 2.0% | 1 |" in text
+    assert text.endswith("by `asha:first=88,eta=2` in 2 of 2 orders, goal all: met.")
+    runs[sweep.RULES[2]].append((0.5, 0.0))
+    runs[sweep.RULES[0]].append((0.5, 0.0))
+    assert sweep.section(runs).endswith("in 2 of 3 orders, goal all: missed.")

@@ -81,10 +81,19 @@ class Destroyed:
     Attributes:
         node: its name.
         said_at_s: when it said so; None for now.
+        is_found: whether it had one of that name.
     """
 
     node: str
     said_at_s: float | None = None
+    is_found: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyFailed:
+    """Nobody knows what became of the question to destroy a node, or whether there was one."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ Event = (
     | Created
     | CreateFailed
     | Destroyed
+    | DestroyFailed
     | Renewed
     | Ended
     | Listed

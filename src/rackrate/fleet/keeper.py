@@ -39,6 +39,7 @@ from rackrate.fleet.event import (
     CreateFailed,
     Destroy,
     Destroyed,
+    DestroyFailed,
     Ended,
     Event,
     Grant,
@@ -260,21 +261,22 @@ class Keeper:
 
     async def _destroy(self, name: str) -> None:
         try:
-            said_at_s = await self._call(self._destroy_now, name)
+            said_at_s, is_found = await self._call(self._destroy_now, name)
         except Exception as error:  # noqa: BLE001 - it is asked again until the listing lacks the node
             sys.stderr.write(f"destroy {name}: {type(error).__name__}: {error}\n")
+            self.handle(DestroyFailed(name))
         else:
             node = self.life.nodes[name]
             before_s = node.destroyed_at_s
-            self.handle(Destroyed(name, said_at_s))
+            self.handle(Destroyed(name, said_at_s, is_found))
             is_news = node.is_answered and node.destroyed_at_s != before_s
             if is_news and self.life.phase is not Phase.CLOSED:  # for who reaps, should this die
                 self._journal.write([{"what": "destroyed", "node": name, "said_at_s": said_at_s}])
 
-    def _destroy_now(self, name: str) -> float:
-        """Have a node destroyed; return when that was answered."""
-        self._backend.destroy(name)
-        return self.age_s()
+    def _destroy_now(self, name: str) -> tuple[float, bool]:
+        """Have a node destroyed; return when that was answered, and whether there was one."""
+        is_found = self._backend.destroy(name)
+        return self.age_s(), is_found
 
     async def _list(self) -> None:
         asked_at_s = self.age_s()

@@ -1,20 +1,26 @@
 """What have the nodes cost, and what would they have cost at a later instant?
 
 Money is whole micro-USD: sums of a bill must not depend on their order. A node is billed from the
-instant the provider was asked to make it until it said that it destroys it, once a listing has borne that
-out; both err on the dear side, by the time of a call. Where a provider bills less until a machine runs, that
-holds until the node called home: what it takes from running to calling is billed too low. Of one that never
-called nobody knows, and it counts as running.
+instant the provider was asked to make it until it said that it destroys it, or a listing that once had it
+lacked it, once later listings have borne that out; both err on the dear side, by the time of a call. An order
+of which no listing, call or answer ever showed a machine is 0. Where a provider bills less until a machine
+runs, that holds until the node called home: what it takes from running to calling is billed too low. Of one
+that never called nobody knows, and it counts as running.
 
     billed seconds = max(seconds, least), rounded up to whole steps
     cost = billed seconds x rate / 3600, rounded up to a micro-USD
+
+That sum is what a budget is held against. Beside it stands what can be known: *at least* what a machine
+costs from the answer that it is made to the last time that it called home; *at most* the whole time at the
+whole price. A machine that never called home may have been billed for anything in between, from nothing on:
+one that fails as it starts is not billed as one that runs.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rackrate.errors import BadQuantity
 
@@ -71,6 +77,8 @@ class Line:
         from_s: instant of the order.
         to_s: instant it was gone; None while it runs.
         runs_from_s: instant from which it is known to have run; None where it is not.
+        made_s: instant at which it is known to have been made; None where that is `runs_from_s`.
+        heard_s: last instant at which it is known to have run; None where it never called home.
     """
 
     node: str
@@ -78,6 +86,8 @@ class Line:
     from_s: float
     to_s: float | None = None
     runs_from_s: float | None = None
+    made_s: float | None = None
+    heard_s: float | None = None
 
     def seconds(self, at_s: float) -> float:
         """Return the seconds to pay for, as of an instant."""
@@ -94,6 +104,22 @@ class Line:
         waited = self.rate.waiting.microusd(waited_s) if waited_s else 0
         return waited + self.rate.microusd(seconds - waited_s)
 
+    def most_microusd(self, at_s: float) -> int:
+        """Return what it costs at most, as of an instant: as if it had run from the order on."""
+        return replace(self, runs_from_s=None).microusd(at_s)
+
+    def least_microusd(self) -> int:
+        """Return what it costs at least: for the time in which it is known to have been there."""
+        if self.heard_s is None or self.to_s == self.from_s:
+            return 0
+        runs_from_s = self.heard_s if self.runs_from_s is None else self.runs_from_s
+        made_s = runs_from_s if self.made_s is None else min(self.made_s, runs_from_s)
+        as_if_it_ran = self.rate.microusd(self.heard_s - made_s)
+        if self.rate.waiting_microusd_per_hour is None:
+            return as_if_it_ran
+        waited = self.rate.waiting.microusd(math.floor(runs_from_s - made_s))
+        return min(waited + self.rate.microusd(self.heard_s - runs_from_s), as_if_it_ran)
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -109,6 +135,14 @@ class Ledger:
     def microusd(self, at_s: float) -> int:
         """Return the sum as of an instant."""
         return sum(line.microusd(at_s) for line in self.lines)
+
+    def most_microusd(self, at_s: float) -> int:
+        """Return the most that it can be as of an instant, by what was seen."""
+        return sum(line.most_microusd(at_s) for line in self.lines)
+
+    def least_microusd(self) -> int:
+        """Return the least that it can be, by what was seen."""
+        return sum(line.least_microusd() for line in self.lines)
 
     def microusd_per_hour(self) -> int:
         """Return what an hour of the nodes that run costs."""

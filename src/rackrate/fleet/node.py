@@ -64,6 +64,7 @@ class Change:
         why: in words.
         until_s: instant to which the node is billed, where that is not this one.
         from_s: instant from which it is billed, where that is not its order's.
+        heard_s: when it had last called home, of one that ends.
     """
 
     at_s: float
@@ -72,6 +73,7 @@ class Change:
     why: str
     until_s: float | None = None
     from_s: float | None = None
+    heard_s: float | None = None
 
     def __str__(self) -> str:
         """Write it for people: `12.3 s ending: boot timeout`."""
@@ -86,14 +88,14 @@ class Change:
             "state": str(self.state),
             "why": self.why,
         }
-        billed = {"until_s": self.until_s, "from_s": self.from_s}
+        billed = {"until_s": self.until_s, "from_s": self.from_s, "heard_s": self.heard_s}
         return entry | {name: round(at_s, 3) for name, at_s in billed.items() if at_s is not None}
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> Change:
         """Return the change that `to_dict` wrote."""
         state = NodeState(entry["state"])
-        billed = entry.get("until_s"), entry.get("from_s")
+        billed = entry.get("until_s"), entry.get("from_s"), entry.get("heard_s")
         return cls(entry["at_s"], entry["node"], state, entry["why"], *billed)
 
 
@@ -111,10 +113,17 @@ class Node:
         asked_at_s: when the provider was asked to make it; None where that is unknown.
         is_refused: whether the provider said no to the order, and nothing was seen of the node since.
         destroy_asked_at_s: when it was last asked to be destroyed.
+        n_asked: questions to destroy it that are not answered yet.
         made_at_s: when the provider said yes to the order; None where it did not.
         destroyed_at_s: when the provider said that it destroys it; None where that was before it said that it
             makes it, or a later listing belies it.
         missing_since_s: first of the listings in a row that lack it.
+        heard_s: when it last called home before it was to be destroyed; from then on it may be unbilled.
+        called_s: when it last called home at all.
+        is_seen: whether anything ever showed that there is a machine, or may have hidden it.
+        is_listed: whether a listing ever had it.
+        is_found: whether who was asked to destroy it found it.
+        absent_at_s: answer of the first of the listings in a row that lack it, after one that had it.
     """
 
     name: str
@@ -126,9 +135,16 @@ class Node:
     asked_at_s: float | None = None
     is_refused: bool = False
     destroy_asked_at_s: float | None = None
+    n_asked: int = 0
     made_at_s: float | None = None
     destroyed_at_s: float | None = None
     missing_since_s: float | None = None
+    heard_s: float | None = None
+    called_s: float = 0.0
+    is_seen: bool = False
+    is_listed: bool = False
+    is_found: bool = False
+    absent_at_s: float | None = None
 
     @property
     def since_s(self) -> float:
@@ -146,17 +162,27 @@ class Node:
         until_s = last.at_s if last.until_s is None else last.until_s
         from_s = self.ordered_at_s if self.asked_at_s is None else self.asked_at_s
         gone_at_s = until_s if self.state is NodeState.GONE else from_s if self.is_refused else None
-        runs_from_s = next((one.at_s for one in self.story if one.state is NodeState.BOOTED), None)
-        return Line(self.name, self.rate, from_s, gone_at_s, runs_from_s)
+        runs_from_s, made_s = self._first_at_s(NodeState.BOOTED), self._first_at_s(NodeState.REQUESTED)
+        return Line(self.name, self.rate, from_s, gone_at_s, runs_from_s, made_s, self.heard_s)
+
+    def _first_at_s(self, state: NodeState) -> float | None:
+        """Return when it first came into a state."""
+        return next((one.at_s for one in self.story if one.state is state), None)
 
     def is_over(self, at_s: float, why: str) -> Change:
-        """Go to gone, billed to the instant at which the provider said so, or not at all where it never was.
+        """Go to gone, billed to the instant at which that was known, or not at all where it never was.
 
         Raises:
             InvalidTransition: it was not ending.
         """
-        until_s = self.line().from_s if self.is_refused else self.destroyed_at_s
-        return self.move(NodeState.GONE, at_s, why, until_s)
+        return self.move(NodeState.GONE, at_s, why, self._until_s())
+
+    def _until_s(self) -> float | None:
+        """Return the instant to which it is billed, as of one that is there no more; None for now."""
+        if self.is_refused or not self.is_seen:
+            return self.line().from_s
+        ends_s = [end_s for end_s in (self.destroyed_at_s, self.absent_at_s) if end_s is not None]
+        return max(min(ends_s), self.called_s) if ends_s else None
 
     def begin(self, at_s: float, why: str) -> Change:
         """Write the first line of its story."""
@@ -177,6 +203,8 @@ class Node:
 
     def _write(self, at_s: float, why: str, until_s: float | None = None) -> Change:
         is_written = any(one.from_s is not None for one in self.story)
-        change = Change(at_s, self.name, self.state, why, until_s, None if is_written else self.asked_at_s)
+        heard_s = self.heard_s if self.state not in ALIVE else None
+        from_s = None if is_written else self.asked_at_s
+        change = Change(at_s, self.name, self.state, why, until_s, from_s, heard_s)
         self.story.append(change)
         return change

@@ -147,7 +147,9 @@ class Spec:
             if not self.at:
                 hint = 'say by which address they reach it: at="192.0.2.7:7700"'
                 raise UsageError("pods dial this machine, and cannot reach its loopback address", hint=hint)
-            read_cluster().tls()
+            cluster = read_cluster()
+            cluster.tls()
+            cluster.headers()
 
     def _check_gpus(self) -> None:
         """See to it that nodes can have the GPUs that they are to have to themselves."""

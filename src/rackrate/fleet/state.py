@@ -28,6 +28,7 @@ from rackrate.fleet.event import (
     CreateFailed,
     Destroy,
     Destroyed,
+    DestroyFailed,
     Ended,
     Event,
     Grant,
@@ -132,6 +133,11 @@ class Lifecycle:
             node.state = change.state
             node.is_refused = change.state is NodeState.ENDING and change.until_s is not None
             node.asked_at_s = change.from_s if node.asked_at_s is None else node.asked_at_s
+            called_at_s = (
+                change.at_s if change.state in (NodeState.BOOTED, NodeState.READY) else change.heard_s
+            )
+            node.heard_s = node.heard_s if called_at_s is None else called_at_s
+            node.is_seen = True  # for all that is known
             node.story.append(change)
         life.phase, life.why = Phase.CLOSING, "its keeper died"
         return life
@@ -179,22 +185,28 @@ class Lifecycle:
                 self._listed(names, asked_at_s, at_s)
             case Renewed(name, is_ready):
                 self._renewed(name, at_s, is_ready=is_ready)
-            case Created() | CreateFailed() | Destroyed() | Ended():
+            case Destroyed(name) | DestroyFailed(name) if node := self.nodes.get(name):
+                self._destroyed(node, event, at_s)
+            case Created() | CreateFailed() | Ended():
                 self._heard_of(self.nodes.get(event.node), event, at_s)
 
-    def _heard_of(
-        self, node: Node | None, event: Created | CreateFailed | Destroyed | Ended, at_s: float
-    ) -> None:
+    def _destroyed(self, node: Node, event: Destroyed | DestroyFailed, at_s: float) -> None:
+        node.n_asked -= 1
+        if isinstance(event, DestroyFailed):
+            node.is_seen = True  # it may have been, and be no more
+            return
+        said_at_s = at_s if event.said_at_s is None else event.said_at_s
+        is_news = node.destroyed_at_s is None or event.is_found > node.is_found
+        if is_news and (node.made_at_s is None or said_at_s > node.made_at_s):
+            node.destroyed_at_s = said_at_s
+        node.is_found |= event.is_found
+        node.is_seen |= event.is_found
+
+    def _heard_of(self, node: Node | None, event: Created | CreateFailed | Ended, at_s: float) -> None:
         if node is None:
             return
-        if isinstance(event, Destroyed):
-            said_at_s = at_s if event.said_at_s is None else event.said_at_s
-            is_first = node.destroyed_at_s is None
-            if is_first and (node.made_at_s is None or said_at_s > node.made_at_s):
-                node.destroyed_at_s = said_at_s
-            return
         if isinstance(event, Created):
-            node.is_answered = True
+            node.is_answered = node.is_seen = True
             node.made_at_s = at_s
             node.destroyed_at_s = None  # who was asked to destroy it before did not find it
             node.asked_at_s = event.asked_at_s
@@ -219,6 +231,9 @@ class Lifecycle:
 
     def _renewed(self, name: str, at_s: float, *, is_ready: bool) -> None:
         node = self.nodes.get(name)
+        if node:
+            node.is_seen, node.called_s = True, at_s
+            node.heard_s = at_s if node.state in ALIVE else node.heard_s
         if node is None or node.state not in ALIVE or self.phase is not Phase.OPEN:
             self._actions.append(Refuse(name, node.story[-1].why if node else "unknown to this fleet"))
             return
@@ -249,27 +264,35 @@ class Lifecycle:
     def _listed(self, names: frozenset[str], asked_at_s: float, at_s: float) -> None:
         if asked_at_s < self._listed_at_s:
             return  # overtaken by a newer one
-        self._listed_at_s = asked_at_s
+        before_s, self._listed_at_s = self._listed_at_s, asked_at_s
         for name in sorted(names - self.nodes.keys()):
             self._adopt(name, at_s)
         for node in self.nodes.values():
             if node.name in names:
-                node.missing_since_s = None
-                node.is_answered = True
+                node.missing_since_s = node.absent_at_s = None
+                node.is_answered = node.is_seen = node.is_listed = True
                 node.is_refused = False
                 if node.destroyed_at_s is not None and asked_at_s > node.destroyed_at_s:
                     node.destroyed_at_s = None
                 if node.state is NodeState.GONE:
                     self._move(node, NodeState.ENDING, at_s, "listed again")
             else:
+                # Who is never listed nor heard lives for its lease: longer than this, and it may have been.
+                node.is_seen |= asked_at_s - max(before_s, node.ordered_at_s) > self.policy.ttl_s
                 since_s = asked_at_s if node.missing_since_s is None else node.missing_since_s
                 node.missing_since_s = since_s
+                if node.is_listed and node.absent_at_s is None:
+                    node.absent_at_s = at_s
                 if asked_at_s - max(since_s, node.since_s) >= self.policy.settle_s:
                     self._missing(node, asked_at_s, at_s)
 
     def _adopt(self, name: str, at_s: float) -> None:
-        """Take up a node that bears our mark but that no intent names, to destroy it."""
-        node = self.nodes[name] = Node(name, self.policy.rate, NodeState.ENDING, is_answered=True)
+        """Take up a node that bears our mark but that no intent names, to destroy it.
+
+        Nobody knows since when it is there: it is billed from the opening of the fleet.
+        """
+        node = self.nodes[name] = Node(name, self.policy.rate, NodeState.ENDING, asked_at_s=0.0)
+        node.is_answered = node.is_seen = node.is_listed = True
         self._changes.append(node.begin(at_s, "listed, but in no journal"))
 
     def _missing(self, node: Node, asked_at_s: float, at_s: float) -> None:
@@ -282,9 +305,13 @@ class Lifecycle:
             self._end(node, "no longer listed", at_s, is_failure=True)
 
     def _is_settled(self, node: Node, asked_at_s: float) -> bool:
-        """Tell whether the order was answered, or is so old that nobody carries it out any more."""
+        """Tell whether the order was answered, or is so old that nobody carries it out any more.
+
+        Whether there ever was a node that nobody saw, who was asked to destroy it must have said.
+        """
         patience_s = self.policy.boot_timeout_s + self.policy.settle_s
-        return node.is_answered or asked_at_s - node.ordered_at_s > patience_s
+        is_too_old = asked_at_s - node.ordered_at_s > patience_s
+        return node.is_answered or (is_too_old and (node.is_seen or node.n_asked <= 0))
 
     def _judge(self, at_s: float) -> None:
         """End what has outlived its time."""
@@ -341,6 +368,7 @@ class Lifecycle:
             asked = node.destroy_asked_at_s
             if asked is None or at_s - asked >= self.policy.retry_s or asked < node.since_s:
                 node.destroy_asked_at_s = at_s
+                node.n_asked += 1
                 self._actions.append(Destroy(node.name))
         if self.phase is Phase.CLOSING and all(n.state is NodeState.GONE for n in self.nodes.values()):
             self.phase = Phase.CLOSED

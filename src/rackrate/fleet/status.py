@@ -32,6 +32,8 @@ def status_of(life: Lifecycle, spec: Spec, at_s: float) -> dict[str, Any]:
         "age_s": at_s,
         "left_s": max(spec.max_hours * 3600 - at_s, 0.0),
         "spent_usd": ledger.microusd(at_s) / MICROUSD,
+        "least_usd": ledger.least_microusd() / MICROUSD,
+        "most_usd": ledger.most_microusd(at_s) / MICROUSD,
         "usd_per_hour": ledger.microusd_per_hour() / MICROUSD,
         "budget_usd": spec.budget_usd,
         "budget_left_usd": None if left is None else left / MICROUSD,
@@ -53,6 +55,8 @@ def _node(node: Node, at_s: float) -> dict[str, Any]:
         "usd_per_hour": node.rate.microusd_per_hour / MICROUSD if is_billed else 0.0,
         "billed_s": line.seconds(at_s),
         "usd": line.microusd(at_s) / MICROUSD,
+        "least_usd": line.least_microusd() / MICROUSD,
+        "most_usd": line.most_microusd(at_s) / MICROUSD,
         "why": node.story[-1].why,
         "story": [str(change) for change in node.story],
     }
@@ -108,7 +112,8 @@ class Status:
         if data["remark"]:
             yield data["remark"]
         limit = "no limit" if data["budget_usd"] is None else f"of {data['budget_usd']:g} USD"
-        yield f"{data['spent_usd']:.4f} USD spent, {limit}; {data['usd_per_hour']:.4f} USD an hour"
+        spent = " to ".join(dict.fromkeys(f"{data[key]:.4f}" for key in ("least_usd", "most_usd")))
+        yield f"{spent} USD spent, {limit}; {data['usd_per_hour']:.4f} USD an hour"
         yield f"{data['age_s']:.0f} s old, ends in {data['left_s'] / 3600:.2f} h at the latest"
 
     def _repr_html_(self) -> str:
@@ -133,6 +138,17 @@ class Cost:
         billed_usd = self._billed_usd() if self.bill and self.bill.is_final else None
         return float(self.data["spent_usd"]) if billed_usd is None else billed_usd
 
+    @property
+    def range_usd(self) -> tuple[float, float]:
+        """Between what it lies: the final bill; until then by what was seen, and no less than is billed."""
+        least_usd, most_usd = float(self.data["least_usd"]), float(self.data["most_usd"])
+        billed_usd = self._billed_usd()
+        if billed_usd is None:
+            return least_usd, most_usd
+        if self.bill and self.bill.is_final:
+            return billed_usd, billed_usd
+        return max(least_usd, billed_usd), max(most_usd, billed_usd)
+
     def _billed_usd(self) -> float | None:
         """Return the sum of the provider's bill; None where it has nothing yet."""
         if self.bill is None or not (self.bill.microusd or self.bill.is_final):
@@ -145,14 +161,16 @@ class Cost:
         return None if billed is None else billed / MICROUSD
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data; `usd` is reckoned, `bill_usd` billed."""
+        """Return it as plain data; `usd` is reckoned, `bill_usd` billed, `least_usd` to `most_usd` known."""
         keys = ("fleet", "spent_usd", "usd_per_hour", "budget_usd", "budget_left_usd")
         nodes = [
-            {key: node[key] for key in ("node", "state", "billed_s", "usd")}
+            {key: node[key] for key in ("node", "state", "billed_s", "usd", "least_usd", "most_usd")}
             | {"bill_usd": self._node_usd(node["node"])}
             for node in self.data["nodes"]
         ]
-        return {**{key: self.data[key] for key in keys}, "bill": self._bill_dict(), "nodes": nodes}
+        least_usd, most_usd = self.range_usd
+        sums = {key: self.data[key] for key in keys} | {"least_usd": least_usd, "most_usd": most_usd}
+        return {**sums, "bill": self._bill_dict(), "nodes": nodes}
 
     def _bill_dict(self) -> dict[str, Any] | None:
         if self.bill is None:
@@ -173,14 +191,21 @@ class Cost:
             Column("state", "state"),
             Column("billed_s", "billed s", 1),
             Column("usd", "USD", 6),
+            Column("least_usd", "at least", 6),
             Column("bill_usd", "billed USD", 6, absent="none"),
         )
         found = self.to_dict()
         rows = [tuple(node[column.key] for column in columns) for node in found["nodes"]]
-        sums = (self.data["spent_usd"], self._billed_usd())
+        sums = (self.data["spent_usd"], self.data["least_usd"], self._billed_usd())
         rows.append((Cell(None, "total"), Cell(None, ""), Cell(None, ""), *sums))
-        notes = (*self._says_bill(), self._says_budget())
+        notes = (*self._says_range(), *self._says_bill(), self._says_budget())
         return [Table(f"cost of fleet {self.data['fleet']}", columns, tuple(rows), notes)]
+
+    def _says_range(self) -> Iterable[str]:
+        """Say between what it lies, where what was seen does not tell."""
+        least_usd, most_usd = self.range_usd
+        if most_usd > least_usd:
+            yield f"it is between {least_usd:.6f} and {most_usd:.6f} USD: what lies between, nobody saw"
 
     def _says_budget(self) -> str:
         limit = self.data["budget_usd"]

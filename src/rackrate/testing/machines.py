@@ -222,9 +222,10 @@ class MachineBackend:
         """Return the machines that run."""
         return frozenset(name for name in self.machines.names() if name.startswith(f"rr-{fleet}-"))
 
-    def destroy(self, name: str) -> None:
+    def destroy(self, name: str) -> bool:
         """Stop a machine."""
         self.machines.stop(name)
+        return self.machines.log(name).exists()
 
     def billed(self, fleet: str, since_at: float) -> None:
         """Return nothing: nobody bills these nodes."""

@@ -66,6 +66,8 @@ class Outcome:
         bill_usd: what it cost, by the meter of the cloud.
         said_usd: the same, as the provider's bill was read.
         ledger_usd: the same, as the keeper reckoned.
+        least_usd: what it cost at least, by what the keeper saw.
+        most_usd: what it cost at most, by what the keeper saw.
         n_made: machines that were ever made.
         left: machines that are billed after all.
         why: the fleet ended.
@@ -76,6 +78,8 @@ class Outcome:
     bill_usd: float
     said_usd: float
     ledger_usd: float
+    least_usd: float
+    most_usd: float
     n_made: int
     left: tuple[str, ...]
     why: str
@@ -84,6 +88,12 @@ class Outcome:
     def is_kept(self) -> bool:
         """Tell whether nothing is left, and the bound was not passed."""
         return not self.left and self.bill_usd <= self.bound_usd
+
+    @property
+    def is_in_range(self) -> bool:
+        """Tell whether the bill lies where the keeper said, to a begun second of each machine."""
+        off_usd = self.n_made * USD_PER_HOUR / 3600
+        return self.least_usd - off_usd <= self.bill_usd <= self.most_usd + off_usd
 
 
 @dataclass
@@ -118,10 +128,9 @@ class WithHead(RentedBackend):
         """Return the machines, and the head."""
         return super().list(fleet) | {f"rr-{fleet}-head"}
 
-    def destroy(self, name: str) -> None:
+    def destroy(self, name: str) -> bool:
         """Destroy a machine."""
-        if not name.endswith("-head"):
-            super().destroy(name)
+        return not name.endswith("-head") and super().destroy(name)
 
 
 class Trial:
@@ -303,8 +312,8 @@ def reap(folder: Folder, provider: str) -> None:
     billed = backend.billed(folder.fleet, spec.opened_at_s)
     backend.close()
     found = opening.settled(folder)
-    said = {"said_usd": sum(billed.values()) / MICROUSD, "ledger_usd": found.spent_usd, "why": found.why}
-    sys.stdout.write(json.dumps(said))
+    reckoned = {"ledger_usd": found.spent_usd, "least_usd": found.least_usd, "most_usd": found.most_usd}
+    sys.stdout.write(json.dumps({"said_usd": sum(billed.values()) / MICROUSD, "why": found.why, **reckoned}))
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ from rackrate.fleet.billing import Bill
 from rackrate.fleet.spec import Spec
 from rackrate.fleet.status import Cost
 
-NODE = {"state": "gone", "billed_s": 10.0}
+NODE = {"state": "gone", "billed_s": 10.0, "least_usd": 0.0, "most_usd": 0.02}
 DATA: dict[str, Any] = {
     "fleet": "f1ee7",
     "spent_usd": 0.03,
+    "least_usd": 0.02,
+    "most_usd": 0.031,
     "usd_per_hour": 0.0,
     "budget_usd": 1.0,
     "budget_left_usd": 0.9,
@@ -100,3 +102,23 @@ def test_nobody_is_asked_while_a_keeper_asks_or_when_the_bill_is_final(
     bill = Bill(7.0, WHOLE, is_final=ended_at is not None)
     bill.write(tmp_path / "bill")
     assert billing.latest(spec, tmp_path / "bill", ended_at) == bill
+
+
+@pytest.mark.parametrize(
+    ("bill", "range_usd"),
+    [
+        (None, (0.02, 0.031)),
+        (Bill(1.0, {}), (0.02, 0.031)),
+        (Bill(1.0, {"rr-f1ee7-1": 25_000}), (0.025, 0.031)),
+        (Bill(1.0, {"rr-f1ee7-1": 40_000}), (0.04, 0.04)),
+        (Bill(1.0, WHOLE, is_final=True), (0.0285, 0.0285)),
+    ],
+)
+def test_between_what_it_lies_is_said_until_the_bill_is_final(
+    bill: Bill | None, range_usd: tuple[float, float]
+) -> None:
+    cost = Cost(DATA, bill)
+    assert cost.range_usd == range_usd
+    assert (cost.to_dict()["least_usd"], cost.to_dict()["most_usd"]) == range_usd
+    is_open = range_usd[0] < range_usd[1]
+    assert (f"between {range_usd[0]:.6f} and {range_usd[1]:.6f} USD" in said(cost)) == is_open

@@ -52,11 +52,13 @@ class Place:
         assert all(fleet in name for name in self.nodes)
         return frozenset(self.nodes)
 
-    def destroy(self, name: str) -> None:
+    def destroy(self, name: str) -> bool:
         if self.n_broken_destroys:
             self.n_broken_destroys -= 1
             raise TimeoutError("504")
+        was_there = name in self.nodes
         self.nodes.discard(name)
+        return was_there
 
     def billed(self, fleet: str, since_at: float) -> None:
         """Nobody bills it."""

@@ -17,6 +17,7 @@ HOURLY = Rate(1_570_000, least_s=3600, step_s=3600)
 
 rates = st.builds(Rate, st.integers(0, 10**8), st.integers(0, 7200), st.sampled_from([1, 60, 3600]))
 times = st.integers(0, 200_000)
+WITH_DISK = Rate(3_600_000, waiting_microusd_per_hour=360_000)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +91,11 @@ def test_whoever_asks_the_budget_each_tick_never_pays_more(
 
 
 def test_until_it_is_known_to_run_a_machine_is_billed_for_its_disk_alone() -> None:
-    rate = Rate(3_600_000, waiting_microusd_per_hour=360_000)
-    assert Line("n", rate, 0, 100, runs_from_s=40).microusd(500) == 40 * 100 + 60 * 1000
+    assert Line("n", WITH_DISK, 0, 100, runs_from_s=40).microusd(500) == 40 * 100 + 60 * 1000
 
 
 def test_a_machine_of_which_nobody_knows_whether_it_ran_counts_as_running() -> None:
-    rate = Rate(3_600_000, waiting_microusd_per_hour=360_000)
-    assert Line("n", rate, 0, 100).microusd(500) == 100 * 1000
+    assert Line("n", WITH_DISK, 0, 100).microusd(500) == 100 * 1000
 
 
 def test_a_machine_that_never_was_costs_nothing_whatever_the_least_is() -> None:
@@ -106,3 +105,25 @@ def test_a_machine_that_never_was_costs_nothing_whatever_the_least_is() -> None:
 def test_a_price_below_nothing_is_none() -> None:
     with pytest.raises(BadQuantity):
         Rate(1, waiting_microusd_per_hour=-1)
+
+
+def test_a_machine_is_billed_at_least_for_the_time_in_which_it_was_heard() -> None:
+    line = Line("n", WITH_DISK, 0, 100, runs_from_s=40, made_s=10, heard_s=90)
+    assert line.least_microusd() == 30 * 100 + 50 * 1000
+    assert line.microusd(500) == 40 * 100 + 60 * 1000
+    assert line.most_microusd(500) == 100 * 1000
+
+
+def test_a_machine_that_never_called_home_is_billed_for_nothing_that_is_certain() -> None:
+    assert Line("n", WITH_DISK, 0, 100, made_s=10).least_microusd() == 0
+
+
+@given(rates, times, times, times, times)
+def test_what_is_certain_is_never_more_than_what_is_possible(
+    rate: Rate, made: int, ran: int, heard: int, gone: int
+) -> None:
+    made, ran, heard, gone = sorted((made, ran, heard, gone))
+    for waiting in (None, 0, rate.microusd_per_hour):
+        one = Rate(rate.microusd_per_hour, rate.least_s, rate.step_s, waiting)
+        line = Line("n", one, 0, gone, ran, made, heard)
+        assert line.least_microusd() <= line.most_microusd(gone)

@@ -16,6 +16,7 @@ from rackrate.fleet.event import (
     CreateFailed,
     Destroy,
     Destroyed,
+    DestroyFailed,
     Ended,
     Event,
     Grant,
@@ -449,3 +450,90 @@ def test_what_a_node_costs_survives_the_journal() -> None:
     story = [Change.from_dict(change.to_dict()) for change in scene.life.nodes[ONE].story]
     again = Lifecycle.recovered("x", Policy(rate=HOUR), story, 100)
     assert again.nodes[ONE].line().microusd(1000) == 11_000
+
+
+def lost_order(scene: Scene) -> None:
+    """Order a node, hear that it went wrong, and give it up; nobody knows whether there is one."""
+    scene.at(0, Scaled(1), CreateFailed(ONE, "500", is_certain=False), Scaled(0))
+
+
+def test_an_order_without_an_answer_of_which_nothing_was_ever_seen_costs_nothing() -> None:
+    scene = Scene(Policy(settle_s=5, boot_timeout_s=20, retry_s=100, rate=HOUR))
+    lost_order(scene)
+    scene.at(1, Destroyed(ONE, 1, is_found=False))
+    scene.listed(2)
+    assert billed_s(scene, ONE, 10) == 10  # until that is certain, the budget counts it
+    for at_s in (10, 20, 30):
+        scene.listed(at_s)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 0)
+    assert scene.life.ledger.most_microusd(1000) == 0
+
+
+def test_an_order_without_an_answer_that_was_carried_out_is_billed_though_no_listing_had_it() -> None:
+    scene = Scene(Policy(settle_s=5, boot_timeout_s=20, retry_s=100, rate=HOUR))
+    lost_order(scene)
+    scene.at(1, Destroyed(ONE, 1, is_found=False))  # the listing lags
+    scene.at(4, Destroyed(ONE, 4, is_found=True))
+    for at_s in (10, 20, 30):
+        scene.listed(at_s)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 4)
+    assert scene.life.ledger.least_microusd() == 0  # nobody knows what it did
+
+
+def test_whether_there_was_a_node_is_not_said_before_who_destroyed_it_has_answered() -> None:
+    scene = Scene(Policy(settle_s=5, boot_timeout_s=20, retry_s=100, rate=HOUR))
+    lost_order(scene)
+    for at_s in (2, 10, 20, 30):
+        scene.listed(at_s)
+    assert scene.state(ONE) is NodeState.ENDING
+    scene.at(31, DestroyFailed(ONE))
+    scene.listed(32)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 32)  # it may have been
+
+
+def test_a_machine_that_went_by_itself_is_billed_to_the_first_listing_without_it() -> None:
+    scene = Scene(Policy(settle_s=30, rate=HOUR, ttl_s=100))
+    scene.up(1)
+    scene.listed(5, ONE)
+    scene.listed(10)
+    scene.listed(41)
+    scene.at(42, Destroyed(ONE, 42, is_found=False))
+    scene.listed(43)
+    scene.listed(80)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 10)
+
+
+def test_a_bill_lies_between_what_was_heard_and_what_was_answered_and_the_journal_keeps_that() -> None:
+    scene = Scene(Policy(settle_s=5, rate=HOUR))
+    scene.at(0, Scaled(1))
+    scene.at(2, Created(ONE))
+    scene.at(4, Renewed(ONE, is_ready=True))
+    scene.at(8, Renewed(ONE))
+    scene.at(10, Closed("enough"))
+    scene.at(11, Destroyed(ONE, 11))
+    scene.listed(12)
+    scene.listed(20)
+    story = [Change.from_dict(change.to_dict()) for change in scene.life.nodes[ONE].story]
+    for life in (scene.life, Lifecycle.recovered("x", Policy(rate=HOUR), story, 100)):
+        assert (life.ledger.least_microusd(), life.ledger.most_microusd(1000)) == (6_000, 11_000)
+
+
+def test_a_machine_that_calls_after_it_was_said_to_be_destroyed_is_billed_till_then() -> None:
+    scene = Scene(Policy(settle_s=5, rate=HOUR))
+    scene.up(1)
+    scene.at(5, Closed("enough"))
+    scene.at(6, Destroyed(ONE, 6))
+    scene.at(8, Renewed(ONE))
+    scene.listed(9)
+    scene.listed(20)
+    assert billed_s(scene, ONE) == 8
+
+
+def test_who_did_not_look_for_longer_than_a_lease_does_not_know_that_there_was_no_machine() -> None:
+    scene = Scene(Policy(settle_s=5, boot_timeout_s=20, retry_s=100, rate=HOUR, ttl_s=10))
+    lost_order(scene)
+    scene.at(1, Destroyed(ONE, 1, is_found=False))
+    for at_s in (2, 13, 20, 30):
+        scene.listed(at_s)
+    assert (scene.state(ONE), billed_s(scene, ONE)) == (NodeState.GONE, 1)
+    assert scene.life.ledger.least_microusd() == 0

@@ -12,6 +12,7 @@ import re
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -44,12 +45,15 @@ class Asked(Protocol):
     def address(self) -> str:
         """Return the URL that is asked."""
 
-    def headers(self) -> dict[str, str]:
-        """Return what goes along with each question.
+    def session(self) -> Callable[[], dict[str, str]]:
+        """Return who says what goes along with a question, each time that one is asked.
 
         Raises:
             MissingCredential: the environment has no key.
         """
+
+    def refused(self) -> None:
+        """Hear that what went along was not taken."""
 
     def tls(self) -> ssl.SSLContext | None:
         """Return how the server is checked; None for what the system trusts."""
@@ -98,6 +102,18 @@ class Provider:
         """
         return {"Authorization": f"Bearer {self.key()}"}
 
+    def session(self) -> Callable[[], dict[str, str]]:
+        """Return the key of now for all questions: a keeper forgets the environment's.
+
+        Raises:
+            MissingCredential: the environment has none.
+        """
+        shown = self.headers()
+        return lambda: shown
+
+    def refused(self) -> None:
+        """Do nothing: there is no other key."""
+
     def tls(self) -> ssl.SSLContext | None:
         """Return nothing of its own: the system knows who signs for providers."""
         return None
@@ -116,9 +132,9 @@ class Api:
 
     def __init__(self, asked: Asked) -> None:
         self._asked = asked
+        self._headers = asked.session()
         self._http = httpx2.Client(
             base_url=asked.address(),
-            headers=asked.headers(),
             verify=asked.tls() or True,
             timeout=httpx2.Timeout(_ANSWER_S, connect=_CONNECT_S),
             follow_redirects=True,  # a slash at the end, say; the client keeps the key from other places
@@ -157,7 +173,7 @@ class Api:
         what = f"{self._asked.name}: {method} {path}"
         self._wait_is_over(what, lane)
         try:
-            reply = self._http.request(method, path, json=body, params=query)
+            reply = self._http.request(method, path, json=body, params=query, headers=self._headers())
         except httpx2.HTTPError as error:
             raise ProviderDown(f"{what}: no answer ({type(error).__name__})") from None
         if reply.status_code == httpx2.codes.TOO_MANY_REQUESTS:
@@ -166,6 +182,7 @@ class Api:
                 self._not_before_s[lane] = time.monotonic() + again_s
             raise RateLimited(f"{what}: {_words(reply)}", again_s=again_s)
         if reply.status_code == httpx2.codes.UNAUTHORIZED:
+            self._asked.refused()
             raise AuthRejected(
                 f"{what}: the key is not taken: {_words(reply)}",
                 status=reply.status_code,

@@ -186,8 +186,12 @@ class Backend(Protocol):
     def list(self, fleet: str) -> frozenset[str]:
         """Return the names of all nodes of a fleet."""
 
-    def destroy(self, name: str) -> None:
-        """Ask for a node to be destroyed; of one that is not there, that is no error."""
+    def destroy(self, name: str) -> bool:
+        """Ask for a node to be destroyed; of one that is not there, that is no error.
+
+        Returns:
+            Whether there may have been one: no only where none of that name is known or listed.
+        """
 
     def billed(self, fleet: str, since_at: float) -> Mapping[str, int] | None:
         """Return what nodes of a fleet cost by the provider's own bill, micro-USD; None where nobody bills.

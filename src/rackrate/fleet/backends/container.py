@@ -146,8 +146,8 @@ class ContainerBackend:
             self._ask("ps", "--all", *_labelled(_FLEET_LABEL, fleet), *states, *_format("{{.Names}}"))
         )
 
-    def destroy(self, name: str) -> None:
-        """Kill and remove a container.
+    def destroy(self, name: str) -> bool:
+        """Kill and remove a container; the engine does not say whether there was one.
 
         Raises:
             FleetError: the engine did not, and the container is there.
@@ -157,6 +157,7 @@ class ContainerBackend:
         except FleetError:
             if name in self._ask("ps", "--all", "--filter", f"name={name}", *_format("{{.Names}}")):
                 raise
+        return True
 
     def billed(self, fleet: str, since_at: float) -> None:
         """Return nothing: nobody bills these nodes one by one."""

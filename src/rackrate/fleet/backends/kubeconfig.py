@@ -1,8 +1,9 @@
 """How is a cluster reached? As `kubectl` reaches it: by the current context of the user's kubeconfig.
 
-What is read is the server, its authority, the namespace, and a token or a client certificate. Credentials
-that a program must be asked for (`exec`) are not: they end while a fleet lives. Of several files in
-KUBECONFIG the first that has an entry counts.
+What is read is the server, its authority, the namespace, and a token, a client certificate, or the program
+that is to be asked for them (`exec`: see `plugin`). Of several files in KUBECONFIG the first that has an
+entry counts. In a pod without a kubeconfig it is the pod's own service account, whose files the cluster puts
+there. A token in a file is read at each call: whoever wrote it writes another before it ends.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from __future__ import annotations
 import base64
 import os
 import ssl
-import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rackrate.errors import MissingCredential, UsageError
+from rackrate.fleet.backends.plugin import Plugin, Shown, cluster_info, show
 
 VARIABLE = "KUBECONFIG"
+HOST, PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
+"""Variables by which a pod knows its cluster."""
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where the cluster puts what a pod shows to it."""
 _TOKEN_HINT = "put a token of a service account there: `kubectl create token NAME --duration=24h`"  # noqa: S105
 
 
@@ -29,17 +35,17 @@ class Cluster:
         server: its URL.
         namespace: in which nodes live.
         authority: that signed the server's certificate, as PEM; empty for those that the system trusts.
-        token: of the user; empty where a certificate is shown.
-        certificate: of the user, as PEM.
-        key: of that certificate.
+        user: what is shown to it, where that stays.
+        token_file: has the user's token at each moment; None where it stays.
+        plugin: is asked for what is shown; None where that stays.
     """
 
     server: str
     namespace: str
     authority: str = ""
-    token: str = field(default="", repr=False)
-    certificate: str = ""
-    key: str = field(default="", repr=False)
+    user: Shown = field(default_factory=Shown)
+    token_file: Path | None = None
+    plugin: Plugin | None = None
 
     @property
     def name(self) -> str:
@@ -56,23 +62,49 @@ class Cluster:
         return self.server.rstrip("/")
 
     def headers(self) -> dict[str, str]:
-        """Return what goes along with each question."""
-        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        """Return what goes along with each question.
+
+        Raises:
+            MissingCredential: the program or the file that has it does not say it.
+        """
+        token = self._shown().token
+        return {"Authorization": f"Bearer {token}"} if token else {}
+
+    def session(self) -> Callable[[], dict[str, str]]:
+        """Return who says it each time: a token does not last."""
+        return self.headers
+
+    def refused(self) -> None:
+        """Ask the program anew before the next question: the server did not take what was shown."""
+        if self.plugin:
+            self.plugin.forget()
+
+    def _shown(self) -> Shown:
+        if self.plugin:
+            return self.plugin.shown()
+        if self.token_file is None:
+            return self.user
+        try:
+            return Shown(self.token_file.read_text("utf-8").strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise MissingCredential(
+                f"the token of {self.name} cannot be read from {self.token_file}: {error}", hint=_TOKEN_HINT
+            ) from None
 
     def tls(self) -> ssl.SSLContext:
         """Return how the server is checked and the user is shown.
 
         Raises:
             UsageError: authority, certificate or key is none.
+            MissingCredential: the program that has them does not say them.
         """
         try:
             context = ssl.create_default_context(cadata=self.authority or None)
             context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # clusters' own authorities often lack a key id
-            if self.certificate:
-                with tempfile.NamedTemporaryFile("w", prefix="rr-") as file:  # mode 600, and at once gone
-                    file.write(f"{self.certificate}\n{self.key}\n")
-                    file.flush()
-                    context.load_cert_chain(file.name)
+            if self.plugin:
+                self.plugin.show_in(context)
+            else:
+                show(self.user, context)
         except (ssl.SSLError, ValueError) as error:
             raise UsageError(
                 f"the kubeconfig's certificates for {self.server} cannot be read: {error}",
@@ -107,14 +139,19 @@ class _Entry:
                 f"{self.what}: {name} cannot be read: {error}", hint="`kubectl config view --raw` shows it"
             ) from error
 
+    def path(self, name: str) -> Path | None:
+        """Return where a file is that is named here."""
+        named = self.text(name)
+        return self.folder / named if named else None
+
     def file(self, name: str) -> str:
         """Return what a file has that is named here."""
-        path = self.text(name)
+        path = self.path(name)
         try:
-            return (self.folder / path).read_text("utf-8").strip() if path else ""
+            return path.read_text("utf-8").strip() if path else ""
         except OSError as error:
             raise UsageError(
-                f"{self.what}: {name} {path!r} cannot be read: {error.strerror}",
+                f"{self.what}: {name} {str(path)!r} cannot be read: {error.strerror}",
                 hint=f"paths are relative to {self.folder}",
             ) from error
 
@@ -123,11 +160,13 @@ def read_cluster() -> Cluster:
     """Return the cluster of the current context.
 
     Raises:
-        MissingCredential: there is no kubeconfig, or it has neither token nor certificate.
+        MissingCredential: there is no kubeconfig and no service account, or no token, certificate or program.
         UsageError: it cannot be read, or names what is not there or not safe.
     """
     paths = [Path(path).expanduser() for path in _named_paths()]
     configs = [(path, _load(path)) for path in paths if path.is_file()]
+    if not configs and os.environ.get(HOST) and VARIABLE not in os.environ:
+        return _own_cluster(os.environ[HOST], os.environ.get(PORT, "443"))
     if not configs:
         raise MissingCredential(
             f"Kubernetes needs a kubeconfig, and there is none at {', '.join(map(str, paths))}",
@@ -138,18 +177,33 @@ def read_cluster() -> Cluster:
     cluster = _entry(configs, "cluster", context.text("cluster"))
     user = _entry(configs, "user", context.text("user"))
     _check_server(cluster)
-    found = Cluster(
-        server=cluster.text("server"),
-        namespace=context.text("namespace") or "default",
-        authority=cluster.pem("certificate-authority"),
-        token=user.text("token") or user.file("tokenFile"),
-        certificate=user.pem("client-certificate"),
-        key=user.pem("client-key"),
+    server, authority = cluster.text("server"), cluster.pem("certificate-authority")
+    namespace = context.text("namespace") or "default"
+    shown = Shown(user.text("token"), user.pem("client-certificate"), user.pem("client-key"))
+    token_file = user.path("tokenFile")
+    if shown.token or token_file or (shown.certificate and shown.key):
+        return Cluster(server, namespace, authority, shown, token_file)
+    if "exec" not in user.data:
+        raise MissingCredential(f"{user.what} has no token, certificate or program", hint=_TOKEN_HINT)
+    told = cluster_info(server, authority)
+    return Cluster(
+        server, namespace, authority, plugin=Plugin(user.what, user.data["exec"], user.folder, told)
     )
-    if not found.token and not (found.certificate and found.key):
-        how = "asks a program for its credentials" if "exec" in user.data else "has no token or certificate"
-        raise MissingCredential(f"{user.what} {how}", hint=_TOKEN_HINT)
-    return found
+
+
+def _own_cluster(host: str, port: str) -> Cluster:
+    """Return the cluster in whose pod this runs."""
+    try:
+        authority, namespace = (
+            (ACCOUNT / name).read_text("utf-8").strip() for name in ("ca.crt", "namespace")
+        )
+    except OSError as error:
+        raise MissingCredential(
+            f"this is a pod ({HOST} is set) without a kubeconfig or a service account: {error}",
+            hint=f"give the pod a service account, or point {VARIABLE} to a kubeconfig",
+        ) from None
+    host = f"[{host}]" if ":" in host else host
+    return Cluster(f"https://{host}:{port}", namespace, authority, token_file=ACCOUNT / "token")
 
 
 def _named_paths() -> list[str]:

@@ -65,6 +65,7 @@ class KubernetesBackend:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self._api = Api(cluster)
         self._nodes = folder / "nodes"
+        self._listed: set[str] = set()
         self._pods = f"/api/v1/namespaces/{cluster.namespace}/pods"
         self._secrets = f"/api/v1/namespaces/{cluster.namespace}/secrets"
 
@@ -123,13 +124,14 @@ class KubernetesBackend:
         names = set()
         for pod in self._api.ask("GET", self._pods, query=query)["items"]:
             name = pod["metadata"]["name"]
+            self._listed.add(name)
             if pod.get("status", {}).get("phase") in _OVER:
                 self.destroy(name)
             else:
                 names.add(name)
         return frozenset(names)
 
-    def destroy(self, name: str) -> None:
+    def destroy(self, name: str) -> bool:
         """Have a pod ended and removed, and its Secret with it."""
         self._keep_words(name)
         try:
@@ -137,6 +139,8 @@ class KubernetesBackend:
         except ProviderError as error:
             if error.status != _NOT_FOUND:
                 raise
+            return name in self._listed
+        return True
 
     def billed(self, fleet: str, since_at: float) -> None:
         """Return nothing: nobody bills these nodes one by one."""

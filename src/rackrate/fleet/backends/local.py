@@ -115,9 +115,11 @@ class LocalBackend:
         del fleet
         return frozenset(path.parent.name for path in self._nodes.glob(f"*/{ALIVE}") if held.is_held(path))
 
-    def destroy(self, name: str) -> None:
+    def destroy(self, name: str) -> bool:
         """Have the agent end its node, or end it from outside when the agent does not."""
-        held.end(self._nodes / name / ALIVE)
+        alive = self._nodes / name / ALIVE
+        held.end(alive)
+        return alive.exists()  # it stays when its node is gone
 
     def billed(self, fleet: str, since_at: float) -> None:
         """Return nothing: nobody bills these nodes one by one."""

@@ -167,9 +167,10 @@ class RentedBackend:
             self._note(name, ids)
         return frozenset(found)
 
-    def destroy(self, name: str) -> None:
+    def destroy(self, name: str) -> bool:
         """End every machine of this name; there are two where a provider made one that it denied."""
-        for machine_id in self._find(name):
+        found = self._find(name)
+        for machine_id in found:
             try:
                 self._rental.end(machine_id)
             except ProviderError as error:
@@ -177,6 +178,7 @@ class RentedBackend:
                     raise
             with self._lock:
                 self._ids.get(name, set()).discard(machine_id)
+        return bool(found)
 
     def billed(self, fleet: str, since_at: float) -> Mapping[str, int]:
         """Return what the provider bills for each node of a fleet, of those that its bill has by now."""

@@ -129,8 +129,8 @@ class SshBackend:
             return True  # of what others placed there we know nothing
         return link in self._placed.values() and time.monotonic() < link.seen_s + 2 * link.longest_ttl_s
 
-    def destroy(self, name: str) -> None:
-        """End a node, wherever it is.
+    def destroy(self, name: str) -> bool:
+        """End a node, wherever it is; hosts do not say whether they had it.
 
         Raises:
             FleetError: the host that has it does not answer, or any where nobody knows.
@@ -138,6 +138,7 @@ class SshBackend:
         links = [self._placed[name]] if name in self._placed else self._links
         self._fetch_log(name)
         self._run(_all_asked(links, {"do": "end", "name": name}))
+        return True
 
     def billed(self, fleet: str, since_at: float) -> None:
         """Return nothing: nobody bills these nodes one by one."""

@@ -265,6 +265,10 @@ class Cloud:
         """Answer 500."""
         raise NotImplementedError
 
+    def nonsense(self, request: Request, why: str) -> Reply:
+        """Answer that what was asked cannot be read."""
+        raise NotImplementedError
+
     def inside(self, one: Rented) -> dict[str, str]:
         """Return what the cloud itself puts into a machine's environment."""
         raise NotImplementedError
@@ -286,6 +290,8 @@ class Cloud:
                     reply = self.route(request)
                 except Refusal as refusal:
                     reply = refusal.reply
+                except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                    reply = self.nonsense(request, f"{type(error).__name__}: {error}")
             self.exchanges.append(Exchange(request, reply))
         self.watch("done", request)
         return reply
@@ -301,8 +307,8 @@ class Cloud:
         one.is_mute = self.faults.use("n_mute")
         if self.faults.use("n_error"):
             one.state = "error"
-        self.machines.append(one)
         self.meters_at(one, now_s)
+        self.machines.append(one)
         return self.fault() if self.faults.use("n_create_500_but_makes") else None
 
     def listed(self) -> list[Rented]:

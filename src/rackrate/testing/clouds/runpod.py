@@ -42,6 +42,7 @@ _FIELDS = {
 }
 _BUCKETS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 _AMOUNTS = ("totalAmount", "gpuAmount", "cpuAmount", "diskAmount")
+_CLOUDS = ("SECURE", "COMMUNITY")
 _GPU_FIELDS = {"id", "count", "allowedCudaVersions", "minCudaVersion"}
 _STATUS = {
     "making": "STARTING",
@@ -98,6 +99,11 @@ class RunPodCloud(Cloud):
         """Answer 429, with the time to wait."""
         reply = _problem(429, "Too Many Requests", "rate limit exceeded for the minute window").reply
         return Reply(429, reply.body, {"Retry-After": str(self.faults.retry_after_s)})
+
+    def nonsense(self, request: Request, why: str) -> Reply:
+        """Answer 400."""
+        del request  # it is said alike of all
+        return _problem(400, "Bad Request", why).reply
 
     def fault(self) -> Reply:
         """Answer 500."""
@@ -275,8 +281,11 @@ def _checked(body: Json | None) -> Json:
     errors += [
         f"$.{key}: expected {kind.__name__}"
         for key, kind in _FIELDS.items()
-        if key in body and not isinstance(body[key], kind)
+        if key in body and not (isinstance(body[key], kind) and isinstance(body[key], bool) == (kind is bool))
     ]
+    if body.get("cloud", _CLOUDS[0]) not in _CLOUDS:
+        errors.append(f"$.cloud: expected one of {', '.join(_CLOUDS)}")
+    errors += ["$.disk: minimum: 1"] if isinstance(disk := body.get("disk"), int) and disk < 1 else []
     errors += [f"$: missing property '{key}'" for key in ("name", "image") if not body.get(key)]
     gpu = body.get("gpu", {})
     if isinstance(gpu, dict):

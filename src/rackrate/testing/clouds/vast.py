@@ -84,6 +84,11 @@ class VastCloud(Cloud):
         words = f"API requests too frequent endpoint threshold={self.faults.retry_after_s}.0"
         return Reply(429, {"detail": words})
 
+    def nonsense(self, request: Request, why: str) -> Reply:
+        """Answer 400, by another name of an order."""
+        error = "invalid_args" if request.method == "PUT" else "invalid_request"
+        return _refusal(400, error, f"error 400: {why}").reply
+
     def fault(self) -> Reply:
         """Answer 500."""
         return Reply(500, {"success": False, "error": "server_error", "msg": "something went wrong"})
@@ -158,6 +163,9 @@ class VastCloud(Cloud):
     def _create(self, ask: int, body: Json) -> Reply:
         if not body.get("image"):
             raise _refusal(400, "invalid_args", "error 400/3467: Invalid args: 'image' is required", ask)
+        for name in ("image", "label"):
+            if not isinstance(body.get(name) or "", str):
+                raise _refusal(400, "invalid_args", f"error 400: Invalid args: '{name}' is no string", ask)
         if self.faults.is_broke:
             raise _refusal(403, "insufficient_credit", "Your account lacks credit", ask)
         if ask not in self._asks:
