@@ -37,7 +37,7 @@ from rackrate.fleet.backends.base import CONSOLE, LOG, Backend
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import Change, NodeState
 from rackrate.fleet.spec import Spec
-from rackrate.fleet.state import Lifecycle, Phase
+from rackrate.fleet.state import KEEPER_DIED, Lifecycle, Phase
 from rackrate.fleet.status import MISMATCH, Cost, Status, status_of
 
 Keeper = subprocess.Popen[bytes]
@@ -172,9 +172,9 @@ def _boot_failed(folder: Folder, found: dict[str, Any] | None = None) -> BootFai
     if found is None:
         with suppress(Exception):
             found = settled(folder).data
-    if found is None:
+    if found is None or found["why"] == KEEPER_DIED:
         said = folder.log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
-        return BootFailed(f"fleet {folder.fleet}: its keeper died: {said[-1]}", hint=f"see {folder.log}")
+        return BootFailed(f"fleet {folder.fleet}: {KEEPER_DIED}: {said[-1]}", hint=f"see {folder.log}")
     reasons = [
         line.partition(": ")[2] for node in found["nodes"] for line in node["story"] if "ending" in line
     ]

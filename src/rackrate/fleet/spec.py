@@ -252,5 +252,5 @@ def _check_at(at: str) -> None:
 def _check(name: str, value: float, least: float, most: float, *, whole: bool = False) -> None:
     is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:
-        what = "a whole number" if whole else "a number"
-        raise BadQuantity(f"{name} {value!r} is not {what}", hint=f"give {least:g} to {most:g}")
+        what = "out of bounds" if is_number else "not a whole number" if whole else "not a number"
+        raise BadQuantity(f"{name} {value!r} is {what}", hint=f"give {least:g} to {most:g}")

@@ -42,6 +42,8 @@ from rackrate.fleet.lease import Lease
 from rackrate.fleet.ledger import Ledger, Rate
 from rackrate.fleet.node import ALIVE, BOOTING, WANTED, Change, Node, NodeState
 
+KEEPER_DIED = "its keeper died"
+
 
 class Phase(StrEnum):
     """Where a fleet is in its life."""
@@ -133,7 +135,7 @@ class Lifecycle:
             node.is_refused = change.state is NodeState.ENDING and change.until_s is not None
             node.asked_at_s = change.from_s if node.asked_at_s is None else node.asked_at_s
             node.story.append(change)
-        life.phase, life.why = Phase.CLOSING, "its keeper died"
+        life.phase, life.why = Phase.CLOSING, KEEPER_DIED
         return life
 
     @property
