@@ -6,14 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rackrate import Fleet
-from rackrate.errors import AuthRejected, OverBudget
+from rackrate.errors import AuthRejected, OverBudget, UsageError
 from rackrate.fleet import billing, opening, tree
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
@@ -250,6 +250,23 @@ def test_a_wrong_key_is_said_before_a_fleet_is_made(site: Site) -> None:
     site.cloud.key = "another"
     with pytest.raises(AuthRejected):
         opening.open_fleet(is_owned=True, nodes=1, **site.asked())
+    assert all_folders() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"at": ""}, "cannot reach its loopback address"),
+        ({"machine": replace(L40S, image="")}, "an image: none is named"),
+        ({"machine": replace(L40S, gpu="")}, "a GPU: none is named"),
+    ],
+)
+def test_what_no_machine_could_work_with_is_said_before_one_is_rented(
+    site: Site, asked: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        opening.open_fleet(is_owned=True, **site.asked(**asked))
+    assert site.cloud.exchanges == []
     assert all_folders() == []
 
 

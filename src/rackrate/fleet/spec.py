@@ -23,6 +23,13 @@ from rackrate.fleet.state import Policy
 TICK_S = 0.25
 """Between two looks of the keeper at owner and clock."""
 
+_MACHINES = {
+    "container": "a container",
+    "kubernetes": "a pod",
+    "runpod": "a pod",
+    "vast": "an instance",
+}
+"""What is made for a node, by backend; a container may share this machine's network."""
 _MOST_NODES = 1000
 _MOST_GPUS = 16
 _LONGEST_H = 24 * 30
@@ -137,16 +144,11 @@ class Spec:
         self._check_gpus()
         if self.backend == "ssh":
             read_hosts(self.hosts)
+        if self.backend in _MACHINES:
+            self._check_machine(_MACHINES[self.backend])
         if self.backend == "container":
-            if not self.machine.image:
-                raise UsageError("a container is made of an image: none is named", hint='image="me/work:1"')
             find_engine()
         if self.backend == "kubernetes":
-            if not self.machine.image:
-                raise UsageError("a pod is made of an image: none is named", hint='image="me/work:1"')
-            if not self.at:
-                hint = 'say by which address they reach it: at="192.0.2.7:7700"'
-                raise UsageError("pods dial this machine, and cannot reach its loopback address", hint=hint)
             read_cluster().tls()
 
     def _check_gpus(self) -> None:
@@ -162,6 +164,17 @@ class Spec:
                 f"{n_nodes} nodes with {self.gpus} GPUs each: this machine has {n_here} that CUDA can see",
                 hint="have fewer nodes, or leave out `gpus`: then nodes share what there is",
             )
+
+    def _check_machine(self, what: str) -> None:
+        """See to it that a machine that is made for a node can boot and call home, before one is paid for."""
+        if not self.machine.image:
+            raise UsageError(f"{what} is made of an image: none is named", hint='image="me/work:1"')
+        if self.backend in KEYS and not self.machine.gpu:
+            hint = f'give an offer or a plan: rackrate.offers(gpu="l40s", provider="{self.backend}")[0]'
+            raise UsageError(f"{what} is rented with a GPU: none is named", hint=hint)
+        if self.backend != "container" and not self.at:
+            hint = 'say by which address it reaches it: at="192.0.2.7:7700"'
+            raise UsageError(f"{what} dials this machine, and cannot reach its loopback address", hint=hint)
 
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
