@@ -117,7 +117,7 @@ class Spec:
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), least, most)
         policy = self.policy()
-        if (self.nodes or self.nodes_max) and not policy.budget.allows(Ledger(), policy.rate, 0):
+        if (self.nodes or self.nodes_max) and not policy.budget.n_allowed(Ledger(), policy.rate, 0):
             one_usd = policy.budget.committed_microusd(Ledger(), 0) + policy.rate.microusd(
                 policy.budget.exposure_s
             )
