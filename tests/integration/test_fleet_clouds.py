@@ -240,6 +240,19 @@ def test_a_provider_that_fails_while_it_is_reaped_is_asked_until_it_does_not(
     _reaped(site, folder, monkeypatch)
 
 
+def test_a_machine_without_a_keeper_asks_for_its_end_until_it_is_ended(site: Site) -> None:
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    try:
+        opening.wait_ready(folder, keeper)
+        site.cloud.faults.n_deaf_deletes = 4  # two of each machine, where they take turns
+        keeper.kill()
+        keeper.wait()
+        until(lambda: site.cloud.billed() == [])
+        assert site.cloud.faults.n_deaf_deletes == 0
+    finally:
+        opening.reap(folder)
+
+
 def test_what_a_provider_asks_is_what_the_budget_is_reckoned_with(site: Site) -> None:
     with pytest.raises(OverBudget, match="does not pay for one node"):
         opening.open_fleet(is_owned=True, nodes=1, budget_usd=0.001, **site.asked())

@@ -176,6 +176,18 @@ def test_a_function_that_never_reports_the_metric_is_told_before_all_is_spent(fl
     assert len(sweep.table().trials) < 40
 
 
+def test_a_sweep_whose_values_are_no_numbers_has_no_best_and_says_why(fleet: rackrate.Fleet) -> None:
+    def train(params: dict[str, Any]) -> None:
+        from rackrate.fleet import report  # noqa: PLC0415 - it runs elsewhere
+
+        report(1, loss=params["gain"] * float("inf"))
+
+    sweep = fleet.sweep(train, [{"gain": 0}, {"gain": 1}], metric="loss")
+    with pytest.raises(NoAnswer) as caught:
+        sweep.best()
+    assert "NaN" in caught.value.hint
+
+
 def losing_keeper() -> Callable[[], None]:
     """Return what has the node on which it runs no longer find the keeper; it travels by value."""
 

@@ -112,7 +112,8 @@ class Sweep:
         found = table.best
         if found is None:
             reasons = [trial.why for trial in table.trials if trial.why]
-            hint = f"the last says: {reasons[-1]}" if reasons else ""
+            no_number = f"its {self.goal.metric} was no number (NaN or infinite) at the end of every trial"
+            hint = f"the last says: {reasons[-1]}" if reasons else no_number
             raise NoAnswer(f"no trial of the sweep {self.name} has a {self.goal.metric}", hint=hint)
         return found
 
