@@ -291,6 +291,9 @@ def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
         ({"idle_s": float("nan")}, BadQuantity),
         ({"budget_usd": -1}, BadQuantity),
         ({"backend": "locl"}, UnknownName),
+        ({"env": {"A": 1}}, UsageError),
+        ({"env": {"A=B": "1"}}, UsageError),
+        ({"sync": "no/such/folder"}, BadQuantity),
         ({"budget_usd": 0.001, "usd_per_node_hour": 100}, OverBudget),
     ],
 )

@@ -96,9 +96,9 @@ class Fleet:
         boot_timeout_s: float | None = None,
         at: str = "",
         env: Mapping[str, str] | Iterable[str] = (),
-        sync: Iterable[str | PathLike[str]] = (),
+        sync: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
         hosts: Iterable[str] = (),
-        preload: Sequence[str] = (),
+        preload: str | Iterable[str] = (),
     ) -> None:
         self._client: Client | None = None
         self._pid = os.getpid()
@@ -125,9 +125,9 @@ class Fleet:
             lease_s=lease_s,
             at=at,
             env=env,
-            sync=tuple(str(Path(path).resolve()) for path in sync),
+            sync=tuple(str(Path(path).resolve()) for path in _each(sync)),
             hosts=as_named(hosts),
-            preload=tuple(preload),
+            preload=_each(preload),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
         if not is_in_loop():
@@ -426,6 +426,11 @@ def _bounds(nodes: int | tuple[int, int] | None) -> tuple[int | None, int | None
     if len(nodes) != 2:  # noqa: PLR2004
         raise BadQuantity(f"nodes {nodes!r} is no range", hint="give a number, or two: (0, 8)")
     return nodes[0], nodes[1]
+
+
+def _each(given: Any) -> tuple[Any, ...]:
+    """Return what is given one by one: a single name, which is iterable too, as one."""
+    return (given,) if isinstance(given, str | PathLike) else tuple(given)
 
 
 def _nothing() -> None:

@@ -133,9 +133,13 @@ def _values(env: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
     """Return variables with their values, those that are only named with what they have here.
 
     Raises:
-        UsageError: one is named that is not set here.
+        UsageError: one is named that is not set here, or cannot be set anywhere.
     """
     if isinstance(env, Mapping):
+        for name, value in env.items():
+            if not (isinstance(name, str) and isinstance(value, str)) or not name or "=" in name:
+                hint = 'give names and texts: env={"WIDTH": "64"}'
+                raise UsageError(f"env: {name!r}: {value!r} is no variable", hint=hint)
         return dict(env)
     try:
         return {name: os.environ[name] for name in ([env] if isinstance(env, str) else env)}
