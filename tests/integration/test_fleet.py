@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,35 @@ def test_a_process_that_was_forked_leaves_the_fleet_alone(fleet: rackrate.Fleet)
         assert f'attach("{fleet.id}")' in pipe.read()
     os.waitpid(child, 0)
     assert fleet.submit(abs, -2).result() == 2
+
+
+def one_report(*_: Any) -> None:
+    rackrate.fleet.report(1, loss=1.0)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda fleet: fleet._repr_html_(),
+        lambda fleet: fleet.status().phase == "open",
+        lambda fleet: fleet.cost().data["fleet"] == fleet.id,
+        lambda fleet: fleet.scale(2).wanted == 2,
+        lambda fleet: fleet.sweep(
+            lambda _: rackrate.fleet.report(1, loss=1.0), [{"a": 1}], metric="loss"
+        ).best(),
+        lambda fleet: fleet.submit(lambda: rackrate.fleet.report(7, loss=1.0)) and next(fleet.events()),
+    ],
+    ids=["shown", "status", "cost", "scale", "sweep", "events"],
+)
+def test_the_first_use_in_a_notebook_waits_for_what_it_needs(use: Callable[[rackrate.Fleet], Any]) -> None:
+    async def cell() -> None:
+        fleet = rackrate.Fleet(nodes=1, lease_s=LEASE_S)  # returns at once, where a loop runs
+        try:
+            assert use(fleet)
+        finally:
+            fleet.close()
+
+    asyncio.run(cell())
 
 
 def test_what_a_task_reports_does_not_get_into_the_way_of_the_next(fleet: rackrate.Fleet) -> None:

@@ -258,6 +258,7 @@ class Fleet:
         """
         from rackrate.fleet import sweep  # noqa: PLC0415 - who only submits does not need it
 
+        self._come_up()
         return sweep.start(
             self,
             function,
@@ -287,6 +288,7 @@ class Fleet:
         For `for` and for `async for`. Each event has `at` (Unix time), `node`, `task`, `step` and the values,
         and the process that it comes from (`source`) with its number there (`seq`): none is lost or doubled.
         """
+        self._come_up()
         return Events(self.folder.events, lambda: not self.folder.keeper.exists())
 
     def plot(self, metric: str | None = None) -> Any:
@@ -330,6 +332,7 @@ class Fleet:
             BadQuantity: no number of nodes.
             FleetClosed: the fleet has ended.
         """
+        self._come_up()
         opening.scale(self.folder, nodes)
         return opening.wait_ready(self.folder) if wait else self.status()
 

@@ -221,8 +221,19 @@ def recovered(folder: Folder, spec: Spec) -> tuple[Lifecycle, list[journal.Entry
 
 def status(folder: Folder) -> Status:
     """Return how a fleet stands: as its keeper says, or as the journal has it where that is dead."""
-    found = folder.ask("status")
+    found = _said(folder)
     return Status(found) if found else settled(folder)
+
+
+def _said(folder: Folder) -> dict[str, Any] | None:
+    """Return what the keeper says, once it has begun; None where it is dead."""
+    until = time.monotonic() + _KEEPER_S
+    while (found := folder.ask("status")) is None and time.monotonic() < until:
+        has_begun = folder.journal.exists() and folder.journal.stat().st_size > 0
+        if has_begun or not tree.marked(folder.fleet):
+            return folder.ask("status")  # it may have begun since
+        time.sleep(0.01)
+    return found
 
 
 def cost(folder: Folder) -> Cost:
@@ -230,7 +241,7 @@ def cost(folder: Folder) -> Cost:
     from rackrate.fleet import billing  # noqa: PLC0415 - who opens a fleet need not wait for it
 
     spec = Spec.read(folder.spec)
-    data, ended_at = folder.ask("status"), None
+    data, ended_at = _said(folder), None
     if data is None:
         data, now = settled(folder).data, time.time()
         ended_at = spec.opened_at_s + data["age_s"] if data["phase"] == Phase.CLOSED else now
