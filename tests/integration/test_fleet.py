@@ -20,6 +20,7 @@ from rackrate.errors import BadQuantity, BootFailed, FleetClosed, OverBudget, Un
 from rackrate.fleet import opening, tree
 from rackrate.fleet.backends.gpus import VISIBLE
 from rackrate.fleet.folder import all_folders, home
+from rackrate.fleet.view import View
 
 LEASE_S = 5.0
 
@@ -215,13 +216,14 @@ def one_report(*_: Any) -> None:
         lambda fleet: fleet._repr_html_(),
         lambda fleet: fleet.status().phase == "open",
         lambda fleet: fleet.cost().data["fleet"] == fleet.id,
+        lambda fleet: View(fleet.folder).look().phase == "open",
         lambda fleet: fleet.scale(2).wanted == 2,
         lambda fleet: fleet.sweep(
             lambda _: rackrate.fleet.report(1, loss=1.0), [{"a": 1}], metric="loss"
         ).best(),
         lambda fleet: fleet.submit(lambda: rackrate.fleet.report(7, loss=1.0)) and next(fleet.events()),
     ],
-    ids=["shown", "status", "cost", "scale", "sweep", "events"],
+    ids=["shown", "status", "cost", "view", "scale", "sweep", "events"],
 )
 def test_the_first_use_in_a_notebook_waits_for_what_it_needs(use: Callable[[rackrate.Fleet], Any]) -> None:
     async def cell() -> None:

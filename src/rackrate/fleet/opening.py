@@ -221,11 +221,11 @@ def recovered(folder: Folder, spec: Spec) -> tuple[Lifecycle, list[journal.Entry
 
 def status(folder: Folder) -> Status:
     """Return how a fleet stands: as its keeper says, or as the journal has it where that is dead."""
-    found = _said(folder)
+    found = keeper_says(folder)
     return Status(found) if found else settled(folder)
 
 
-def _said(folder: Folder) -> dict[str, Any] | None:
+def keeper_says(folder: Folder) -> dict[str, Any] | None:
     """Return what the keeper says, once it has begun; None where it is dead."""
     until = time.monotonic() + _KEEPER_S
     while (found := folder.ask("status")) is None and time.monotonic() < until:
@@ -241,7 +241,7 @@ def cost(folder: Folder) -> Cost:
     from rackrate.fleet import billing  # noqa: PLC0415 - who opens a fleet need not wait for it
 
     spec = Spec.read(folder.spec)
-    data, ended_at = _said(folder), None
+    data, ended_at = keeper_says(folder), None
     if data is None:
         data, now = settled(folder).data, time.time()
         ended_at = spec.opened_at_s + data["age_s"] if data["phase"] == Phase.CLOSED else now
