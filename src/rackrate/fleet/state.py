@@ -374,11 +374,10 @@ class Lifecycle:
         if n > 0 and at_s < self._next_order_s:
             self.remark = self.remark or "the next order waits: one has failed"
             return
-        for _ in range(n):
-            budget = self.policy.budget
-            if budget.is_limited and not budget.allows(self.ledger, self.policy.rate, at_s):
-                self.remark, self._is_short = "the budget allows no more nodes", True
-                return
+        n_allowed = self.policy.budget.n_allowed(self.ledger, self.policy.rate, at_s) if n > 0 else 0
+        if n_allowed < n:
+            self.remark, self._is_short = "the budget allows no more nodes", True
+        for _ in range(int(min(n, n_allowed))):
             name = self._new_name()
             node = self.nodes[name] = Node(name, self.policy.rate)
             self._changes.append(node.begin(at_s, f"{self.wanted} nodes are wanted"))
