@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
+import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +74,36 @@ def process() -> Run:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+Interrupt = Callable[[Callable[[], Any], str], None]
+
+
+@pytest.fixture
+def interrupted() -> Iterator[Interrupt]:
+    """Call something in this thread, and press Ctrl-C when it has come into a function of ours of a name."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    here = threading.get_ident()
+
+    def press(inside: str) -> None:
+        until_s = time.monotonic() + 30
+        while time.monotonic() < until_s:
+            frames = [frame for frame, _ in traceback.walk_stack(sys._current_frames()[here])]
+            ours = [frame for frame in frames if frame.f_globals["__name__"].startswith("rackrate.")]
+            if inside in {frame.f_code.co_name for frame in ours}:
+                return signal.pthread_kill(here, signal.SIGINT)
+            time.sleep(0.01)
+        return None
+
+    def call(function: Callable[[], Any], inside: str) -> None:
+        thread = threading.Thread(target=press, args=[inside])
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            function()
+        thread.join()
+
+    yield call
+    signal.signal(signal.SIGINT, before)
 
 
 Rows = Callable[..., Counter[tuple[str, ...]]]

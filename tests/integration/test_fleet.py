@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
+import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from rackrate.errors import BadQuantity, BootFailed, FleetClosed, OverBudget, Un
 from rackrate.fleet import opening, tree
 from rackrate.fleet.backends.gpus import VISIBLE
 from rackrate.fleet.folder import all_folders, home
+from rackrate.fleet.view import View
 
 LEASE_S = 5.0
 
@@ -172,8 +175,90 @@ def test_a_fleet_that_was_ended_elsewhere_is_left_at_once(fleet: rackrate.Fleet)
     assert fleet.status().why == "somebody else's will"
 
 
+def test_a_fleet_ends_whose_close_is_interrupted(fleet: rackrate.Fleet, interrupted: Any) -> None:
+    for worker in fleet.client.run(os.getpid).values():  # who asks them for what they have to report waits
+        os.kill(worker, signal.SIGSTOP)
+    interrupted(fleet.close, "disconnect")
+    until(lambda: tree.marked(fleet.id) == [])
+    assert (fleet.status().phase, fleet.status().why) == ("closed", "its owner has left it")
+
+
+def test_a_process_that_was_forked_leaves_the_fleet_alone(fleet: rackrate.Fleet) -> None:
+    assert fleet.submit(abs, -1).result() == 1
+    read, write = os.pipe()
+    if not (child := os.fork()):
+        said = "nothing"
+        try:
+            fleet.close()
+            _ = fleet.client
+        except UsageError as error:
+            said = error.hint
+        finally:
+            os.write(write, said.encode())
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        ready, _, _ = select.select([pipe], [], [], 30)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+        assert f'attach("{fleet.id}")' in pipe.read()
+    os.waitpid(child, 0)
+    assert fleet.submit(abs, -2).result() == 2
+
+
+def one_report(*_: Any) -> None:
+    rackrate.fleet.report(1, loss=1.0)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda fleet: fleet._repr_html_(),
+        lambda fleet: fleet.status().phase == "open",
+        lambda fleet: fleet.cost().data["fleet"] == fleet.id,
+        lambda fleet: View(fleet.folder).look().phase == "open",
+        lambda fleet: fleet.scale(2).wanted == 2,
+        lambda fleet: fleet.sweep(
+            lambda _: rackrate.fleet.report(1, loss=1.0), [{"a": 1}], metric="loss"
+        ).best(),
+        lambda fleet: fleet.submit(lambda: rackrate.fleet.report(7, loss=1.0)) and next(fleet.events()),
+    ],
+    ids=["shown", "status", "cost", "view", "scale", "sweep", "events"],
+)
+def test_the_first_use_in_a_notebook_waits_for_what_it_needs(use: Callable[[rackrate.Fleet], Any]) -> None:
+    async def cell() -> None:
+        fleet = rackrate.Fleet(nodes=1, lease_s=LEASE_S)  # returns at once, where a loop runs
+        try:
+            assert use(fleet)
+        finally:
+            fleet.close()
+
+    asyncio.run(cell())
+
+
+def test_what_a_task_reports_does_not_get_into_the_way_of_the_next(fleet: rackrate.Fleet) -> None:
+    def steps() -> list[str]:
+        import numpy  # noqa: ICN001, PLC0415 - it runs elsewhere
+
+        from rackrate.fleet import report  # noqa: PLC0415
+
+        refused = []
+        for step in (*numpy.arange(2), 1.5, "x", float("nan"), None, 2):
+            try:
+                report(step, loss=0.5)
+            except BadQuantity as error:
+                refused.append(error.message)
+        return refused
+
+    fleet.scale(1)
+    assert len(fleet.submit(steps).result()) == 4
+    fleet.close()
+    assert [event["step"] for event in fleet.events()] == [0, 1, 2]
+
+
 def test_logs_are_found_by_number_and_an_unknown_node_is_told(fleet: rackrate.Fleet) -> None:
     assert fleet.logs("1") == fleet.logs(f"rr-{fleet.id}-1")
+    assert fleet.logs("1") == fleet.logs(1)
     assert "Scheduler at" in fleet.logs("head")
     with pytest.raises(UnknownName) as caught:
         fleet.logs("17")
@@ -214,6 +299,9 @@ def test_another_process_may_use_a_fleet_and_leave_it_running(fleet: rackrate.Fl
 def test_a_fleet_itself_does_not_travel(fleet: rackrate.Fleet) -> None:
     with pytest.raises(UsageError, match="cannot be sent"):
         pickle.dumps(fleet)
+    with pytest.raises(UsageError) as caught:
+        fleet.submit(lambda: fleet.id)
+    assert "needs no fleet" in caught.value.hint
 
 
 def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
@@ -235,6 +323,9 @@ def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
         ({"idle_s": float("nan")}, BadQuantity),
         ({"budget_usd": -1}, BadQuantity),
         ({"backend": "locl"}, UnknownName),
+        ({"env": {"A": 1}}, UsageError),
+        ({"env": {"A=B": "1"}}, UsageError),
+        ({"sync": "no/such/folder"}, BadQuantity),
         ({"budget_usd": 0.001, "usd_per_node_hour": 100}, OverBudget),
     ],
 )

@@ -6,14 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rackrate import Fleet
-from rackrate.errors import AuthRejected, OverBudget
+from rackrate.errors import AuthRejected, OverBudget, UsageError
 from rackrate.fleet import billing, opening, tree
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
@@ -240,6 +240,19 @@ def test_a_provider_that_fails_while_it_is_reaped_is_asked_until_it_does_not(
     _reaped(site, folder, monkeypatch)
 
 
+def test_a_machine_without_a_keeper_asks_for_its_end_until_it_is_ended(site: Site) -> None:
+    folder, keeper = opening.open_fleet(is_owned=True, nodes=2, **site.asked())
+    try:
+        opening.wait_ready(folder, keeper)
+        site.cloud.faults.n_deaf_deletes = 4  # two of each machine, where they take turns
+        keeper.kill()
+        keeper.wait()
+        until(lambda: site.cloud.billed() == [])
+        assert site.cloud.faults.n_deaf_deletes == 0
+    finally:
+        opening.reap(folder)
+
+
 def test_what_a_provider_asks_is_what_the_budget_is_reckoned_with(site: Site) -> None:
     with pytest.raises(OverBudget, match="does not pay for one node"):
         opening.open_fleet(is_owned=True, nodes=1, budget_usd=0.001, **site.asked())
@@ -250,6 +263,23 @@ def test_a_wrong_key_is_said_before_a_fleet_is_made(site: Site) -> None:
     site.cloud.key = "another"
     with pytest.raises(AuthRejected):
         opening.open_fleet(is_owned=True, nodes=1, **site.asked())
+    assert all_folders() == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"at": ""}, "cannot reach its loopback address"),
+        ({"machine": replace(L40S, image="")}, "an image: none is named"),
+        ({"machine": replace(L40S, gpu="")}, "a GPU: none is named"),
+    ],
+)
+def test_what_no_machine_could_work_with_is_said_before_one_is_rented(
+    site: Site, asked: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        opening.open_fleet(is_owned=True, **site.asked(**asked))
+    assert site.cloud.exchanges == []
     assert all_folders() == []
 
 

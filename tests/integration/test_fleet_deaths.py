@@ -5,6 +5,8 @@ The nodes are busy, and not with friendly things: see `rackrate.testing.busy`.
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -110,6 +112,34 @@ def test_an_owner_that_is_frozen_for_less_than_the_lease_keeps_its_fleet(busy: B
     busy.parts["owner"].resume()
     time.sleep(LEASE_S)
     assert opening.status(busy.folder).phase == "open"
+
+
+LATE = """
+import sys, time
+import rackrate
+fleet = rackrate.Fleet(nodes=1, lease_s=2)
+future = fleet.submit(time.sleep, 600)
+print(fleet.id, flush=True)
+sys.stdin.readline()
+try:
+    fleet.submit(abs, 1)
+except rackrate.errors.FleetClosed as error:
+    print(error.message)
+fleet.close()
+"""
+
+
+def test_an_owner_that_comes_back_too_late_is_told_in_one_error_and_nothing_else() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", LATE], stdin=pipe, stdout=pipe, stderr=pipe) as owner:
+        assert owner.stdout
+        fleet = owner.stdout.readline().decode().strip()
+        owner.send_signal(signal.SIGSTOP)
+        gone_after_s(lambda: tree.marked(fleet))
+        owner.send_signal(signal.SIGCONT)
+        said, noise = owner.communicate(b"\n", timeout=30)
+    assert said.decode() == f"fleet {fleet} has ended: the owner is silent\n"
+    assert noise.decode() == ""
 
 
 def test_a_fleet_whose_keeper_died_before_its_journal_is_reaped_too() -> None:

@@ -150,6 +150,19 @@ def test_no_secret_of_an_order_stands_in_a_process_list(open_fleet: Open) -> Non
         ]
 
 
+def test_a_host_that_nobody_reaches_is_one_error_and_soon() -> None:
+    with socket.socket() as taken:  # and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        host = f"nobody@127.0.0.1:{taken.getsockname()[1]}"
+        began_s = time.monotonic()
+        with pytest.raises(BootFailed, match=f"no host takes it: {host}: not reached"):
+            rackrate.Fleet(backend="ssh", hosts=host)
+    assert time.monotonic() - began_s < 30  # and not as long as one waits for nodes that may be there
+    (folder,) = all_folders()
+    assert opening.status(folder).phase == "closed"
+    assert tree.marked(folder.fleet) == []
+
+
 def test_an_image_that_is_not_there_is_one_error(node_image: str) -> None:
     missing = node_image.rpartition(":")[0] + ":none"
     with pytest.raises(BootFailed, match="starts no container of") as caught:

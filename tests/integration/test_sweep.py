@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import duckdb
+import optuna
 import pyarrow as pa
 import pytest
 
@@ -174,6 +176,18 @@ def test_a_function_that_never_reports_the_metric_is_told_before_all_is_spent(fl
     assert len(sweep.table().trials) < 40
 
 
+def test_a_sweep_whose_values_are_no_numbers_has_no_best_and_says_why(fleet: rackrate.Fleet) -> None:
+    def train(params: dict[str, Any]) -> None:
+        from rackrate.fleet import report  # noqa: PLC0415 - it runs elsewhere
+
+        report(1, loss=params["gain"] * float("inf"))
+
+    sweep = fleet.sweep(train, [{"gain": 0}, {"gain": 1}], metric="loss")
+    with pytest.raises(NoAnswer) as caught:
+        sweep.best()
+    assert "NaN" in caught.value.hint
+
+
 def losing_keeper() -> Callable[[], None]:
     """Return what has the node on which it runs no longer find the keeper; it travels by value."""
 
@@ -229,10 +243,21 @@ def test_what_cannot_be_is_told_before_anything_runs(fleet: rackrate.Fleet) -> N
         (print, [{"a": 1}], {"tries": 0}, BadQuantity, "bad-quantity"),
         (print, [{"a": 1}], {"trials": 1.5}, BadQuantity, "bad-quantity"),
         (print, [{"a": 1}], {"name": "../x"}, BadQuantity, "bad-quantity"),
+        (print, [{"a": 1}], {"trials": True}, BadQuantity, "bad-quantity"),
+        (print, {"a": [1]}, {"seed": "x"}, BadQuantity, "bad-quantity"),
+        (print, {"a": [1]}, {"seed": -1}, BadQuantity, "bad-quantity"),
+        (print, {"a": [1]}, {"sampler": "tpe"}, UsageError, "usage"),
+        (print, {"a": [1]}, {"metric": ""}, UsageError, "usage"),
+        (print, {"a": [1]}, {"metric": "task"}, UsageError, "usage"),
+        (print, {}, {}, UsageError, "usage"),
+        (print, [1, 2], {}, UsageError, "usage"),
+        (print, "abc", {}, UsageError, "usage"),
+        (print, None, {}, UsageError, "usage"),
+        ("train", [{"a": 1}], {}, UsageError, "usage"),
     ]
     for function, space, asked, error, code in cases:
         with pytest.raises(error) as caught:
-            fleet.sweep(function, space, metric="loss", **asked)
+            fleet.sweep(function, space, **{"metric": "loss", **asked})
         assert caught.value.code == code, caught.value
     assert not sweep_folder("x").parent.exists()
 
@@ -250,6 +275,36 @@ def test_under_the_same_name_only_the_same_sweep_goes_on(fleet: rackrate.Fleet) 
     assert sum(entry["what"] == "begun" for entry in entries("kept")) == n_begun == 2
     longer = fleet.sweep(training(2), [*variants, {"floor": 0.5}], metric="loss", name="kept")
     assert longer.best().number == 2
+
+
+def test_a_sweep_goes_on_whose_waiting_is_interrupted(fleet: rackrate.Fleet, interrupted: Any) -> None:
+    done = fleet.folder.path / "done"
+
+    def train(params: dict[str, Any]) -> None:
+        from rackrate.fleet import report  # noqa: PLC0415 - it runs elsewhere
+
+        report(1, loss=params["floor"])
+        until(done.exists)
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    sweep = fleet.sweep(train, ({"floor": n} for n in (2, 1)), metric="loss", name="once")
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+    interrupted(sweep.best, "wait")
+    assert sweep.is_running
+    with pytest.raises(UsageError, match="runs on fleet") as caught:  # the cell is run again
+        fleet.sweep(train, [{"floor": 2}, {"floor": 1}], metric="loss", name="once")
+    assert caught.value.code == "sweep-taken"
+    done.touch()
+    assert sweep.best().params == {"floor": 1}
+    assert not sweep.is_running
+
+
+def test_a_sampler_that_has_tried_all_ends_the_sweep(fleet: rackrate.Fleet) -> None:
+    fleet.scale(1)
+    space = {"floor": [1.0, 2.0, 3.0]}
+    sampler = optuna.samplers.GridSampler(space, seed=0)
+    table = fleet.sweep(training(2), space, metric="loss", sampler=sampler, trials=9).wait(60).table()
+    assert sorted(trial.params["floor"] for trial in table.trials) == [1.0, 2.0, 3.0]
 
 
 def test_leaving_the_fleet_ends_the_sweep_and_says_so() -> None:

@@ -8,6 +8,7 @@ charges and begun steps included, and that must never be above the limit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from rackrate.fleet.ledger import Ledger, Line, Rate
@@ -34,9 +35,15 @@ class Budget:
         """Return the bill if everything were ended at this instant."""
         return ledger.microusd(at_s + self.exposure_s)
 
-    def allows(self, ledger: Ledger, rate: Rate, at_s: float) -> bool:
-        """Tell whether one more node at `rate` may be ordered."""
-        return not self.is_crossed(ledger.plus(Line("", rate, at_s)), at_s)
+    def n_allowed(self, ledger: Ledger, rate: Rate, at_s: float) -> float:
+        """Return how many more nodes at `rate` may be ordered, which may be infinitely many."""
+        left = self.left_microusd(ledger, at_s)
+        if left is None:
+            return math.inf
+        one = Line("", rate, at_s).microusd(at_s + self.exposure_s)
+        if not one:
+            return 0 if self.is_crossed(ledger, at_s) else math.inf
+        return left // one
 
     def is_crossed(self, ledger: Ledger, at_s: float) -> bool:
         """Tell whether everything must end at this instant."""

@@ -53,6 +53,14 @@ _ALONE: dict[str, Any] = {
 }
 """For a rehearsal: what a user has loaded, and what starts a thread, is for the workers themselves."""
 
+_LOUD = (
+    "distributed.batched",
+    "distributed.client",
+    "distributed.protocol.core",
+    "distributed.protocol.pickle",
+)
+"""Loggers that write tracebacks of what the owner gets as an error: a fleet that is over, say."""
+
 _HOST = "127.0.0.1"
 _CONNECT_S = 20.0
 """For a client to reach the head. One that is lost is gone for good; so long its results are waited for."""
@@ -101,7 +109,8 @@ def security(path: str | Path) -> _Links:
 
 def connect(address: str, key: Path) -> Client:
     """Return a client of a fleet's scheduler; it becomes nobody's default."""
-    logging.getLogger("distributed.protocol.pickle").setLevel(logging.CRITICAL)  # the error says it all
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with dask.config.set(QUIET):
         return Client(address, security=security(key), set_as_default=False, timeout=_CONNECT_S)
 

@@ -12,6 +12,7 @@ answer within a second holds up nobody: the verdict comes with a later report.
 from __future__ import annotations
 
 import atexit
+import operator
 import os
 import threading
 import time
@@ -23,12 +24,17 @@ from typing import Any
 
 from rackrate.errors import BadQuantity, FleetError, UsageError
 from rackrate.fleet.history import OWN, Event
-from rackrate.fleet.lines import Line
+from rackrate.fleet.lines import LONGEST, Line, encode
 
 FLUSH_S = 0.25
 _BATCH = 1000
 _MOST = 20_000
 """Points that wait; beyond, every other of the older half is dropped: a curve gets coarser, not shorter."""
+_MOST_VALUES = 1000
+_LONGEST_NAME = 64
+"""Characters. With the number above, a point of any names has room in a line."""
+_MOST_STEP = 1 << 63
+"""What the table of results takes."""
 _PATIENCE_S = 5.0
 _VERDICT_S = 1.0
 
@@ -118,7 +124,7 @@ class Reporter:
     def _send(self, patience_s: float) -> None:
         while self._points:
             with self._lock:
-                batch = self._points[:_BATCH]
+                batch = _fitting(self._points[:_BATCH])
             message = {"source": self._source, "first": self._n_sent, "points": batch}
             answer = self._line.ask("events", patience_s, **message)
             with self._lock:
@@ -143,6 +149,13 @@ class Reporter:
             self.flush()
 
 
+def _fitting(points: list[Event]) -> list[Event]:
+    """Return as many of the first points as a line has room for beside what else it says."""
+    while len(encode({"points": points})) > LONGEST // 2 and len(points) > 1:
+        points = points[: len(points) // 2]
+    return points
+
+
 _reporter: Reporter | None = None
 _making = threading.Lock()
 
@@ -155,7 +168,7 @@ def report(step: int, **values: float) -> None:
         values: by name: `loss`, `accuracy`, ...
 
     Raises:
-        BadQuantity: a value is no number.
+        BadQuantity: a value is no number, the step no whole one, or there are too many.
         UsageError: no value at all, or a name that an event has already.
         Pruned: inside of a sweep, when this trial is to stop.
 
@@ -165,6 +178,10 @@ def report(step: int, **values: float) -> None:
     if not values or not OWN.isdisjoint(values):
         hint = f"report(step=10, loss=0.3); {', '.join(sorted(OWN))} are known without saying"
         raise UsageError(f"nothing to report in {values}", hint=hint)
+    if len(values) > _MOST_VALUES or max(map(len, values)) > _LONGEST_NAME:
+        hint = f"at most {_MOST_VALUES:,} of a step, with names of at most {_LONGEST_NAME} characters"
+        raise BadQuantity(f"{len(values):,} values are too many, or a name is too long", hint=hint)
+    step = _whole(step)  # what JSON does not take would stay in the way of all that is reported after it
     numbers = {name: _number(name, value) for name, value in values.items()}
     reporter = _here()
     if reporter:
@@ -173,10 +190,22 @@ def report(step: int, **values: float) -> None:
             reporter.look(here.attempt, numbers)
 
 
+def _whole(step: Any) -> int:
+    """Return a step as the whole number that it is: of Python, numpy or torch, or a float without a rest."""
+    try:
+        whole = int(step) if isinstance(step, float) and step.is_integer() else operator.index(step)
+    except TypeError:
+        whole = _MOST_STEP
+    if abs(whole) >= _MOST_STEP:
+        hint = "count by whole numbers, and report what else there is as a value"
+        raise BadQuantity(f"step {step!r} is not a whole number", hint=hint)
+    return whole
+
+
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last is torch's
         hint = "give a number, or what float() takes"
         raise BadQuantity(f"{name} {value!r} is not a number", hint=hint) from error
 

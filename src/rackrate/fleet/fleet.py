@@ -96,11 +96,12 @@ class Fleet:
         boot_timeout_s: float | None = None,
         at: str = "",
         env: Mapping[str, str] | Iterable[str] = (),
-        sync: Iterable[str | PathLike[str]] = (),
+        sync: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
         hosts: Iterable[str] = (),
-        preload: Sequence[str] = (),
+        preload: str | Iterable[str] = (),
     ) -> None:
         self._client: Client | None = None
+        self._pid = os.getpid()
         self._is_up = False
         least, most = _bounds(nodes)
         given = {
@@ -124,9 +125,9 @@ class Fleet:
             lease_s=lease_s,
             at=at,
             env=env,
-            sync=tuple(str(Path(path).resolve()) for path in sync),
+            sync=tuple(str(Path(path).resolve()) for path in _each(sync)),
             hosts=as_named(hosts),
-            preload=tuple(preload),
+            preload=_each(preload),
         )
         self._end: Callable[[], Any] = weakref.finalize(self, _end, self.folder, self._keeper, os.getpid())
         if not is_in_loop():
@@ -158,6 +159,7 @@ class Fleet:
         """
         self = cls.__new__(cls)
         self._client = None
+        self._pid = os.getpid()
         self._is_up = True
         self.folder = find_folder(fleet) if fleet else running_folder()
         self._end = _nothing
@@ -175,9 +177,13 @@ class Fleet:
 
         Raises:
             FleetClosed: it has ended.
+            UsageError: this process was forked from the one that opened it.
         """
         from rackrate.fleet import engine  # noqa: PLC0415 - heavy, and not wanted where one only looks
 
+        if os.getpid() != self._pid:
+            hint = f'rackrate.Fleet.attach("{self.id}") makes links of its own'
+            raise UsageError(f"the links of fleet {self.id} do not survive a fork", hint=hint)
         self._come_up()
         found = self._open_status()
         if self._client is None:
@@ -252,6 +258,7 @@ class Fleet:
         """
         from rackrate.fleet import sweep  # noqa: PLC0415 - who only submits does not need it
 
+        self._come_up()
         return sweep.start(
             self,
             function,
@@ -281,6 +288,7 @@ class Fleet:
         For `for` and for `async for`. Each event has `at` (Unix time), `node`, `task`, `step` and the values,
         and the process that it comes from (`source`) with its number there (`seq`): none is lost or doubled.
         """
+        self._come_up()
         return Events(self.folder.events, lambda: not self.folder.keeper.exists())
 
     def plot(self, metric: str | None = None) -> Any:
@@ -324,10 +332,11 @@ class Fleet:
             BadQuantity: no number of nodes.
             FleetClosed: the fleet has ended.
         """
+        self._come_up()
         opening.scale(self.folder, nodes)
         return opening.wait_ready(self.folder) if wait else self.status()
 
-    def logs(self, node: str) -> str:
+    def logs(self, node: str | int) -> str:
         """Return what a node wrote.
 
         Args:
@@ -336,17 +345,27 @@ class Fleet:
         Raises:
             UnknownName: no such node.
         """
-        return opening.log_of(self.folder, node)
+        return opening.log_of(self.folder, str(node))
 
     def close(self) -> None:
-        """End it, and return when nothing of it is left but logs and history; of an attached one, let go."""
-        if self._client is not None:
+        """End it, and return when nothing of it is left but logs and history; of an attached one, let go.
+
+        Interrupted, it ends all the same. In a process that was forked from this one it does nothing.
+        """
+        if os.getpid() != self._pid:
+            return
+        try:
+            self._disconnect()
+        finally:
+            self._end()
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
             from rackrate.fleet import engine  # noqa: PLC0415 - it is loaded
 
             with suppress(Exception):  # of a fleet that is over there is nothing to take leave of
-                engine.disconnect(self._client, is_over=not self.folder.keeper.exists())
-            self._client = None
-        self._end()
+                engine.disconnect(client, is_over=not self.folder.keeper.exists())
 
     def __enter__(self) -> Self:
         self._come_up()
@@ -396,6 +415,8 @@ def _sendable(function: Callable[..., Any]) -> Iterator[None]:
         if "serialize" not in str(error):
             raise
         root = error.__cause__ or error.__context__ or error
+        if isinstance(root, UsageError):  # what does not travel says so itself
+            raise root from None
         name = getattr(function, "__qualname__", repr(function))
         hint = "make locks, files and connections inside of the function"
         raise UsageError(f"{name} or its arguments cannot be sent to a node: {root}", hint=hint) from error
@@ -408,6 +429,11 @@ def _bounds(nodes: int | tuple[int, int] | None) -> tuple[int | None, int | None
     if len(nodes) != 2:  # noqa: PLR2004
         raise BadQuantity(f"nodes {nodes!r} is no range", hint="give a number, or two: (0, 8)")
     return nodes[0], nodes[1]
+
+
+def _each(given: Any) -> tuple[Any, ...]:
+    """Return what is given one by one: a single name, which is iterable too, as one."""
+    return (given,) if isinstance(given, str | PathLike) else tuple(given)
 
 
 def _nothing() -> None:

@@ -122,6 +122,7 @@ class Keeper:
         self._head_seen_s = 0.0
         self._gate_seen_s = 0.0
         self._is_listing = False
+        self._is_list_there = True
         self._backend = backend
         self._home = home or backend
         self._gate = GateProcess(folder, spec, backend) if home else None
@@ -159,7 +160,8 @@ class Keeper:
                 self._look_at_head()
                 self._look_at_ways()
                 self._resize()
-                every_s = _LIST_S if self.life.phase is Phase.OPEN else _CLOSING_S
+                is_patient = self.life.phase is Phase.OPEN or not self._is_list_there
+                every_s = _LIST_S if is_patient else _CLOSING_S
                 every_s = max(every_s, self._backend.list_s)
                 if not self._is_listing and self.age_s() - listing_at_s >= every_s:
                     listing_at_s = self.age_s()
@@ -286,7 +288,10 @@ class Keeper:
             at_home = names if self._gate is None else await self._call(self._home.list, self.spec.fleet)
         except Exception as error:  # noqa: BLE001 - no listing proves nothing
             sys.stderr.write(f"list: {type(error).__name__}: {error}\n")
+            self._is_list_there = False
             return
+        else:
+            self._is_list_there = True
         finally:
             self._is_listing = False
         was_head_made = self._head_made_s is not None and self._head_made_s < asked_at_s

@@ -147,7 +147,3 @@ class Ledger:
     def microusd_per_hour(self) -> int:
         """Return what an hour of the nodes that run costs."""
         return sum(line.rate.microusd_per_hour for line in self.lines if line.to_s is None)
-
-    def plus(self, line: Line) -> Ledger:
-        """Return the bill with one line more."""
-        return Ledger((*self.lines, line))

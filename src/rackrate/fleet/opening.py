@@ -37,7 +37,7 @@ from rackrate.fleet.backends.base import CONSOLE, LOG, Backend
 from rackrate.fleet.folder import Folder, home, new_folder
 from rackrate.fleet.node import Change, NodeState
 from rackrate.fleet.spec import Spec
-from rackrate.fleet.state import Lifecycle, Phase
+from rackrate.fleet.state import KEEPER_DIED, Lifecycle, Phase
 from rackrate.fleet.status import MISMATCH, Cost, Status, status_of
 
 Keeper = subprocess.Popen[bytes]
@@ -133,9 +133,13 @@ def _values(env: Mapping[str, str] | Iterable[str]) -> dict[str, str]:
     """Return variables with their values, those that are only named with what they have here.
 
     Raises:
-        UsageError: one is named that is not set here.
+        UsageError: one is named that is not set here, or cannot be set anywhere.
     """
     if isinstance(env, Mapping):
+        for name, value in env.items():
+            if not (isinstance(name, str) and isinstance(value, str)) or not name or "=" in name:
+                hint = 'give names and texts: env={"WIDTH": "64"}'
+                raise UsageError(f"env: {name!r}: {value!r} is no variable", hint=hint)
         return dict(env)
     try:
         return {name: os.environ[name] for name in ([env] if isinstance(env, str) else env)}
@@ -172,9 +176,9 @@ def _boot_failed(folder: Folder, found: dict[str, Any] | None = None) -> BootFai
     if found is None:
         with suppress(Exception):
             found = settled(folder).data
-    if found is None:
+    if found is None or found["why"] == KEEPER_DIED:
         said = folder.log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
-        return BootFailed(f"fleet {folder.fleet}: its keeper died: {said[-1]}", hint=f"see {folder.log}")
+        return BootFailed(f"fleet {folder.fleet}: {KEEPER_DIED}: {said[-1]}", hint=f"see {folder.log}")
     reasons = [
         line.partition(": ")[2] for node in found["nodes"] for line in node["story"] if "ending" in line
     ]
@@ -217,8 +221,19 @@ def recovered(folder: Folder, spec: Spec) -> tuple[Lifecycle, list[journal.Entry
 
 def status(folder: Folder) -> Status:
     """Return how a fleet stands: as its keeper says, or as the journal has it where that is dead."""
-    found = folder.ask("status")
+    found = keeper_says(folder)
     return Status(found) if found else settled(folder)
+
+
+def keeper_says(folder: Folder) -> dict[str, Any] | None:
+    """Return what the keeper says, once it has begun; None where it is dead."""
+    until = time.monotonic() + _KEEPER_S
+    while (found := folder.ask("status")) is None and time.monotonic() < until:
+        has_begun = folder.journal.exists() and folder.journal.stat().st_size > 0
+        if has_begun or not tree.marked(folder.fleet):
+            return folder.ask("status")  # it may have begun since
+        time.sleep(0.01)
+    return found
 
 
 def cost(folder: Folder) -> Cost:
@@ -226,7 +241,7 @@ def cost(folder: Folder) -> Cost:
     from rackrate.fleet import billing  # noqa: PLC0415 - who opens a fleet need not wait for it
 
     spec = Spec.read(folder.spec)
-    data, ended_at = folder.ask("status"), None
+    data, ended_at = keeper_says(folder), None
     if data is None:
         data, now = settled(folder).data, time.time()
         ended_at = spec.opened_at_s + data["age_s"] if data["phase"] == Phase.CLOSED else now

@@ -23,6 +23,13 @@ from rackrate.fleet.state import Policy
 TICK_S = 0.25
 """Between two looks of the keeper at owner and clock."""
 
+_MACHINES = {
+    "container": "a container",
+    "kubernetes": "a pod",
+    "runpod": "a pod",
+    "vast": "an instance",
+}
+"""What is made for a node, by backend; a container may share this machine's network."""
 _MOST_NODES = 1000
 _MOST_GPUS = 16
 _LONGEST_H = 24 * 30
@@ -110,7 +117,7 @@ class Spec:
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), least, most)
         policy = self.policy()
-        if (self.nodes or self.nodes_max) and not policy.budget.allows(Ledger(), policy.rate, 0):
+        if (self.nodes or self.nodes_max) and not policy.budget.n_allowed(Ledger(), policy.rate, 0):
             one_usd = policy.budget.committed_microusd(Ledger(), 0) + policy.rate.microusd(
                 policy.budget.exposure_s
             )
@@ -137,16 +144,11 @@ class Spec:
         self._check_gpus()
         if self.backend == "ssh":
             read_hosts(self.hosts)
+        if self.backend in _MACHINES:
+            self._check_machine(_MACHINES[self.backend])
         if self.backend == "container":
-            if not self.machine.image:
-                raise UsageError("a container is made of an image: none is named", hint='image="me/work:1"')
             find_engine()
         if self.backend == "kubernetes":
-            if not self.machine.image:
-                raise UsageError("a pod is made of an image: none is named", hint='image="me/work:1"')
-            if not self.at:
-                hint = 'say by which address they reach it: at="192.0.2.7:7700"'
-                raise UsageError("pods dial this machine, and cannot reach its loopback address", hint=hint)
             cluster = read_cluster()
             cluster.tls()
             cluster.headers()
@@ -164,6 +166,17 @@ class Spec:
                 f"{n_nodes} nodes with {self.gpus} GPUs each: this machine has {n_here} that CUDA can see",
                 hint="have fewer nodes, or leave out `gpus`: then nodes share what there is",
             )
+
+    def _check_machine(self, what: str) -> None:
+        """See to it that a machine that is made for a node can boot and call home, before one is paid for."""
+        if not self.machine.image:
+            raise UsageError(f"{what} is made of an image: none is named", hint='image="me/work:1"')
+        if self.backend in KEYS and not self.machine.gpu:
+            hint = f'give an offer or a plan: rackrate.offers(gpu="l40s", provider="{self.backend}")[0]'
+            raise UsageError(f"{what} is rented with a GPU: none is named", hint=hint)
+        if self.backend != "container" and not self.at:
+            hint = 'say by which address it reaches it: at="192.0.2.7:7700"'
+            raise UsageError(f"{what} dials this machine, and cannot reach its loopback address", hint=hint)
 
     def policy(self) -> Policy:
         """Return what the life of the fleet keeps to."""
@@ -254,5 +267,5 @@ def _check_at(at: str) -> None:
 def _check(name: str, value: float, least: float, most: float, *, whole: bool = False) -> None:
     is_number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not is_number or not least <= value <= most:
-        what = "a whole number" if whole else "a number"
-        raise BadQuantity(f"{name} {value!r} is not {what}", hint=f"give {least:g} to {most:g}")
+        what = "out of bounds" if is_number else "not a whole number" if whole else "not a number"
+        raise BadQuantity(f"{name} {value!r} is {what}", hint=f"give {least:g} to {most:g}")

@@ -43,6 +43,8 @@ from rackrate.fleet.lease import Lease
 from rackrate.fleet.ledger import Ledger, Rate
 from rackrate.fleet.node import ALIVE, BOOTING, WANTED, Change, Node, NodeState
 
+KEEPER_DIED = "its keeper died"
+
 
 class Phase(StrEnum):
     """Where a fleet is in its life."""
@@ -139,7 +141,7 @@ class Lifecycle:
             node.heard_s = node.heard_s if called_at_s is None else called_at_s
             node.is_seen = True  # for all that is known
             node.story.append(change)
-        life.phase, life.why = Phase.CLOSING, "its keeper died"
+        life.phase, life.why = Phase.CLOSING, KEEPER_DIED
         return life
 
     @property
@@ -160,11 +162,16 @@ class Lifecycle:
         return [node for node in self.nodes.values() if node.state in among]
 
     def handle(self, event: Event, at_s: float) -> Step:
-        """Return what follows from an event at an instant."""
+        """Return what follows from an event at an instant.
+
+        A renewal that changes nothing costs the same however many nodes there are, for a thousand renew their
+        leases hundreds of times a second: what time has ended meanwhile is looked for with the next event.
+        """
         self._take(event, at_s)
-        self._judge(at_s)
-        self._balance(at_s)
-        self._was_up = self._was_up or (self.wanted > 0 and self.is_up)
+        if self._changes or not isinstance(event, Renewed):
+            self._judge(at_s)
+            self._balance(at_s)
+            self._was_up = self._was_up or (self.wanted > 0 and self.is_up)
         step = Step(tuple(self._changes), tuple(self._actions))
         self._changes, self._actions = [], []
         return step
@@ -331,7 +338,9 @@ class Lifecycle:
             if self.phase is not Phase.OPEN:
                 self._end(node, f"the fleet closes: {self.why}", at_s)
             elif node.state in BOOTING and at_s - node.ordered_at_s >= policy.boot_timeout_s:
-                self._end(node, f"not ready after {policy.boot_timeout_s:g} s", at_s, is_failure=True)
+                silent = "" if node.lease else ": it never called home"
+                why = f"not ready after {policy.boot_timeout_s:g} s{silent}"
+                self._end(node, why, at_s, is_failure=True)
             elif node.lease and not node.lease.is_live(at_s):
                 self._end(node, "silent for the length of its lease", at_s, is_failure=True)
             elif node.state is NodeState.DRAINING and waited_s >= policy.drain_timeout_s:
@@ -360,7 +369,8 @@ class Lifecycle:
         """Order what lacks, drain what is too much, destroy what ends."""
         if self.phase is Phase.OPEN:
             here = self.in_states(WANTED)[::-1]
-            here.sort(key=self._worth)  # those that work go last, and the newest of them first
+            if len(here) > self.wanted:
+                here.sort(key=self._worth)  # those that work go last, and the newest of them first
             for node in here[: max(len(here) - self.wanted, 0)]:
                 self._dismiss(node, at_s)
             self._order(self.wanted - len(here), at_s)
@@ -392,11 +402,10 @@ class Lifecycle:
         if n > 0 and at_s < self._next_order_s:
             self.remark = self.remark or "the next order waits: one has failed"
             return
-        for _ in range(n):
-            budget = self.policy.budget
-            if budget.is_limited and not budget.allows(self.ledger, self.policy.rate, at_s):
-                self.remark, self._is_short = "the budget allows no more nodes", True
-                return
+        n_allowed = self.policy.budget.n_allowed(self.ledger, self.policy.rate, at_s) if n > 0 else 0
+        if n_allowed < n:
+            self.remark, self._is_short = "the budget allows no more nodes", True
+        for _ in range(int(min(n, n_allowed))):
             name = self._new_name()
             node = self.nodes[name] = Node(name, self.policy.rate)
             self._changes.append(node.begin(at_s, f"{self.wanted} nodes are wanted"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol
 
 from rackrate.errors import BadQuantity, UsageError
@@ -31,7 +32,8 @@ class Range:
     is_log: bool = False
 
     def __post_init__(self) -> None:
-        if not self.low <= self.high or (self.is_log and self.low <= 0):
+        are_numbers = all(isinstance(end, int | float) and isfinite(end) for end in (self.low, self.high))
+        if not are_numbers or not self.low <= self.high or (self.is_log and self.low <= 0):
             hint = "Range(low, high) with low <= high; above 0 with is_log"
             raise BadQuantity(f"{self} is no range", hint=hint)
 
@@ -88,6 +90,11 @@ class Sampled:
         self._optuna = optuna
         self._goal = goal
         self._n_trials = n_trials
+        if sampler is not None and not isinstance(sampler, optuna.samplers.BaseSampler):
+            hint = "sampler=optuna.samplers.RandomSampler(seed=0); without one it is TPE"
+            raise UsageError(f"{sampler!r} is no sampler of Optuna", hint=hint)
+        if not space:
+            raise UsageError("there is nothing to sample in {}", hint='give {"lr": Range(1e-4, 1e-1)}')
         self._space = {name: _distribution(optuna, name, part) for name, part in space.items()}
         past = list(past)
         sampler = sampler or optuna.samplers.TPESampler(seed=seed + len(past))  # else it asks the same again
@@ -97,6 +104,7 @@ class Sampled:
             direction="minimize" if goal.is_minimised else "maximize", sampler=sampler
         )
         optuna.logging.set_verbosity(said)
+        self._study.stop = self._exhaust  # type: ignore[method-assign]  # its own is for `optimize` alone
         self._asked: dict[int, Any] = {}
         for trial in past:
             self._enqueue(trial)
@@ -107,6 +115,10 @@ class Sampled:
         self._asked[trial.number] = self._study.ask(self._space)
         if trial.state in (TrialState.DONE, TrialState.PRUNED, TrialState.FAILED):
             self.tell(trial)
+
+    def _exhaust(self) -> None:
+        """Ask for no more: the sampler has tried all that there is."""
+        self._n_trials = 0
 
     def ask(self, number: int) -> Params | None:
         """Return parameters."""

@@ -13,16 +13,18 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import cloudpickle
 
 from rackrate.errors import BadQuantity, FleetClosed, FleetError, NoAnswer, RackrateError, UsageError
 from rackrate.fleet import journal
+from rackrate.fleet.history import OWN
 from rackrate.fleet.results import COLUMNS, Results
 from rackrate.fleet.rules import Rule, rule_of
 from rackrate.fleet.spec import Spec
@@ -42,6 +44,10 @@ _LOOK_S = 0.5
 _TAKEN_S = 20.0
 """For the keeper of a fleet that has just lost its owner to let go of the sweep."""
 _N_SAMPLED = 64
+_MOST_SEEDS = 1 << 32
+"""As numpy's, which samplers draw with; also more trials than anybody has."""
+_driven: WeakValueDictionary[str, Sweep] = WeakValueDictionary()
+"""The last sweep of each name that this process began."""
 
 
 class Sweep:
@@ -64,8 +70,9 @@ class Sweep:
         self._source = source
         self._folder = sweep_folder(name)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"rackrate-sweep-{name}", daemon=True)
-        self._thread.start()
+        self._is_over = threading.Event()  # a join that is interrupted takes its thread for ended
+        _driven[name] = self
+        threading.Thread(target=self._run, name=f"rackrate-sweep-{name}", daemon=True).start()
 
     def table(self) -> Results:
         """Return the trials as they are now; an Arrow stream to whoever asks for one."""
@@ -81,7 +88,7 @@ class Sweep:
     @property
     def is_running(self) -> bool:
         """Whether trials are still to come or to end."""
-        return self._thread.is_alive()
+        return not self._is_over.is_set()
 
     def wait(self, timeout_s: float | None = None) -> Sweep:
         """Return when all trials are over, or the time is.
@@ -90,7 +97,7 @@ class Sweep:
             FleetClosed: the fleet ended before; the message says why.
             UsageError: the function never reports the metric.
         """
-        self._thread.join(timeout_s)
+        self._is_over.wait(timeout_s)
         if self._error is not None:
             raise self._error
         return self
@@ -105,7 +112,8 @@ class Sweep:
         found = table.best
         if found is None:
             reasons = [trial.why for trial in table.trials if trial.why]
-            hint = f"the last says: {reasons[-1]}" if reasons else ""
+            no_number = f"its {self.goal.metric} was no number (NaN or infinite) at the end of every trial"
+            hint = f"the last says: {reasons[-1]}" if reasons else no_number
             raise NoAnswer(f"no trial of the sweep {self.name} has a {self.goal.metric}", hint=hint)
         return found
 
@@ -139,6 +147,7 @@ class Sweep:
             self._error = error
         with suppress(OSError, RackrateError):
             self.fleet.folder.ask("sweep-close", name=self.name)
+        self._is_over.set()
 
     def __repr__(self) -> str:
         return f"<Sweep {self.name}>"
@@ -291,22 +300,61 @@ def start(  # noqa: PLR0913 - all but three are keywords
     name: str = "",
 ) -> Sweep:
     """Start a sweep on a fleet, or go on with one; `Fleet.sweep` says what the arguments are."""
-    for what, number in (("trials", trials), ("tries", tries)):
-        if number is not None and (not isinstance(number, int) or number < 1):
-            raise BadQuantity(f"{what} {number!r} is not a whole number", hint="give 1 or more")
+    _check_asked(function, metric, trials, tries, seed)
     name = name or f"{fleet.id}-{os.urandom(2).hex()}"
     goal = Goal(metric, minimise, rule_of(prune), tries)
+    space = _readable(space)
     _check_names(space)
+    _check_free(name)
     function_bytes = pickled(function)
     past = _past(sweep_folder(name), goal)
     source: Source
     if isinstance(space, Mapping):
         source = Sampled(space, goal, trials or _N_SAMPLED, sampler, seed, past)
     else:
-        source = Listed(space[:trials])
+        source = Listed(list(space)[:trials])
         _check_same(name, source.variants, past)
     _open(fleet, name, goal)
     return Sweep(fleet, function_bytes, name, goal, source)
+
+
+def _check_asked(function: Any, metric: Any, trials: Any, tries: Any, seed: Any) -> None:
+    if not callable(function):
+        hint = "give train itself, not its name or what it returns"
+        raise UsageError(f"{function!r} is no function of the parameters", hint=hint)
+    if not isinstance(metric, str) or not metric or metric in OWN:
+        hint = f'metric="loss", as in report(step, loss=...); {", ".join(sorted(OWN))} are taken'
+        raise UsageError(f"metric {metric!r} is nothing that the function can report", hint=hint)
+    for what, number, least in (("trials", trials, 1), ("tries", tries, 1), ("seed", seed, 0)):
+        is_whole = isinstance(number, int) and not isinstance(number, bool)
+        if number is not None and not (is_whole and least <= number < _MOST_SEEDS):
+            raise BadQuantity(f"{what} {number!r} is not a whole number", hint=f"give {least} or more")
+
+
+def _readable(space: Any) -> Space | Sequence[Mapping[str, Any]]:
+    """Return a space, or its variants as a list: whatever yields mappings will do.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(space, Mapping):
+        return space
+    variants = list(space) if isinstance(space, Iterable) and not isinstance(space, str | bytes) else [space]
+    strange = [variant for variant in variants if not isinstance(variant, Mapping)]
+    if strange:
+        hint = 'give a list of mappings, [{"lr": 0.1}, {"lr": 0.3}], or a space, {"lr": [0.1, 0.3]}'
+        raise UsageError(f"{strange[0]!r} is no variant", hint=hint)
+    return variants
+
+
+def _check_free(name: str) -> None:
+    """See to it that this process does not drive a sweep twice: a cell is soon run again."""
+    other = _driven.get(name)
+    if other and other.is_running and other.fleet.folder.keeper.exists():
+        hint = "wait for its end, close its fleet, or give this one another name"
+        raise UsageError(
+            f"the sweep {name} runs on fleet {other.fleet.id} already", hint=hint, code="sweep-taken"
+        )
 
 
 def _open(fleet: Fleet, name: str, goal: Goal) -> None:

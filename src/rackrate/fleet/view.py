@@ -39,7 +39,7 @@ class View:
 
     def look(self) -> Status:
         """Take up what has been reported; return how the fleet stands."""
-        found = self._folder.ask("status")
+        found = opening.keeper_says(self._folder)
         self.is_over = found is None
         status = Status(found) if found else opening.settled(self._folder)
         arrived = self._events.arrived()

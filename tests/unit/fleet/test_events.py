@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from rackrate.errors import BadQuantity, UsageError
 from rackrate.fleet import events
 from rackrate.fleet.events import Reporter
 from rackrate.fleet.history import History
+from rackrate.fleet.lines import LONGEST, encode
 
 
 class Keeper:
@@ -100,7 +102,7 @@ def test_outside_of_a_fleet_a_report_does_nothing() -> None:
     assert events._reporter is None
 
 
-@pytest.mark.parametrize("values", [{"loss": "low"}, {"loss": None}])
+@pytest.mark.parametrize("values", [{"loss": "low"}, {"loss": None}, {"loss": 10**400}, {"loss": [1]}])
 def test_a_value_that_is_no_number_is_told(values: dict[str, Any]) -> None:
     with pytest.raises(BadQuantity, match="loss"):
         fleet.report(1, **values)
@@ -110,3 +112,40 @@ def test_a_value_that_is_no_number_is_told(values: dict[str, Any]) -> None:
 def test_a_report_has_values_with_names_of_their_own(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         fleet.report(1, **values)
+
+
+@pytest.mark.parametrize("step", [np.int64(3), np.array(3), np.float64(3.0), 3.0])
+def test_a_step_is_the_whole_number_that_it_is(step: Any) -> None:
+    assert json.dumps(events._whole(step)) == "3"
+
+
+@pytest.mark.parametrize("step", ["3", None, 1.5, float("nan"), float("inf"), object(), 1 << 63])
+def test_a_step_that_is_no_whole_number_is_told(step: Any) -> None:
+    with pytest.raises(BadQuantity, match="step"):
+        fleet.report(step, loss=1.0)
+
+
+def test_more_values_than_a_line_holds_are_told() -> None:
+    fleet.report(1, **{"ä" * 60 + str(n): 1.0 for n in range(1000)})
+    with pytest.raises(BadQuantity, match="1,001 values"):
+        fleet.report(1, **{str(n): 1.0 for n in range(1001)})
+    with pytest.raises(BadQuantity, match="too long"):
+        fleet.report(1, **{"x" * 65: 1.0})
+
+
+def test_points_that_fill_more_than_a_line_arrive(reporter: Reporter, tmp_path: Path) -> None:
+    lines: list[int] = []
+
+    class Measured(Keeper):
+        def ask(self, do: str, timeout_s: float, **message: Any) -> dict[str, Any]:
+            lines.append(len(encode({"do": do, **message})))
+            return super().ask(do, timeout_s, **message)
+
+    reporter._line = Measured(History(tmp_path / "events"), [])  # type: ignore[assignment]
+    names = ["\U0001f600" * 60 + str(n) for n in range(1000)]
+    for step in range(40):
+        reporter.add(step, dict.fromkeys(names, 1 / 3) if step % 2 else {"loss": 0.1})
+    reporter.flush()
+    reporter._line.history.close()  # type: ignore[attr-defined]
+    assert [point["step"] for point in read(tmp_path / "events")] == list(range(40))
+    assert max(lines) <= LONGEST

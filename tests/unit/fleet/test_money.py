@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import pytest
@@ -69,8 +70,8 @@ def test_a_budget_counts_what_is_still_billed_after_the_decision() -> None:
 
 
 def test_a_node_billed_by_the_hour_is_not_ordered_on_half_an_hours_money() -> None:
-    assert not Budget(785_000).allows(Ledger(), HOURLY, 0)
-    assert Budget(1_570_000).allows(Ledger(), HOURLY, 0)
+    assert Budget(785_000).n_allowed(Ledger(), HOURLY, 0) == 0
+    assert Budget(1_570_000).n_allowed(Ledger(), HOURLY, 0) == 1
 
 
 @given(rates, st.integers(0, 10**9), st.integers(0, 600), st.integers(1, 20), st.integers(1, 900))
@@ -84,10 +85,29 @@ def test_whoever_asks_the_budget_each_tick_never_pays_more(
     for _ in range(50):
         if budget.is_crossed(Ledger.of(lines), at):
             break
-        if len(lines) < n_wanted and budget.allows(Ledger.of(lines), rate, at):
+        if len(lines) < n_wanted and budget.n_allowed(Ledger.of(lines), rate, at) >= 1:
             lines.append(Line(str(at), rate, at))
         at += tick_s
     assert sum(line.rate.microusd(at + latency_s - line.from_s) for line in lines) <= limit
+
+
+@given(rates, st.integers(0, 10**7), st.integers(0, 600), st.integers(0, 5), st.integers(0, 900))
+def test_as_many_nodes_are_allowed_as_the_budget_is_not_crossed_by(
+    rate: Rate, limit: int, exposure_s: int, n_old: int, at_s: int
+) -> None:
+    budget = Budget(limit, exposure_s)
+    old = [Line(str(n), rate, 0) for n in range(n_old)]
+
+    def is_crossed_by(n: int) -> bool:
+        return budget.is_crossed(Ledger.of([*old, *[Line("", rate, at_s)] * n]), at_s)
+
+    n_allowed = budget.n_allowed(Ledger.of(old), rate, at_s)
+    if n_allowed == math.inf:
+        assert not is_crossed_by(1000)
+    else:
+        n = min(int(n_allowed), 1000)
+        assert not n or not is_crossed_by(n)
+        assert n == 1000 or is_crossed_by(n + 1)
 
 
 def test_until_it_is_known_to_run_a_machine_is_billed_for_its_disk_alone() -> None:

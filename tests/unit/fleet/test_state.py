@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -101,6 +102,30 @@ def test_events_out_of_order_come_to_the_same(events: Sequence[Event]) -> None:
     assert scene.state(ONE) is NodeState.READY
 
 
+def test_a_renewal_that_changes_nothing_costs_the_same_however_many_nodes_there_are() -> None:
+    def n_calls(n_nodes: int) -> int:
+        life = Lifecycle("x", Policy(rate=Rate(1), budget=Budget(10**9, 12)))
+        life.handle(Scaled(n_nodes), 0)
+        life.handle(Renewed(ONE, is_ready=True), 1)
+        calls = []
+        sys.setprofile(lambda _frame, event, _arg: calls.append(event))
+        life.handle(Renewed(ONE, is_ready=True), 2)
+        sys.setprofile(None)
+        return len(calls)
+
+    assert n_calls(1000) == n_calls(1)
+
+
+def test_a_node_that_never_called_home_is_told_from_one_whose_worker_does_not_start() -> None:
+    scene = Scene()
+    scene.at(0, Scaled(2))
+    scene.at(1, Created(ONE), Created(TWO), Renewed(TWO))
+    for at_s in range(2, 61):
+        scene.at(at_s, Renewed(TWO))
+    assert scene.life.nodes[ONE].story[-1].why == "not ready after 60 s: it never called home"
+    assert scene.life.nodes[TWO].story[-1].why == "not ready after 60 s"
+
+
 def test_a_grant_is_never_longer_than_the_owners_own_lease() -> None:
     scene = Scene()
     scene.up(1)
@@ -108,6 +133,7 @@ def test_a_grant_is_never_longer_than_the_owners_own_lease() -> None:
     assert scene.at(4, Renewed(ONE)) == [Grant(ONE, 6, is_draining=False)]
     assert scene.at(9.5, Renewed(ONE)) == [Grant(ONE, 0.5, is_draining=False)]
     assert Refuse(ONE, "the owner is silent") in scene.at(10, Renewed(ONE))
+    scene.at(10, Tick())
     assert scene.life.why == "the owner is silent"
 
 

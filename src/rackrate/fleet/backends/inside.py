@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 _PATIENCE_S = 10.0
 _WAITS_S = (0.2, 1.0, 3.0, 10.0, 30.0)
-"""Between tries; after the last the machine's program ends, and what then happens is the provider's."""
+"""After each try; after the last the machine's program ends, and what then happens is the provider's."""
 _DONE = (404, 410)
 
 
@@ -89,12 +89,12 @@ def _request(env: Mapping[str, str]) -> urllib.request.Request | None:
 
 
 def _ended(request: urllib.request.Request) -> bool:
-    """Ask for the end of this machine until the answer is yes, or patience is over."""
+    """Ask for the end of this machine again and again: a yes is no proof while this still runs."""
+    is_granted = False
     for wait_s in _WAITS_S:
-        if _is_granted(request):
-            return True
+        is_granted = _is_granted(request) or is_granted
         time.sleep(wait_s)
-    return False
+    return is_granted
 
 
 def _is_granted(request: urllib.request.Request) -> bool:

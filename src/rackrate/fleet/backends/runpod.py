@@ -160,7 +160,7 @@ def _check(machine: Machine) -> str:
     if machine.is_spot:
         raise NoNode("RunPod rents no spot pods by its API v2", hint="ask for on_demand")
     if not machine.image or not machine.gpu:
-        raise NoNode("a pod needs an image and a GPU", hint="name both: image='...', gpu='l40s'")
+        raise NoNode("a pod needs an image and a GPU", hint="name the image, and an offer or a plan")
     return _COMMUNITY if _COMMUNITY in machine.offer.upper() else _SECURE
 
 

@@ -74,7 +74,8 @@ class SshBackend:
     def __init__(self, folder: Path, hosts: tuple[Host, ...]) -> None:
         self._nodes = folder / "nodes"
         self._links = [_Link(host) for host in hosts]
-        self._placed: dict[str, _Link] = {}
+        self._placed: dict[str, _Link] = {}  # or perhaps: its order was sent
+        self._has_ordered = False
         self._placing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="ssh", daemon=True)
@@ -87,6 +88,7 @@ class SshBackend:
             NoNode: every slot is taken, or no host can be used.
         """
         with self._placing:  # else two that look at once take the same host
+            self._has_ordered = True
             reasons = self._run(self._create(order))
         if order.name not in self._placed:
             raise NoNode(f"{order.name}: no host takes it: {'; '.join(reasons)}")
@@ -101,11 +103,12 @@ class SshBackend:
         reasons = [link.trouble for link in self._links if link.trouble]
         for _, link in free:
             sent = await link.reachable(order)
+            self._placed[order.name] = link
+            link.longest_ttl_s = max(link.longest_ttl_s, order.ttl_s)
             said = await link.ask({"do": "start", "order": sent.to_dict(), "n_slots": link.host.slots})
             if said["is_there"]:
-                self._placed[order.name] = link
-                link.longest_ttl_s = max(link.longest_ttl_s, order.ttl_s)
                 return reasons
+            del self._placed[order.name]
             reasons.append(f"{link.host.address}: {said['why']}")
         return reasons
 
@@ -125,7 +128,7 @@ class SshBackend:
         return frozenset(name for state in states if state is not None for name in state["names"])
 
     def _may_have_nodes(self, link: _Link) -> bool:
-        if not self._placed:
+        if not self._has_ordered:
             return True  # of what others placed there we know nothing
         return link in self._placed.values() and time.monotonic() < link.seen_s + 2 * link.longest_ttl_s
 

@@ -247,7 +247,7 @@ def _price(offer: Json, machine: Machine) -> float:
 
 def _check(machine: Machine) -> None:
     if not machine.image or not machine.gpu:
-        raise NoNode("an instance needs an image and a GPU", hint="name both: image='...', gpu='l40s'")
+        raise NoNode("an instance needs an image and a GPU", hint="name the image, and an offer or a plan")
 
 
 def _disk_gb(machine: Machine) -> int:
