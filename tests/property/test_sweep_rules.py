@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import pytest
@@ -122,6 +123,16 @@ def test_the_median_rule_never_stops_the_best_so_far(seen: list[tuple[int, int, 
         ):
             assert not is_stopped
         best = min(best, math.inf if math.isnan(value) else value)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_trials_in_lockstep_the_median_rule_does_not_halve_what_is_left_at_each_step(seed: int) -> None:
+    levels = random.Random(seed).sample(range(64), 64)  # noqa: S311 - an order
+    judge, live = Median(first=4).judge(), set(range(64))
+    for step in range(1, 100):
+        live -= {trial for trial in sorted(live) if judge.see(trial, step, levels[trial] + 10 / step)}
+    assert levels.index(0) in live
+    assert 20 <= len(live) <= 44
 
 
 def test_a_step_that_no_rung_knows_counts_at_the_next_report_past_it() -> None:

@@ -13,8 +13,10 @@ this one judges again when more is known, which stops early arrivals that were l
 
 Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2.
 
-*Median*: a trial is stopped when its best value so far is worse than the median of what the others that
-have come as far had by that step.
+*Median*: a trial is stopped when its best value so far is worse than the median of what the others had by
+that step: those that have come as far, and those that were stopped before it with the best that they had. The
+published rule asks completed trials alone, and where all run at once there are none; without the stopped
+ones it would halve what is left at every step.
 
 Source: Golovin et al., Google Vizier, KDD 2017, section 3.2.2.
 """
@@ -155,6 +157,7 @@ class _MedianJudge:
         self._first = rule.first
         self._least = rule.least
         self._curves: dict[int, tuple[list[int], list[float]]] = {}
+        self._stopped: set[int] = set()
 
     def see(self, trial: int, step: int, value: float) -> bool:
         self._first = self._first or _REPORTS * max(step, 0) or None
@@ -167,10 +170,13 @@ class _MedianJudge:
         others = [
             bests[bisect_right(steps, step) - 1]
             for number, (steps, bests) in self._curves.items()
-            if number != trial and steps[0] <= step <= steps[-1]
+            if number != trial and steps[0] <= step and (step <= steps[-1] or number in self._stopped)
         ]
         mine = bests[bisect_right(steps, step) - 1]
-        return len(others) >= self._least and mine > median(others)
+        is_out = len(others) >= self._least and mine > median(others)
+        if is_out:
+            self._stopped.add(trial)
+        return is_out
 
 
 def _comparable(value: float) -> float:
