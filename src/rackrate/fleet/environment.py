@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = ("rackrate", "distributed", "cloudpickle")
@@ -13,16 +12,13 @@ _PACKAGES = ("rackrate", "distributed", "cloudpickle")
 
 def versions() -> dict[str, str]:
     """Return what this process runs, without loading it."""
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return {"python": python} | {package: _installed(package) for package in _PACKAGES}
-
-
-@cache
-def _installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "none"
+    found = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    return found
 
 
 def mismatch(owner: Mapping[str, str], node: Mapping[str, str]) -> str:

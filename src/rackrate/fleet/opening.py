@@ -63,7 +63,6 @@ def spec_of(folder: Folder, *, is_owned: bool, **asked: Any) -> Spec:
         fleet=folder.fleet,
         folder=str(folder.path),
         opened_at_s=time.time(),
-        versions=environment.versions(),
         cwd=os.getcwd(),  # noqa: PTH109 - a string is what goes into the spec
         path=(*sync.roots(asked.get("sync", ())), *sys.path),
         **owner,
@@ -81,7 +80,7 @@ def open_fleet(
         NoNode, ProviderError: the provider says no; nothing was made.
     """
     env = _values(env)
-    asked["env"] = tuple(sorted(env))
+    asked |= {"env": tuple(sorted(env)), "versions": environment.versions()}
     nowhere = Folder(home() / "new")
     spec_of(nowhere, is_owned=is_owned, **asked).check_place()  # so that nothing is made in vain
     asked = quoting.quoted(asked)
