@@ -135,7 +135,10 @@ def test_dearer_disk_and_traffic_never_make_a_plan_cheaper(
     for made in filter(None, (before, after)):
         costs = [row.usd_per_hour.value for row in made.rows]
         assert costs == sorted(costs)
-        assert made.frontier[0].usd_per_hour.value == pytest.approx(cost(made))
+        first = made.frontier[0]  # more machines than the fewest may have more traffic included
+        least = first.usd_per_hour.value
+        assert least == pytest.approx(cost(made)) or first.machines > made.best.machines
+        assert least <= cost(made) * (1 + 1e-12)
         for row in (*made.rows, *made.frontier, *made.precisions):
             disk_usd = row.beside.disk_usd_per_hour or 0.0
             usd = row.machines * (row.usd_per_machine_hour + disk_usd) + row.beside.traffic_usd
