@@ -137,8 +137,8 @@ def order(*keys: Any) -> Any:
 def best_of_each(machines: Machines, copies: Copies, question: Question) -> Any:
     """Return the best row of each shape, the shapes in order.
 
-    On one shape machines cost alike, so the fewest are best; that more of them may have more traffic included is
-    left out of it.
+    On one shape machines cost alike, so the fewest are best; that more of them may have more traffic included
+    is left out of it.
     """
     cost = machines.n * machines.seconds if question.is_run else machines.n
     first = {"cost": cost, "latency": machines.seconds, "balance": cost * machines.seconds}[
