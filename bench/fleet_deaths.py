@@ -39,7 +39,7 @@ from measure import machine, table, write_section
 
 from rackrate.errors import FleetError
 from rackrate.testing import namespaces
-from rackrate.testing.busy import AGENT, HOME, SCHEDULER, Busy, How, Place, Work, is_dead, seconds_until_gone
+from rackrate.testing.busy import AGENT, HOME, SCHEDULER, Busy, How, Place, Work, living, seconds_until_gone
 
 GRACE_S = 1.0
 """Beyond the lease."""
@@ -152,10 +152,6 @@ def _trial(
     return Trial(kind, place, nodes, lease_s, strikes, delay_s, gap_s, seed)
 
 
-def _living(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in processes if not is_dead(one)]
-
-
 def run(trial: Trial, keep: Path, work: Work = "loop") -> float | None:
     """Bring up a fleet, strike it, and leave nothing; return the seconds, None when something stayed.
 
@@ -176,7 +172,7 @@ def run(trial: Trial, keep: Path, work: Work = "loop") -> float | None:
             if part == NODE:
                 part = random.Random(trial.seed).choice(busy.numbers())  # noqa: PLW2901, S311 - no secret
                 node = busy.of_node(part)
-                look = partial(_living, node)
+                look = partial(living, node)
             with suppress(psutil.NoSuchProcess, CalledProcessError):  # the first strike was its end
                 busy.strike(part, how)
         seconds, left = seconds_until_gone(look, PATIENCE_S, UNBORN_S if trial.kind == BOOTING else 0.0)

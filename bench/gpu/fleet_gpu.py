@@ -131,7 +131,7 @@ def sweep(n_nodes: int, n_steps: int, used_gib: Callable[[], float]) -> dict[str
 
 def death(part: str, how: How, n_nodes: int, used_gib: Callable[[], float]) -> dict[str, Any]:
     """Strike a fleet whose nodes compute on the card; time until neither process nor memory there is left."""
-    from rackrate.testing.busy import GPU_GIB, Busy, is_dead, seconds_until_gone  # noqa: PLC0415
+    from rackrate.testing.busy import GPU_GIB, Busy, living, seconds_until_gone  # noqa: PLC0415
 
     before_gib = used_gib()
     with tempfile.TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def death(part: str, how: How, n_nodes: int, used_gib: Callable[[], float]) -> d
             if part == _NODE:  # the others work on, and a successor takes its work
                 target = busy.numbers()[0]
                 node = busy.of_node(target)
-                look = partial(lambda those: [one for one in those if not is_dead(one)], node)
+                look = partial(living, node)
                 free_gib = float("inf")
             struck_s = time.monotonic()
             busy.strike(target, how)

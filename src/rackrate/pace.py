@@ -49,7 +49,8 @@ from rackrate.sizing import Weights, Wish, find_card, fits
 ENGINES = ("vllm", "sglang", "llama.cpp")
 """Engines whose speed with language models was measured and that the memory model knows."""
 
-MS, USUAL_CONCURRENCY = 1e3, 16
+MS = 1e3
+USUAL_CONCURRENCY = 16
 _TOLD_APART = 1e-3  # of a rate: what halving leaves
 
 
@@ -310,7 +311,7 @@ def llm_pace(weights: Weights, gpu: str, wish: Wish, demand: Demand) -> Pace:
     server = _server(fit, card, demand, taken_words(gpu, card))
     _check_promise(server, demand)
     at_load, served = _at_load(server, demand, fit)
-    doing = "prefill" if float(served.prompt_frac) > 1 / 2 else "decode"  # the larger half
+    doing = "prefill" if float(served.prompt_frac) > 0.5 else "decode"  # noqa: PLR2004 - the larger half
     watts = drawn_w(server.chip, doing, fit.setup.layout.n_gpus)
     room, asked = server.room, _asked(demand)
     return _Serving(

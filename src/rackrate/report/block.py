@@ -192,6 +192,11 @@ def count_words(n: int) -> str:
     return f"{n / scale:.3g}{letter}"
 
 
+def count_cell(n: int | None) -> Cell | None:
+    """Return a count of parameters as a cell that is written as people do; None where there is none."""
+    return Cell(n, count_words(n)) if n else None
+
+
 def asked_for(blocks: Sequence[Block]) -> Table | None:
     """Return the table that the question was about: the one that says so, else the first."""
     tables = [block for block in blocks if isinstance(block, Table)]

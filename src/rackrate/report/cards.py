@@ -12,7 +12,7 @@ from rackrate.catalog.gpu import Gpu
 from rackrate.catalog.load import sources
 from rackrate.catalog.model import Model
 from rackrate.catalog.provider import Provider
-from rackrate.report.block import Block, Cell, Column, Table, Text, count_words
+from rackrate.report.block import Block, Cell, Column, Table, Text, count_cell
 from rackrate.report.shown import Shown
 
 
@@ -182,7 +182,7 @@ def model_list(models: Sequence[Model]) -> Listing:
     rows = []
     for model in models:
         sizes = sizes_of(model)
-        params = (n and Cell(n, count_words(n)) for n in (sizes.params_total, sizes.params_active))
+        params = map(count_cell, (sizes.params_total, sizes.params_active))
         names = (model.slug, model.name, model.maker, model.task)
         rows.append((*names, *params, sizes.context_tokens, sizes.kv_bytes_per_token))
     notes = (

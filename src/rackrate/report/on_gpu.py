@@ -8,7 +8,7 @@ from typing import Any
 from rackrate.choice import Choice
 from rackrate.fit.overhead import Card
 from rackrate.fit.solve import Fit
-from rackrate.report.block import Cell, Column, count_words
+from rackrate.report.block import Cell, Column, count_cell
 from rackrate.report.cards import Listing
 from rackrate.report.fit import chance
 
@@ -81,7 +81,7 @@ def _row(choice: Choice) -> tuple[Any, ...]:
     return (
         choice.model,
         arch.task,
-        Cell(arch.n_params, count_words(arch.n_params)),
+        count_cell(arch.n_params),
         fit.verdict,
         fit.setup.layout.n_gpus,
         fit.setup.precision.name,

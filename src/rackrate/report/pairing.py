@@ -12,7 +12,7 @@ from rackrate.catalog.architecture.sizes import sizes_of
 from rackrate.catalog.model import Model
 from rackrate.choice import Choice, Sketch
 from rackrate.fit.solve import Fit
-from rackrate.report.block import Block, Cell, Column, Table, count_words
+from rackrate.report.block import Block, Cell, Column, Table, count_cell, count_words
 from rackrate.report.on_gpu import why_not
 from rackrate.report.price import Price
 from rackrate.report.shown import Shown
@@ -260,8 +260,7 @@ _NOTES = (
 def _names(model: Model) -> Iterator[Any]:
     yield from (model.slug, model.maker, model.task)
     sizes = sizes_of(model)
-    for n in (sizes.params_total, sizes.params_active):
-        yield Cell(n, count_words(n)) if n else None
+    yield from map(count_cell, (sizes.params_total, sizes.params_active))
 
 
 def _memory(fit: Fit) -> dict[str, float | None]:

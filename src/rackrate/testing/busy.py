@@ -241,6 +241,11 @@ def _is_deaf(process: psutil.Process) -> bool:
         return False
 
 
+def living(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Return those of some processes that have not ended."""
+    return [process for process in processes if not is_dead(process)]
+
+
 def is_dead(process: psutil.Process) -> bool:
     """Tell whether a process has ended, collected by its parent or not."""
     try:

@@ -39,6 +39,7 @@ def main(folder: Path, preload: Sequence[str]) -> None:
     tree.adopt_orphans()
     agents: dict[int, Order] = {}
     places: dict[str, int] = {}
+    gpus_here = gpus.here()
     frozen_since_s: dict[int, float] = {}
     is_rehearsed = False
     for lines in forking.turns(lambda: bool(agents)):
@@ -50,7 +51,7 @@ def main(folder: Path, preload: Sequence[str]) -> None:
             trouble = ""
             if all(order.name != one.name for one in agents.values()):
                 try:
-                    env = _place(order, agents.values(), places)
+                    env = _place(order, agents.values(), places, gpus_here)
                     agents[_fork(folder / order.name, order, engine.run, env)] = order
                 except NoNode as error:
                     trouble = error.message
@@ -62,7 +63,9 @@ def main(folder: Path, preload: Sequence[str]) -> None:
         _bury(agents)
 
 
-def _place(order: Order, others: Iterable[Order], places: dict[str, int]) -> dict[str, str]:
+def _place(
+    order: Order, others: Iterable[Order], places: dict[str, int], gpus_here: tuple[str, ...]
+) -> dict[str, str]:
     """Give a node that works a place, and return the variables that say which GPUs are those of the place.
 
     Raises:
@@ -74,7 +77,7 @@ def _place(order: Order, others: Iterable[Order], places: dict[str, int]) -> dic
     for gone in places.keys() - names:
         del places[gone]
     places[order.name] = gpus.lowest_free(set(places.values()))
-    return gpus.visible_at(places[order.name], order.n_gpus, gpus.here())
+    return gpus.visible_at(places[order.name], order.n_gpus, gpus_here)
 
 
 def _preload(modules: Sequence[str]) -> None:
