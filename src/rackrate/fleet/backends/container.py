@@ -38,7 +38,8 @@ _CDI_KIND = "nvidia.com/gpu"
 _CDI_NAME = re.compile(r"""["']?name["']?:\s*["']?(\d+)["']?\s*[,\n}]""")
 _REFUSED = 125
 """Exit status of an engine that did not come to run the container."""
-_ALIVE = ("created", "running", "paused")
+_OVER = ("exited", "dead", "removing")
+"""States in which nothing of a container runs any more; what else there is differs between engines."""
 _CALL_S = 60.0
 """For an answer of the engine to a listing or a removal."""
 _LOOK_S = 0.02
@@ -138,13 +139,12 @@ class ContainerBackend:
         return [self._engine, "run", "--rm", "--sig-proxy=false", *pairs, *named, *quirks(self._name)]
 
     def list(self, fleet: str) -> frozenset[str]:
-        """Return the containers with the fleet's label that are made, run or are paused."""
+        """Return the containers with the fleet's label that are made and are not over."""
         for client in self._clients.values():
             client.poll()  # collects it when it has ended
-        states = [word for state in _ALIVE for word in ("--filter", f"status={state}")]
-        return frozenset(
-            self._ask("ps", "--all", *_labelled(_FLEET_LABEL, fleet), *states, *_format("{{.Names}}"))
-        )
+        wanted = _labelled(_FLEET_LABEL, fleet)
+        said = self._ask("ps", "--all", *wanted, *_format("{{.Names}} {{.State}}"))
+        return frozenset(name for name, state, *_ in map(str.split, said) if state.lower() not in _OVER)
 
     def destroy(self, name: str) -> bool:
         """Kill and remove a container; the engine does not say whether there was one.
@@ -177,7 +177,7 @@ class ContainerBackend:
         return Path(self._engine).name
 
     def _ask(self, *words: str) -> Sequence[str]:
-        """Return the words of an answer of the engine.
+        """Return the lines of an answer of the engine.
 
         Raises:
             FleetError: it says no, or nothing.
@@ -190,7 +190,7 @@ class ContainerBackend:
             raise FleetError(f"{self._name} {words[0]} gave no answer in {_CALL_S:g} s") from error
         if said.returncode:
             raise FleetError(f"{self._name} {words[0]}: {said.stderr.strip()}")
-        return said.stdout.split()
+        return said.stdout.splitlines()
 
     def _gpu_flags(self, name: str, n: int) -> Sequence[str]:
         """Return what gives a container GPUs that no other container of ours has.
