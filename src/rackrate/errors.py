@@ -255,6 +255,12 @@ class FleetClosed(FleetError):
     http_status = 410
 
 
+class TaskExited(FleetError):
+    """A task called `sys.exit`: it has no result."""
+
+    code = "task-exited"
+
+
 class InvalidTransition(FleetError):
     """A node was to go from one state into another that does not follow it: a fault of ours.
 

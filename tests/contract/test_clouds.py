@@ -16,7 +16,7 @@ import pytest
 
 import rackrate
 from rackrate.errors import AuthRejected, MissingCredential, ProviderDown, ProviderError, RateLimited
-from rackrate.fleet.backends.base import Machine, NoNode, NotNow, Order
+from rackrate.fleet.backends.base import Machine, NoMoney, NoNode, NotNow, Order
 from rackrate.fleet.backends.rented import RentedBackend
 from rackrate.fleet.quoting import quoted
 from rackrate.fleet.renting import asked_of
@@ -207,6 +207,7 @@ def test_a_refusal_is_one_sentence_and_costs_nothing(account: Any, make: Any, or
     with pytest.raises(NoNode, match=words) as raised:
         make().create(order(1, machine))
     assert "\n" not in raised.value.message
+    assert isinstance(raised.value, NoMoney) == (case == "no money")
     assert account.cloud.billed() == []
 
 

@@ -16,7 +16,15 @@ from typing import Any
 import pytest
 
 import rackrate
-from rackrate.errors import BadQuantity, BootFailed, FleetClosed, OverBudget, UnknownName, UsageError
+from rackrate.errors import (
+    BadQuantity,
+    BootFailed,
+    FleetClosed,
+    OverBudget,
+    TaskExited,
+    UnknownName,
+    UsageError,
+)
 from rackrate.fleet import opening, tree
 from rackrate.fleet.backends.gpus import VISIBLE
 from rackrate.fleet.folder import all_folders, home
@@ -50,6 +58,11 @@ def train(step_s: float = 0.0) -> Any:
     return task
 
 
+def nodes_of(fleet: rackrate.Fleet) -> list[tuple[str, str]]:
+    """Return every node that the fleet ever had, with its state."""
+    return [(node["node"], node["state"]) for node in fleet.status().nodes]
+
+
 def test_work_is_done_on_nodes_and_what_tasks_report_is_read(fleet: rackrate.Fleet) -> None:
     found = fleet.status()
     assert (found.phase, found.n_ready, found.wanted) == ("open", 2, 2)
@@ -72,6 +85,42 @@ def test_work_is_done_on_nodes_and_what_tasks_report_is_read(fleet: rackrate.Fle
 def test_the_same_call_twice_runs_twice(fleet: rackrate.Fleet) -> None:
     calls = [fleet.submit(lambda: os.urandom(8)) for _ in range(2)]
     assert len(set(fleet.client.gather(calls))) == 2
+
+
+def test_a_task_that_exits_ends_itself_and_not_its_node(fleet: rackrate.Fleet) -> None:
+    def main() -> None:
+        raise SystemExit(2)
+
+    async def later(number: int) -> int:
+        return number + 1
+
+    before = nodes_of(fleet)
+    with pytest.raises(TaskExited, match=r"main called sys\.exit\(2\)"):
+        fleet.submit(main).result()
+    assert fleet.submit(main).key.startswith("main-")
+    assert fleet.submit(later, 1).result() == 2
+    assert nodes_of(fleet) == before
+
+
+def test_a_process_that_a_task_forks_and_ends_takes_nobody_with_it(fleet: rackrate.Fleet) -> None:
+    """It shares the pipe by which the node's own loop hears of SIGTERM."""
+
+    def fork() -> tuple[list[int], int | None]:
+        import multiprocessing  # noqa: PLC0415 - it runs elsewhere
+        import time  # noqa: PLC0415
+
+        forking = multiprocessing.get_context("fork")
+        with forking.Pool(2) as pool:  # ends its processes by SIGTERM
+            found = pool.map(abs, [-1, 2])
+        process = forking.Process(target=time.sleep, args=(60,))
+        process.start()
+        process.terminate()
+        process.join(10)
+        return found, process.exitcode
+
+    before = nodes_of(fleet)
+    assert [fleet.submit(fork).result(timeout=60) for _ in range(5)] == [([1, 2], -signal.SIGTERM)] * 5
+    assert nodes_of(fleet) == before
 
 
 def test_a_node_writes_into_its_own_scratch_folder_and_asks_for_its_key_at_each_port(

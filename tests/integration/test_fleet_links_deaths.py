@@ -80,6 +80,8 @@ def test_no_machine_outlives_the_lease_by_more_than_a_second(away: Away, death: 
     seconds, left = seconds_until_gone(away.of_nodes, 10 * LEASE_S)
     assert left == []
     assert seconds <= lease_s + 1
+    if part == "gate":  # all nodes are silent then, and none is lost
+        assert len(opening.status(away.folder).nodes) == N_NODES
 
 
 def test_a_machine_that_is_cut_off_ends_itself_and_another_takes_its_place(away: Away) -> None:

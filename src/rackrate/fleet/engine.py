@@ -17,7 +17,7 @@ import signal
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +217,23 @@ def _engine_worker(order: Order, address: str, scratch: str, contact: str | None
 
 
 def _stopped() -> asyncio.Event:
-    """Return an event that SIGTERM sets."""
+    """Return an event that SIGTERM sets; what tasks fork has no part in that."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    hold, let = partial(_mask, signal.SIG_BLOCK), partial(_mask, signal.SIG_UNBLOCK)
+    os.register_at_fork(before=hold, after_in_parent=let, after_in_child=_forget_signals)
     return stopped
+
+
+def _forget_signals() -> None:
+    """Have SIGTERM end a forked process; else it would end the node, by the pipe that both have open."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _mask(signal.SIG_UNBLOCK)  # one that came meanwhile ends it now
+
+
+def _mask(how: signal.Sigmasks) -> None:
+    signal.pthread_sigmask(how, {signal.SIGTERM})
 
 
 async def _head(order: Order, say: Say) -> None:

@@ -66,12 +66,14 @@ class CreateFailed:
         why: in the provider's words.
         is_certain: whether the provider said no; else nobody knows whether it makes the node.
         again_s: seconds after which it may be asked again, where it was only asked too often: no failure.
+        is_final: whether it says the same to every order.
     """
 
     node: str
     why: str
     is_certain: bool
     again_s: float | None = None
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

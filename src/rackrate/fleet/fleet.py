@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from inspect import iscoroutinefunction
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from rackrate.fleet.folder import Folder, find_folder, running_folder
 from rackrate.fleet.history import Events
 from rackrate.fleet.state import Phase
 from rackrate.fleet.status import Cost, Status
+from rackrate.fleet.tasks import Contained
 from rackrate.looping import aside, is_in_loop, to_its_end
 
 if TYPE_CHECKING:
@@ -204,7 +206,7 @@ class Fleet:
             FleetClosed: the fleet has ended.
         """
         with _sendable(function):
-            return self.client.submit(function, *args, **{"pure": False, **kwargs})
+            return self.client.submit(_contained(function, kwargs), *args, **{"pure": False, **kwargs})
 
     def map(
         self, function: Callable[..., Any], *iterables: Iterable[Any], **kwargs: Any
@@ -217,7 +219,7 @@ class Fleet:
         """
         with _sendable(function):
             futures: list[Future[Any]] = self.client.map(
-                function, *map(list, iterables), **{"pure": False, **kwargs}
+                _contained(function, kwargs), *map(list, iterables), **{"pure": False, **kwargs}
             )
             return futures
 
@@ -420,6 +422,12 @@ def _sendable(function: Callable[..., Any]) -> Iterator[None]:
         name = getattr(function, "__qualname__", repr(function))
         hint = "make locks, files and connections inside of the function"
         raise UsageError(f"{name} or its arguments cannot be sent to a node: {root}", hint=hint) from error
+
+
+def _contained(function: Callable[..., Any], asked: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return what may be sent to a node; the engine has to see itself what it awaits or keeps as an actor."""
+    is_engines = iscoroutinefunction(function) or asked.get("actor")
+    return function if is_engines else Contained(function)
 
 
 def _bounds(nodes: int | tuple[int, int] | None) -> tuple[int | None, int | None]:

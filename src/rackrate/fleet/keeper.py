@@ -28,7 +28,7 @@ import psutil
 from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import KEYS, local, open_backend
-from rackrate.fleet.backends.base import LOG, Backend, NoNode, NotNow, Order
+from rackrate.fleet.backends.base import LOG, Backend, NoMoney, NoNode, NotNow, Order
 from rackrate.fleet.backends.roll import Roll
 from rackrate.fleet.billing import Bill
 from rackrate.fleet.button import Button
@@ -55,6 +55,7 @@ from rackrate.fleet.folder import Folder
 from rackrate.fleet.gatehouse import GateProcess
 from rackrate.fleet.history import History
 from rackrate.fleet.journal import Journal
+from rackrate.fleet.lease import FROZEN_FRAC
 from rackrate.fleet.lines import LONGEST, Message, encode
 from rackrate.fleet.node import NodeState
 from rackrate.fleet.pool import Demand
@@ -120,6 +121,7 @@ class Keeper:
         self.is_busy = False
         self._head_made_s: float | None = None
         self._head_seen_s = 0.0
+        self._is_head_ending = False
         self._gate_seen_s = 0.0
         self._is_listing = False
         self._is_list_there = True
@@ -159,6 +161,7 @@ class Keeper:
                 self._look_at_owner()
                 self._look_at_head()
                 self._look_at_ways()
+                self._end_head()
                 self._resize()
                 is_patient = self.life.phase is Phase.OPEN or not self._is_list_there
                 every_s = _LIST_S if is_patient else _CLOSING_S
@@ -247,7 +250,8 @@ class Keeper:
         except NotNow as error:
             self.handle(CreateFailed(name, error.message, is_certain=True, again_s=error.again_s))
         except NoNode as error:
-            self.handle(CreateFailed(name, error.message, is_certain=True))
+            is_final = isinstance(error, NoMoney)
+            self.handle(CreateFailed(name, error.message, is_certain=True, is_final=is_final))
         except Exception as error:  # noqa: BLE001 - nobody knows whether there is a node
             self.handle(CreateFailed(name, f"{type(error).__name__}: {error}", is_certain=False))
         else:
@@ -324,7 +328,7 @@ class Keeper:
             self._gate_seen_s = self._gate_seen_s if self._gate.is_frozen else self.age_s()
             if self._gate.has_ended:
                 self.handle(Closed("its gate died"))
-            elif self.age_s() - self._gate_seen_s > self.spec.lease_s:
+            elif self.age_s() - self._gate_seen_s > self.spec.lease_s * FROZEN_FRAC:
                 self.handle(Closed("its gate is frozen"))
         elif isinstance(self._home, local.LocalBackend) and self._home.trouble:
             self.handle(Closed(self._home.trouble))
@@ -338,6 +342,12 @@ class Keeper:
             patience_s = self.spec.boot_timeout_s
             is_late = self.age_s() > patience_s
             self.handle(Closed(f"its scheduler is not ready after {patience_s:g} s") if is_late else Worked())
+
+    def _end_head(self) -> None:
+        """End the head as soon as the fleet closes: it waits for no node, and none for it."""
+        if self.life.phase is Phase.CLOSING and not self._is_head_ending:
+            self._is_head_ending = True
+            self._do(self._call, self._home.destroy, self.head)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection, line by line."""

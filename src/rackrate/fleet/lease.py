@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 ASKS_PER_LEASE = 4
 """So often a holder asks within one length of its lease: three answers may be lost."""
+FROZEN_FRAC = 0.5
+"""Of a lease: for so long a part that is seen to be stopped may come back. The rest is to end the others."""
 
 
 @dataclass(frozen=True, slots=True)

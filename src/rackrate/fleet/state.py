@@ -227,6 +227,8 @@ class Lifecycle:
                 self._next_order_s = max(self._next_order_s, at_s + event.again_s)
                 self._end(node, event.why, at_s)
                 return
+            if event.is_final:
+                self._n_failed = max(self._n_failed, self.policy.most_failures - 1)  # and this one
         self._end(node, event.why, at_s, is_failure=True)
 
     def _close(self, why: str) -> None:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from rackrate.errors import TaskExited
+
 if TYPE_CHECKING:
     from rackrate.fleet.fleet import Fleet
 
@@ -81,6 +83,30 @@ class Task(Generic[P, R]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Task, (self._function, self._asked)
+
+
+class Contained(Generic[P, R]):
+    """A function that can end itself and not its node: a program's `main`, say, that ends by `sys.exit`.
+
+    Args:
+        function: what is called.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self._function = function
+        self.__name__ = getattr(function, "__name__", type(function).__name__)  # what its task is called by
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call it.
+
+        Raises:
+            TaskExited: it called `sys.exit`.
+        """
+        try:
+            return self._function(*args, **kwargs)
+        except SystemExit as error:
+            hint = "a task ends with a result or an error"
+            raise TaskExited(f"{self.__name__} called sys.exit({error.code!r})", hint=hint) from None
 
 
 def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]:

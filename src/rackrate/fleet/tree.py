@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +28,8 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 _PATIENCE_S = 5.0
 """For a process in an uninterruptible call: it dies when the call returns, and nobody can wait for that."""
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.002, 0.064
+"""Between two looks at processes that die."""
 
 
 def adopt_orphans() -> None:
@@ -49,8 +51,7 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
     """Kill every descendant of this process and wait for it.
 
     When a fleet's lease is over all its agents do this at once, on a machine that was busy until then: so
-    there is one look at the machine's processes for all descendants, and, where all children may be
-    collected, none to see that nothing is left.
+    none of them looks at processes that are not its own, and each look waits longer than the last.
 
     Args:
         group: a process group among them that is killed first, without looking for anything.
@@ -59,6 +60,7 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
     if group is not None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
+    wait_s = _FIRST_WAIT_S
     until = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until:
         if not keep and not _collect():
@@ -69,7 +71,8 @@ def end_children(group: int | None = None, keep: frozenset[int] = frozenset()) -
         for pid in below:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        time.sleep(0.002)
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         for pid in below:
             with suppress(ChildProcessError):  # not a child, or not yet
                 os.waitpid(pid, os.WNOHANG)
@@ -91,25 +94,32 @@ def _below(root: int, keep: frozenset[int]) -> list[int]:
     Nothing is collected during the look: a child that dies meanwhile hands its own children to this process,
     and these may have been read before, as the child's. While the child is listed, the look is not empty.
     """
-    children: dict[int, list[int]] = {}
-    for pid, parent in _parents():
-        children.setdefault(parent, []).append(pid)
-    found = [pid for pid in children.get(root, []) if pid not in keep]
+    children = _told_children if Path(f"/proc/{root}/task/{root}/children").exists() else _seen_children()
+    found = [pid for pid in children(root) if pid not in keep]
     for pid in found:  # grows while it is walked
-        found += children.get(pid, [])
+        found += children(pid)
     return found
 
 
-def _parents() -> Iterator[tuple[int, int]]:
-    """Yield every process of the machine with its parent; on Linux from one file each: it is read often."""
-    if sys.platform != "linux":
-        yield from ((one.pid, one.info["ppid"]) for one in psutil.process_iter(["ppid"]))
-        return
-    for name in os.listdir("/proc"):  # noqa: PTH208 - a name is all that is needed
-        if name.isdigit():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                stat = Path(f"/proc/{name}/stat").read_bytes()
-                yield int(name), int(stat[stat.rindex(b")") :].split(None, 3)[2])
+def _told_children(pid: int) -> list[int]:
+    """Return the children of a process as Linux lists them, of each of its threads.
+
+    The list may lack some when others are collected meanwhile (proc(5)): of this process nobody else collects
+    any, and what is missed of another is this one's own as soon as that other is dead.
+    """
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - a name is all that is needed
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_bytes().split())
+    return found
+
+
+def _seen_children() -> Callable[[int], list[int]]:
+    """Return what tells the children of a process, by one look at all processes of the machine."""
+    children: dict[int, list[int]] = {}
+    for one in psutil.process_iter(["ppid"]):
+        children.setdefault(one.info["ppid"], []).append(one.pid)
+    return lambda pid: children.get(pid, [])
 
 
 def end_tree(root: psutil.Process) -> None:

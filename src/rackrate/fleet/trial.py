@@ -131,7 +131,7 @@ def checkpoint(data: bytes | None = None) -> bytes | None:
         _write(attempt, _saved.path, data)
     else:
         _save(attempt, bytes(data))
-    _saved.n_bytes = len(data)
+    _saved.n_bytes = memoryview(data).nbytes
     return None
 
 

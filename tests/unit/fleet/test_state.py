@@ -256,6 +256,13 @@ def test_boots_that_fail_in_a_row_end_the_fleet() -> None:
     assert scene.life.phase is Phase.CLOSED
 
 
+def test_a_fleet_whose_account_cannot_pay_is_over_at_the_first_order() -> None:
+    scene = Scene(Policy(most_failures=3, retry_s=8))
+    scene.at(0, Scaled(2), CreateFailed(ONE, "no money", is_certain=True, is_final=True))
+    assert scene.life.why == "nodes do not come up"
+    assert scene.names(NodeState.INTENT) == []
+
+
 def test_a_fleet_that_was_up_outlives_a_provider_without_capacity() -> None:
     scene = Scene(Policy(most_failures=2, retry_s=1))
     scene.up(3)

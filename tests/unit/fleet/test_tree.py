@@ -157,3 +157,16 @@ def test_orphans_of_a_child_that_dies_while_it_is_looked_for_are_found() -> None
     """Seen in one of 30 such ends: what was read as the child's was nobody's when the child was collected."""
     done = subprocess.run([sys.executable, "-c", ROUNDS], capture_output=True, text=True, check=True)
     assert done.stdout == "0\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's children")
+def test_children_are_found_the_same_way_where_the_kernel_does_not_tell_them() -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+    with subprocess.Popen([sys.executable, "-c", code]) as child:
+        time.sleep(0.5)
+        seen = tree._seen_children()
+        assert child.pid in seen(os.getpid())
+        assert len(seen(child.pid)) == 1
+        for pid in (os.getpid(), child.pid, 2**22 + 1):
+            assert sorted(tree._told_children(pid)) == sorted(seen(pid))
+        tree.end_tree(psutil.Process(child.pid))

@@ -25,7 +25,7 @@ from rackrate.errors import FleetError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import inside
 from rackrate.fleet.backends.base import Order
-from rackrate.fleet.lease import Lease
+from rackrate.fleet.lease import FROZEN_FRAC, Lease
 from rackrate.fleet.lines import Line, Message
 
 Say = Callable[[Message], None]
@@ -158,7 +158,7 @@ class Agent:
             self._ask()
 
     def _watch_freeze(self) -> None:
-        """End a node whose worker is found frozen at every question of a lease.
+        """End a node whose worker is found frozen for too much of a lease.
 
         Raises:
             Over: it is.
@@ -168,7 +168,7 @@ class Agent:
             self._frozen_since_s = None
             return
         self._frozen_since_s = self._frozen_since_s or now
-        if now - self._frozen_since_s >= self.order.ttl_s - self.lease.period_s:
+        if now - self._frozen_since_s >= self.order.ttl_s * FROZEN_FRAC:
             raise Over("its worker is frozen")
 
     def _ask(self) -> None:

@@ -36,6 +36,12 @@ class NoNode(FleetError):
     code = "no-node"
 
 
+class NoMoney(NoNode):
+    """The account cannot pay for it, nor for another one like it."""
+
+    code = "no-money"
+
+
 class NotNow(NoNode):
     """The provider was asked too often, and made nothing: it may be asked again.
 

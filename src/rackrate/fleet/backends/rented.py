@@ -8,6 +8,7 @@ is remembered is a shortcut: asked from a process that knows nothing, the answer
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -18,10 +19,12 @@ from pathlib import Path
 from typing import Protocol
 
 from rackrate.errors import AuthRejected, MissingCredential, ProviderDown, ProviderError, RateLimited
-from rackrate.fleet.backends.base import Machine, NoNode, NotNow, Order
+from rackrate.fleet.backends.base import Machine, NoMoney, NoNode, NotNow, Order
 from rackrate.fleet.backends.roll import Roll
 from rackrate.fleet.ledger import MICROUSD, Rate
 
+_NO_MONEY = re.compile("balance|credit|payment", re.IGNORECASE)
+"""In what a provider says: RunPod has status 402 for it, Vast.ai 403, which it has for other things too."""
 _NOT_FOUND = 404
 _FAULT = 500
 """From here on an answer says nothing about what was done."""
@@ -99,6 +102,7 @@ def refusals() -> Iterator[None]:
 
     Raises:
         NotNow: the provider was asked too often.
+        NoMoney: the account cannot pay.
         NoNode: it said no, in its words.
     """
     try:
@@ -109,7 +113,8 @@ def refusals() -> Iterator[None]:
         raise NoNode(error.message, hint=error.hint) from error
     except ProviderError as error:
         if 0 < error.status < _FAULT:
-            raise NoNode(error.message, hint=error.hint) from error
+            kind = NoMoney if _NO_MONEY.search(error.words) else NoNode
+            raise kind(error.message, hint=error.hint) from error
         raise
 
 

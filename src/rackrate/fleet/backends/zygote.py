@@ -26,6 +26,7 @@ from rackrate.fleet import tree
 from rackrate.fleet.backends import forking, gpus
 from rackrate.fleet.backends.agent import Agent, Engine
 from rackrate.fleet.backends.base import ALIVE, LOG, NoNode, Order
+from rackrate.fleet.lease import FROZEN_FRAC
 
 SCRATCH = "scratch"
 
@@ -108,12 +109,12 @@ def _rehearse(play: Callable[[str, Path], None], tls: str, folder: Path) -> None
 
 
 def _end_frozen(agents: Mapping[int, Order], since_s: dict[int, float]) -> None:
-    """Kill agents that are frozen for the length of their lease: the keeper, which would too, may be dead."""
+    """Kill agents that are frozen for too much of their lease: the keeper, which would too, may be dead."""
     now = time.monotonic()
     for pid, order in agents.items():
         if not tree.is_frozen(pid):
             since_s.pop(pid, None)
-        elif now - since_s.setdefault(pid, now) >= max(order.ttl_s - 2 * forking.TURN_S, order.ttl_s / 2):
+        elif now - since_s.setdefault(pid, now) >= order.ttl_s * FROZEN_FRAC:
             os.kill(pid, signal.SIGKILL)
 
 
