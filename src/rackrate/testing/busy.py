@@ -48,7 +48,7 @@ _NURSERY_S = 10.0
 
 def be_busy(_: int, work: Work) -> None:
     """Work for ever, and have children that do not want to end."""
-    subprocess.Popen([sys.executable, "-c", _DEAF], start_new_session=True)  # noqa: S603 - ourselves
+    subprocess.Popen([sys.executable, "-IS", "-c", _DEAF], start_new_session=True)  # noqa: S603 - ourselves
     if work == "gpu":
         _multiply()
     while True:
