@@ -115,3 +115,10 @@ def test_a_pipe_of_another_encoding_is_no_fault(process: Any) -> None:
     ran = process("-c", RUN, "price", "l40s", "--json", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert ran.code == 0, ran.err
     assert ran.json["gpu"] == "l40s"
+
+
+def test_an_output_that_is_closed_is_no_fault() -> None:
+    words = ["sh", "-c", 'exec "$0" -c "$1" gpu l40s >&-', sys.executable, RUN]
+    now = {"RACKRATE_NOW": "2026-08-22T12:00:00+00:00"}
+    done = subprocess.run(words, capture_output=True, check=False, env=os.environ | now)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -313,6 +313,7 @@ def test_leaving_the_fleet_ends_the_sweep_and_says_so() -> None:
         until(lambda: sweep.table().n(TrialState.RUNNING) == 1)
     with pytest.raises(FleetClosed, match="its owner has left it"):
         sweep.wait()
+    assert [(trial.state, trial.why) for trial in sweep.table().trials] == [("waiting", "its fleet ended")]
 
 
 def test_a_node_of_this_machine_keeps_a_checkpoint_of_any_size(fleet: rackrate.Fleet) -> None:

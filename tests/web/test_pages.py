@@ -44,7 +44,7 @@ OVERVIEW = {
     "O7 like for like": "% less than coreweave, like for like",
     "O8 cheapest": "<dt>Cheapest</dt>",
     "O8 dearest": "<dt>Most expensive</dt>",
-    "O9 history": '<svg role="img" aria-label="l40s: on demand daily median',
+    "O9 history": '<svg role="img" aria-label="NVIDIA L40S: on demand daily median',
     "O9 ranges": ">90 days</a>",
     "O9 kinds": "kind=spot#history",
     "O10 where to rent": "<h2>Where to rent it</h2>",

@@ -84,6 +84,9 @@ def main() -> None:
 
 def run() -> None:
     """Run the command line and exit with its status."""
+    for name in ("stdout", "stderr"):  # None where whoever started this closed it
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - for ever
     sys.exit(status(sys.argv[1:]))
 
 

@@ -76,7 +76,11 @@ class Sweep:
 
     def table(self) -> Results:
         """Return the trials as they are now; an Arrow stream to whoever asks for one."""
-        return Results(self.name, self.goal, tuple(self._trials().all))
+        is_over = self._is_over.is_set()  # before the look: what runs now may have ended by then
+        trials = self._trials()
+        if is_over:
+            trials.let_go()
+        return Results(self.name, self.goal, tuple(trials.all))
 
     def curves(self) -> dict[int, list[tuple[int, float | None]]]:
         """Return what each trial has reported so far: (step, value), by its number."""

@@ -176,5 +176,10 @@ class Trials:
         self.goal = goal
         for trial in self._trials.values():
             trial.tries = 0
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Have nothing run: the fleet that ran it has ended, and nobody was left to say so of each."""
+        for trial in self._trials.values():
             if trial.state is TrialState.RUNNING:
                 trial.state, trial.why = TrialState.WAITING, "its fleet ended"

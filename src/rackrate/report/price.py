@@ -8,6 +8,8 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rackrate.catalog.aliases import families_of
+from rackrate.catalog.gpu import load_gpu
+from rackrate.catalog.load import slugs
 from rackrate.market import stats
 from rackrate.market.offer import Kind
 from rackrate.market.stats import HistoryDay, Spread
@@ -188,8 +190,9 @@ class Price(Shown):
         change = last.index / first.index - 1
         plain = last.median_usd_per_gpu_hour / first.median_usd_per_gpu_hour - 1
         kind = self.kind.replace("_", " ")
+        name = load_gpu(self.gpu).name if self.gpu in slugs("gpus") else self.gpu
         return Plot(
-            f"{self.gpu}: {kind} daily median {plain:+.1%} in {(last.day - first.day).days} days, "
+            f"{name}: {kind} daily median {plain:+.1%} in {(last.day - first.day).days} days, "
             f"like-for-like index {change:+.1%}",
             tuple(day.day for day in self.history),
             tuple(day.median_usd_per_gpu_hour for day in self.history),
