@@ -113,7 +113,7 @@ def _status(store: Store, settings: Settings, collector: Collector) -> SourceSta
     outcome, says = settings.why_not(collector)
     compared_with, changed = changes(store, collector.name)
     if not outcome:
-        outcome = state.outcome or "never"
+        outcome = state.outcome or ("ok" if newest else "never")  # it may have been asked from elsewhere
         says = f"{state.code}: {state.says}" if state.code else state.says
     good_at = newest.at if newest else (datetime.fromisoformat(state.good_at) if state.good_at else None)
     return SourceStatus(

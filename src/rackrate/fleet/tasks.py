@@ -94,7 +94,8 @@ class Contained(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R]) -> None:
         self._function = function
-        self.__name__ = getattr(function, "__name__", type(function).__name__)  # what its task is called by
+        named = getattr(function, "func", function)  # of a partial
+        self.__name__ = getattr(named, "__name__", type(named).__name__)  # what its task is called by
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it.

@@ -21,10 +21,10 @@ from rackrate.catalog.load import slugs
 from rackrate.errors import RackrateError
 from rackrate.market.offer import Kind
 from rackrate.web.artist import ARTIST
-from rackrate.web.page import Ask
+from rackrate.web.page import Ask, Build
 from rackrate.web.pages import faq, gpus, market
 from rackrate.web.query import Query
-from rackrate.web.render import environment
+from rackrate.web.render import html
 
 if TYPE_CHECKING:
     from rackrate.market.store import Store
@@ -53,7 +53,6 @@ class Preparation:
         self._thread.join()
 
     def _run(self) -> None:
-        environment().get_template("gpu_overview.html")
         ARTIST.start()
         ready_for = None
         while not self._is_over.is_set():
@@ -73,17 +72,23 @@ class Preparation:
         """Make what the first page and those of each GPU for rent need, until newer prices are there."""
         gpus_for_rent = self._site.answer(lambda: rented(store))
         store.prepare()
-        self._site.answer(lambda: market.home(_ask(self._site, store, "/")))
+        self._make(market.home, _ask(self._site, store, "/"))
         for slug in gpus_for_rent:
             if self._is_over.is_set() or self._site.market() is not store:
                 return
             started = time.perf_counter()
             faq.questions(slug, None)  # facts alone: nobody waits for the database meanwhile
-            ask = _ask(self._site, store, f"/gpus/{slug}", slug)
-            for drawing in self._site.answer(partial(gpus.show, ask)).charts:
-                drawing.svg()
+            self._make(gpus.show, _ask(self._site, store, f"/gpus/{slug}", slug))
             _give_back()
             self._is_over.wait(time.perf_counter() - started)
+
+
+    def _make(self, build: Build, ask: Ask) -> None:
+        """Make a page as if somebody had asked for it: with its charts, in HTML."""
+        page = self._site.answer(partial(build, ask))
+        for drawing in page.charts:
+            drawing.svg()
+        html(page, ask, self._site)
 
 
 def _give_back() -> None:

@@ -26,10 +26,10 @@ def test_an_entry_is_one_line_and_reads_back(entry: dict[str, Any]) -> None:
     assert journal.decode(line) == entry
 
 
-@given(plain, st.data())
-def test_no_part_of_a_line_passes_for_a_line(entry: dict[str, Any], data: st.DataObject) -> None:
+@given(plain, st.floats(0, 1, exclude_max=True))
+def test_no_part_of_a_line_passes_for_a_line(entry: dict[str, Any], part_frac: float) -> None:
     line = journal.encode(entry)
-    assert journal.decode(line[: data.draw(st.integers(0, len(line) - 1))]) is None
+    assert journal.decode(line[: int(part_frac * len(line))]) is None
 
 
 @pytest.mark.parametrize("n_lost", range(1, 60, 4))
