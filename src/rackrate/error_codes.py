@@ -41,6 +41,7 @@ SPECIAL: Mapping[str, tuple[type[RackrateError], str]] = {
     "no-metric": (errors.UsageError, "A trial of a sweep ended without reporting what is compared."),
     "sweep-taken": (errors.UsageError, "Another fleet runs the sweep of that name."),
     "not-picklable": (errors.UsageError, "The function or its arguments cannot be sent to another machine."),
+    "no-money": (errors.FleetError, "The provider refused an order: the account cannot pay for it."),
     "not-now": (
         errors.FleetError,
         "The provider was asked too often and made nothing; it may be asked again.",

@@ -82,7 +82,6 @@ class Preparation:
             _give_back()
             self._is_over.wait(time.perf_counter() - started)
 
-
     def _make(self, build: Build, ask: Ask) -> None:
         """Make a page as if somebody had asked for it: with its charts, in HTML."""
         page = self._site.answer(partial(build, ask))
