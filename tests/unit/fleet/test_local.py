@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,6 +49,38 @@ def test_an_order_that_cannot_be_carried_out_fails_alone(backend: LocalBackend, 
     backend.create(order(3))
     assert backend.list(FLEET) == {order(1).name, order(3).name}
     assert backend.trouble == ""
+
+
+KEEPER = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]], stdin=-1).wait()"
+CHILD = """
+import os, signal, time
+from rackrate.fleet import tree
+from rackrate.fleet.backends import forking, zygote
+keeper = os.getppid()
+print(zygote._has_keeper())
+os.kill(keeper, signal.SIGSTOP)
+while not tree.is_frozen(keeper):
+    time.sleep(0.01)
+print(zygote._has_keeper())
+os.kill(keeper, signal.SIGKILL)
+while not forking.is_hung_up():
+    time.sleep(0.01)
+print(zygote._has_keeper())
+"""
+
+
+def test_a_keeper_that_is_frozen_or_dead_has_nobody_wait_for_a_node() -> None:
+    """Seen: a fleet whose keeper died while its first node was being made lived for a lease more."""
+    done = subprocess.run([sys.executable, "-c", KEEPER, CHILD], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "False", "False"]
+
+
+def test_an_order_whose_keeper_died_before_it_was_read_makes_no_node(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "rackrate.fleet.backends.zygote", str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as zygote:
+        said, _ = zygote.communicate(json.dumps(order(1).to_dict()).encode() + b"\n")
+    assert "dead or frozen" in json.loads(said)["trouble"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_zygote_that_was_killed_is_trouble(backend: LocalBackend) -> None:

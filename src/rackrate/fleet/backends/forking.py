@@ -28,6 +28,13 @@ def share() -> None:
     gc.freeze()
 
 
+def is_hung_up() -> bool:
+    """Tell whether nobody writes to the input any more, whatever is left there to be read."""
+    poll = select.poll()
+    poll.register(0, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
+
+
 def turns(has_children: Callable[[], bool]) -> Iterator[list[bytes]]:
     """Yield the lines that have come in at each turn: when there are any, a child ended, or nothing did.
 

@@ -49,8 +49,8 @@ def main(folder: Path, preload: Sequence[str]) -> None:
             if order.tls and not is_rehearsed:  # the first is the head's: by then there is a key
                 _rehearse(engine.rehearse, order.tls, folder)
                 is_rehearsed = True
-            trouble = ""
-            if all(order.name != one.name for one in agents.values()):
+            trouble = "" if _has_keeper() else "the keeper that ordered it is dead or frozen"
+            if not trouble and all(order.name != one.name for one in agents.values()):
                 try:
                     env = _place(order, agents.values(), places, gpus_here)
                     agents[_fork(folder / order.name, order, engine.run, env)] = order
@@ -62,6 +62,11 @@ def main(folder: Path, preload: Sequence[str]) -> None:
                 os.write(1, json.dumps({"trouble": trouble}).encode() + b"\n")
         _end_frozen(agents, frozen_since_s)
         _bury(agents)
+
+
+def _has_keeper() -> bool:
+    """Tell whether somebody waits for the node: a lease begins with it, however old its order is."""
+    return not forking.is_hung_up() and not tree.is_frozen(os.getppid())
 
 
 def _place(
