@@ -7,7 +7,7 @@ a task or the scheduler does can hold up a lease.
 
 The owner is *seen* while its process is there and not stopped: a notebook that computes for an hour
 without a breath is alive, one that was killed is seen to be within a quarter of a second, one that is
-frozen has the length of its lease to come back.
+frozen has nine tenths of its lease to come back: the last is for ending its nodes, all at once.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ from rackrate.fleet.sweeping import Sweeps
 _LIST_S = 1.0
 """Between two listings; while the fleet closes it is `_CLOSING_S`."""
 _CLOSING_S = 0.02
+_ENDING_FRAC = 0.1
+"""Of a lease: so long before its end the nodes of an owner that is frozen are ended, for all end at once."""
 _BILL_S = 600.0
 """Between two looks at the provider's bill."""
 _LONGEST_WAIT_S = 30.0
@@ -320,7 +322,9 @@ class Keeper:
             case "ended":
                 self.handle(Closed("its owner has ended"))
             case "frozen":
-                self.handle(Tick())
+                left_s = self.life.owner.left_s(self.age_s())
+                is_over = left_s <= self.spec.lease_s * _ENDING_FRAC
+                self.handle(Closed("the owner is silent") if is_over else Tick())
 
     def _look_at_ways(self) -> None:
         """End a fleet whose nodes nobody reaches any more, or, here, whose killed nodes nobody sweeps up."""
