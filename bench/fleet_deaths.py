@@ -257,9 +257,12 @@ def run_all(drawn: Sequence[Trial], series: Series, keep: Path, work: Work, at_o
                 print(drawn.index(trial), f"not counted: {seconds.message}", trial, flush=True)
                 continue
             series.add(trial, seconds)
-            told = "something stayed" if seconds is None else f"{seconds:.2f} s"
             late = "" if _is_kept(seconds, trial.lease_s) else "LATE "
-            print(drawn.index(trial), late + told, trial, flush=True)
+            print(drawn.index(trial), late + _told(seconds), trial, flush=True)
+
+
+def _told(seconds: float | None) -> str:
+    return "something stayed" if seconds is None else f"{seconds:.2f} s"
 
 
 def _is_kept(seconds: float | None, lease_s: float) -> bool:
@@ -276,8 +279,9 @@ def section(outcomes: Sequence[Outcome], method: str, lease_s: float) -> str:
         kept = sum(_is_kept(seconds, lease_s) for seconds in well)
         times = [f"{statistics.median(well):.2f} s", f"{max(well):.2f} s"] if well else ["", ""]
         rows.append([kind, str(len(runs)), str(len(runs) - len(well)), *times, f"{kept} of {len(runs)}"])
-    n_kept = sum(_is_kept(one.seconds, lease_s) for one in outcomes)
-    says = f"Within the lease and {GRACE_S:g} s: {n_kept} of {len(outcomes)}."
+    late = [one for one in outcomes if not _is_kept(one.seconds, lease_s)]
+    says = f"Within the lease and {GRACE_S:g} s: {len(outcomes) - len(late)} of {len(outcomes)}."
+    says += "".join(f" Not so: {one.trial}, {_told(one.seconds)}." for one in late)
     title = f"## Fleet: what is left when parts of it die\n\n{machine('rackrate', 'distributed')}"
     return "\n\n".join((title, method, table(header, rows), says))
 
