@@ -451,5 +451,5 @@ def test_what_is_collected_is_shared_now_or_with_the_next_collection(s3: Any, ma
     assert len(offers(reader).json["data"]) == 5
     assert len(days(reader.mirror)) == 2
     ran = reader.run("market", "status", "vast", "--store", ADDRESS, "--json")
-    assert (ran.json["data"][0]["rows"], ran.json["data"][0]["state"]) == (5, "never")
+    assert (ran.json["data"][0]["rows"], ran.json["data"][0]["state"]) == (5, "ok")  # asked by another
     assert not (reader.mirror / "collected").exists()

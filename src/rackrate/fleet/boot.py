@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import tempfile
 from contextlib import suppress
@@ -131,13 +132,20 @@ def _compare(order: Order, line: Line) -> None:
 
 
 def _open_door(order: Order, identity: Identity, path: Path) -> int:
-    """Fork the process through which the worker meets its fleet; return its id."""
+    """Fork the process through which the worker meets its fleet; return its id.
+
+    The worker may be quicker than the door: what it asks waits in the socket, which is there before both.
+    """
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen()
     pid = os.fork()
     if pid:
+        listening.close()
         return pid
     try:
         tree.die_with_parent()
-        door.run(order.keeper, identity, path)
+        door.run(order.keeper, identity, listening)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the log must have it
         sys.stderr.write(f"door: {type(error).__name__}: {error}\n")
     finally:

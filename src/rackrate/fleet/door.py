@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 from rackrate.fleet.identity import Identity
 from rackrate.fleet.lines import LONGEST, encode
@@ -46,9 +46,9 @@ class Door:
         self._port = 0
         self._streams: set[asyncio.Task[None]] = set()
 
-    async def run(self, path: Path) -> None:
+    async def run(self, listening: socket.socket) -> None:
         """Stand open until the gate hangs up."""
-        lines = await asyncio.start_unix_server(self._serve, path, limit=LONGEST)
+        lines = await asyncio.start_unix_server(self._serve, sock=listening, limit=LONGEST)
         streams = await asyncio.start_server(self._dial, _HOST, 0)
         self._port = streams.sockets[0].getsockname()[1]
         reader, writer = await self._reach_gate()
@@ -121,10 +121,16 @@ class Door:
             writer.close()
 
 
-def run(gate: str, identity: Identity, path: Path) -> None:
-    """Keep the door of a node until the gate hangs up."""
+def run(gate: str, identity: Identity, listening: socket.socket) -> None:
+    """Keep the door of a node until the gate hangs up.
+
+    Args:
+        gate: its address.
+        identity: the node's.
+        listening: where the worker and its tasks ask: they may do so before this runs.
+    """
 
     async def stand() -> None:
-        await Door(gate, identity).run(path)
+        await Door(gate, identity).run(listening)
 
     asyncio.run(stand())

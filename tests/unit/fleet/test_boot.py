@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -53,6 +55,18 @@ def test_a_machine_with_other_versions_says_so_and_ends_before_it_works(tmp_path
     )
     assert done.returncode == 1
     assert "on the node and 2020.1.0 here" in done.stderr
+
+
+def test_a_worker_that_is_quicker_than_the_door_waits_for_it(tmp_path: Path) -> None:
+    """Seen: three nodes in a row died, each because its worker had asked before the door listened."""
+    order = Order.from_env(order_of(tmp_path))
+    door = boot._open_door(order, Identity.from_pem(order.identity), tmp_path / "door")
+    try:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(tmp_path / "door"))
+    finally:
+        os.kill(door, signal.SIGKILL)
+        os.waitpid(door, 0)
 
 
 def test_only_what_differs_is_named() -> None:
