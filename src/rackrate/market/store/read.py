@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +194,7 @@ class Store:
             [*params, *values, *kind_values, *old_values],
         )
 
+        @cache  # what is made of this with fewer rows counts no second time
         def count() -> Count:
             counts = self._rows(
                 f"SELECT {kind} AS is_kind, kind, {old} AS is_old, count(*) "  # noqa: S608
