@@ -83,11 +83,11 @@ class Preparation:
             self._is_over.wait(time.perf_counter() - started)
 
     def _make(self, build: Build, ask: Ask) -> None:
-        """Make a page as if somebody had asked for it: with its charts, in HTML."""
+        """Make a page as if somebody had asked for it, its charts first: nobody waits for those."""
         page = self._site.answer(partial(build, ask))
         for drawing in page.charts:
             drawing.svg()
-        html(page, ask, self._site)
+        self._site.answer(partial(html, page, ask, self._site))  # a template asks the market too
 
 
 def _give_back() -> None:
