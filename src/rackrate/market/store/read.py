@@ -35,7 +35,7 @@ class Found:
 
     Attributes:
         rows: in the columns of an offer, in the order asked for, cut to the limit.
-        count: counts the rest, which is a question of its own and only asked where it is shown.
+        count: counts the rest, which is a question of its own, asked once and only where it is shown.
     """
 
     rows: tuple[tuple[Any, ...], ...]
@@ -50,19 +50,15 @@ class Found:
         """Copy and send by values: a count that is still to be made needs the store."""
         return Found.counted, (self.rows, self.n_matching, dict(self.hidden))
 
-    @cached_property
-    def _counted(self) -> Count:
-        return self.count()
-
     @property
     def n_matching(self) -> int:
         """Return how many rows match, before the limit."""
-        return self._counted[0]
+        return self.count()[0]
 
     @property
     def hidden(self) -> Mapping[str, int]:
         """Return reason to the number of rows that match all but a default (kind, age)."""
-        return self._counted[1]
+        return self.count()[1]
 
 
 _PART = 8192
@@ -194,7 +190,7 @@ class Store:
             [*params, *values, *kind_values, *old_values],
         )
 
-        @cache  # what is made of this with fewer rows counts no second time
+        @cache
         def count() -> Count:
             counts = self._rows(
                 f"SELECT {kind} AS is_kind, kind, {old} AS is_old, count(*) "  # noqa: S608
