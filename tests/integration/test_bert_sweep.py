@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -161,9 +162,15 @@ def run_script(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_demo_is_a_script_too(tmp_path: Path) -> None:
-    done = run_script(tmp_path, "--nodes", "2", "--variants", "2", "--steps", "8", "--prune", "none")
+    curves = tmp_path / "curves.csv"
+    few = ("--nodes", "2", "--variants", "2", "--steps", "16", "--prune", "none", "--curves", str(curves))
+    done = run_script(tmp_path, *few)
     assert done.returncode == 0, done.stderr
-    assert "2 done, 16 steps" in done.stdout
+    assert "2 done, 32 steps" in done.stdout
+    header, *rows = csv.reader(curves.read_text("utf-8").splitlines())
+    assert header == ["trial", "step", "s", "loss"]
+    assert [row[:2] for row in rows] == [["0", "8"], ["0", "16"], ["1", "8"], ["1", "16"]]
+    assert all(0 <= float(s) < 110 and 1 < float(loss) < 8 for *_, s, loss in rows)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -36,7 +36,7 @@ LEASE_S = 5.0
 @pytest.fixture
 def fleet() -> Iterator[rackrate.Fleet]:
     """Open a fleet of two nodes, and look that nothing is left when it is closed."""
-    with rackrate.Fleet(nodes=2, lease_s=LEASE_S) as fleet:
+    with rackrate.Fleet(nodes=2, lease_s=LEASE_S, tls=True) as fleet:
         yield fleet
     assert tree.marked(fleet.id) == []
 
@@ -372,6 +372,7 @@ def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
         ({"idle_s": float("nan")}, BadQuantity),
         ({"budget_usd": -1}, BadQuantity),
         ({"backend": "locl"}, UnknownName),
+        ({"tls": False}, UsageError),
         ({"env": {"A": 1}}, UsageError),
         ({"env": {"A=B": "1"}}, UsageError),
         ({"sync": "no/such/folder"}, BadQuantity),

@@ -15,7 +15,12 @@ from rackrate.fleet.rules import Asha, Median, Rule, from_dict, rule_of, to_dict
 
 VALUES = st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.integers(-3, 3).map(float))
 RULES: st.SearchStrategy[Rule] = st.one_of(
-    st.builds(Asha, first=st.one_of(st.none(), st.integers(1, 5)), eta=st.integers(2, 5)),
+    st.builds(
+        Asha,
+        first=st.one_of(st.none(), st.integers(1, 5)),
+        eta=st.integers(2, 5),
+        least=st.one_of(st.none(), st.integers(1, 8)),
+    ),
     st.builds(Median, first=st.one_of(st.none(), st.integers(1, 5)), least=st.integers(1, 4)),
 )
 
@@ -62,6 +67,7 @@ class Bookkeeper:
     def __init__(self, rule: Asha) -> None:
         self.rule = rule
         self.first = rule.first
+        self.least = max(rule.eta, rule.least or rule.eta)
         self.rungs: list[dict[int, tuple[float, int]]] = []
 
     def see(self, trial: int, step: int, value: float) -> None:
@@ -79,11 +85,19 @@ class Bookkeeper:
 
     def judging(self, trial: int) -> dict[int, tuple[float, int]] | None:
         """Return the rung that a trial is judged by."""
-        fit = [rung for rung in self.rungs if trial in rung and len(rung) >= self.rule.eta]
+        fit = [rung for rung in self.rungs if trial in rung and len(rung) >= self.least]
         return fit[-1] if fit else None
 
 
-@given(st.builds(Asha, first=st.one_of(st.none(), st.integers(1, 4)), eta=st.integers(2, 4)), reports())
+@given(
+    st.builds(
+        Asha,
+        first=st.one_of(st.none(), st.integers(1, 4)),
+        eta=st.integers(2, 4),
+        least=st.one_of(st.none(), st.integers(1, 6)),
+    ),
+    reports(),
+)
 def test_no_more_than_one_in_eta_goes_on_by_a_rung_and_the_best_always_does(
     rule: Asha, seen: list[tuple[int, int, float]]
 ) -> None:
@@ -93,7 +107,7 @@ def test_no_more_than_one_in_eta_goes_on_by_a_rung_and_the_best_always_does(
         book.see(trial, step, value)
         rung = book.judging(trial)
         if rung is None:
-            assert not is_stopped, "nobody is stopped before a rung holds eta values"
+            assert not is_stopped, "nobody is stopped before a rung holds enough"
             continue
         n_better = sum(other < rung[trial] for other in rung.values())
         assert is_stopped == (n_better >= len(rung) // rule.eta)
@@ -141,6 +155,12 @@ def test_a_step_that_no_rung_knows_counts_at_the_next_report_past_it() -> None:
     assert [judge.see(1, 14, 1.0), judge.see(0, 14, 9.0)] == [False, True]
 
 
+def test_an_early_arrival_is_spared_until_enough_have_come() -> None:
+    judge = Asha(first=1, eta=2, least=4).judge()
+    seen = [(0, 3.0), (1, 1.0), (2, 4.0), (0, 3.0), (3, 5.0), (0, 3.0), (1, 1.0)]
+    assert [judge.see(trial, 1, value) for trial, value in seen] == [False] * 4 + [True, False, False]
+
+
 def test_without_a_first_rung_it_is_four_times_the_first_step() -> None:
     judge = Asha(eta=2).judge()
     for step in (0, 5, 10, 15):
@@ -158,6 +178,7 @@ def test_no_number_is_the_worst_of_all() -> None:
     [
         lambda: Asha(eta=1),
         lambda: Asha(first=0),
+        lambda: Asha(least=0),
         lambda: Asha(first=2.5),  # type: ignore[arg-type]
         lambda: Median(least=0),
         lambda: Median(least=True),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from rackrate.market.filter import OfferFilter, order_by
+from rackrate.market.offer import Kind
 from rackrate.market.store import Store
 from rackrate.upkeep import import_prices
 from rackrate.web import shared
@@ -74,6 +76,21 @@ def test_a_site_without_prices_waits_for_them(tmp_path: Path) -> None:
         until(lambda: ARTIST.pid is not None)
         assert preparation._thread.is_alive()
     ARTIST.close()
+
+
+def test_offers_in_memory_answer_as_the_files_do() -> None:
+    files, memory = Store.sample(), Store.sample()
+    memory.prepare()
+    order = order_by("usd")
+    for wanted in (OfferFilter(), OfferFilter(slugs=("l40s",), kinds=(Kind.ON_DEMAND,))):
+        for as_of in (None, datetime(2026, 8, 1, tzinfo=UTC)):
+            here, there = (one.find(wanted, order, as_of=as_of) for one in (memory, files))
+            assert here == there
+            assert (here.n_matching, here.hidden) == (there.n_matching, there.hidden)
+            assert here.n_matching > 50
+            assert memory.removing(wanted, as_of) == files.removing(wanted, as_of)
+    assert memory.tally() == files.tally()
+    assert memory.columns(["gpu", "usd_per_gpu_hour"]) == files.columns(["gpu", "usd_per_gpu_hour"])
 
 
 @pytest.mark.parametrize("kind", ["on_demand", "spot", "reserved", "serverless"])

@@ -64,11 +64,13 @@ class Fleet:
         sync: packages, modules and folders of modules that nodes are to have as they are here.
         hosts: machines of your own for the backend `ssh`: each `user@host:port`, or a file of TOML.
         preload: modules that nodes of this machine share: imported once, before the nodes are forked.
+        tls: that both ends of every link prove who they are. A fleet without does not exist, on this machine
+            either: its links carry pickles, and whoever is let in by them runs code as you.
 
     Raises:
         BadQuantity: a number that cannot be.
         UnknownName: no such backend.
-        UsageError: what is given is neither a plan nor an offer.
+        UsageError: what is given is neither a plan nor an offer, or there is to be no TLS.
         OverBudget: the budget does not pay for one node.
         BootFailed: the nodes do not come up; nothing is left of them.
         EngineMismatch: they run other versions than you do; nothing is left of them.
@@ -101,7 +103,11 @@ class Fleet:
         sync: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
         hosts: Iterable[str] = (),
         preload: str | Iterable[str] = (),
+        tls: bool = True,
     ) -> None:
+        if not tls:
+            hint = "leave `tls` out: each fleet makes its own keys, there is nothing to set up"
+            raise UsageError(f"tls={tls!r}: who reaches a link without it runs code on nodes", hint=hint)
         self._client: Client | None = None
         self._pid = os.getpid()
         self._is_up = False

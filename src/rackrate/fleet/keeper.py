@@ -55,7 +55,7 @@ from rackrate.fleet.folder import Folder
 from rackrate.fleet.gatehouse import GateProcess
 from rackrate.fleet.history import History
 from rackrate.fleet.journal import Journal
-from rackrate.fleet.lease import FROZEN_FRAC
+from rackrate.fleet.lease import ENDING_FRAC, Freeze
 from rackrate.fleet.lines import LONGEST, Message, encode
 from rackrate.fleet.node import NodeState
 from rackrate.fleet.pool import Demand
@@ -67,8 +67,6 @@ from rackrate.fleet.sweeping import Sweeps
 _LIST_S = 1.0
 """Between two listings; while the fleet closes it is `_CLOSING_S`."""
 _CLOSING_S = 0.02
-_ENDING_FRAC = 0.1
-"""Of a lease: so long before its end the nodes of an owner that is frozen are ended, for all end at once."""
 _BILL_S = 600.0
 """Between two looks at the provider's bill."""
 _LONGEST_WAIT_S = 30.0
@@ -124,7 +122,7 @@ class Keeper:
         self._head_made_s: float | None = None
         self._head_seen_s = 0.0
         self._is_head_ending = False
-        self._gate_seen_s = 0.0
+        self._freeze = Freeze()  # of the gate
         self._is_listing = False
         self._is_list_there = True
         self._backend = backend
@@ -323,16 +321,15 @@ class Keeper:
                 self.handle(Closed("its owner has ended"))
             case "frozen":
                 left_s = self.life.owner.left_s(self.age_s())
-                is_over = left_s <= self.spec.lease_s * _ENDING_FRAC
+                is_over = left_s <= self.spec.lease_s * ENDING_FRAC
                 self.handle(Closed("the owner is silent") if is_over else Tick())
 
     def _look_at_ways(self) -> None:
         """End a fleet whose nodes nobody reaches any more, or, here, whose killed nodes nobody sweeps up."""
         if self._gate:
-            self._gate_seen_s = self._gate_seen_s if self._gate.is_frozen else self.age_s()
             if self._gate.has_ended:
                 self.handle(Closed("its gate died"))
-            elif self.age_s() - self._gate_seen_s > self.spec.lease_s * FROZEN_FRAC:
+            elif self._freeze.is_over(self.age_s(), self.spec.lease_s, is_frozen=self._gate.is_frozen):
                 self.handle(Closed("its gate is frozen"))
         elif isinstance(self._home, local.LocalBackend) and self._home.trouble:
             self.handle(Closed(self._home.trouble))

@@ -14,6 +14,28 @@ ASKS_PER_LEASE = 4
 """So often a holder asks within one length of its lease: three answers may be lost."""
 FROZEN_FRAC = 0.5
 """Of a lease: for so long a part that is seen to be stopped may come back. The rest is to end the others."""
+ENDING_FRAC = 0.1
+"""Of a lease: so long before its end all that hangs on it is ended, where nobody can make it last longer."""
+
+
+@dataclass(slots=True)
+class Freeze:
+    """How long has a part of a fleet been seen to be stopped?
+
+    Attributes:
+        since_s: the first look that found it so, of all since it last was not; None where it is not.
+    """
+
+    since_s: float | None = None
+
+    def is_over(self, at_s: float, ttl_s: float, *, is_frozen: bool) -> bool:
+        """Tell at each look whether the part has used up what it may of a lease of `ttl_s`."""
+        if not is_frozen:
+            self.since_s = None
+            return False
+        if self.since_s is None:
+            self.since_s = at_s
+        return at_s - self.since_s >= ttl_s * FROZEN_FRAC
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,10 @@ turns the sign), and one that is no number counts as the worst of all.
 *ASHA* (asynchronous successive halving): rungs stand at the steps `first`, `first` x eta, `first` x eta^2...
 The first value that a trial reports at or past a rung is its value there. Of the n values of a rung the
 best n // eta may go on. A trial is judged at every value by the highest rung that it has reached and that
-holds at least eta values: so at any moment no more than 1/eta of a rung's trials go on by it, and the best
-of a rung is never stopped by it. The published rule judges once, at the rung, by what is there by then;
-this one judges again when more is known, which stops early arrivals that were lucky.
+holds at least eta values, or `least` where that is more: so at any moment no more than 1/eta of a rung's
+trials go on by it, and the best of a rung is never stopped by it. The published rule judges once, at the
+rung, by what is there by then; this one judges again when more is known, which stops early arrivals that were
+lucky, and can so afford to wait for `least`, which spares early arrivals that were unlucky.
 
 Source: Li et al., A System for Massively Parallel Hyperparameter Tuning, MLSys 2020, algorithm 2.
 
@@ -49,14 +50,17 @@ class Asha:
     Attributes:
         first: step of the first rung; None for four times the first step that is reported.
         eta: one of so many goes on.
+        least: values that a rung must hold before anybody is stopped by it; None for as many as eta.
     """
 
     first: int | None = None
     eta: int = 4
+    least: int | None = None
 
     def __post_init__(self) -> None:
         _check("first", self.first, 1)
         _check("eta", self.eta, 2)
+        _check("least", self.least, 1)
 
     def judge(self) -> Judge:
         """Return a judge that has seen nothing."""
@@ -97,7 +101,7 @@ def rule_of(prune: Rule | str | None) -> Rule | None:
 
     Example:
         >>> rule_of("asha:first=20,eta=3")
-        Asha(first=20, eta=3)
+        Asha(first=20, eta=3, least=None)
     """
     if prune is None or isinstance(prune, Asha | Median):
         return prune
@@ -128,6 +132,7 @@ class _AshaJudge:
     def __init__(self, rule: Asha) -> None:
         self._first = rule.first
         self._eta = rule.eta
+        self._least = max(rule.least or 0, rule.eta)
         self._rungs: list[list[tuple[float, int]]] = []
         self._passed: dict[int, list[tuple[float, int]]] = {}
 
@@ -147,7 +152,7 @@ class _AshaJudge:
 
     def _is_out(self, passed: list[tuple[float, int]]) -> bool:
         for entry, rung in reversed(list(zip(passed, self._rungs, strict=False))):
-            if len(rung) >= self._eta:
+            if len(rung) >= self._least:
                 return bisect_left(rung, entry) >= len(rung) // self._eta
         return False
 

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import suppress
@@ -86,13 +85,7 @@ def _fork(folder: Path, number: int, env: dict[str, str], switch: Switch | None,
 
 def _be_machine(folder: Path, env: dict[str, str], temporary: str) -> None:
     """Boot: a session, a log and an environment of its own, and nothing of the nursery's."""
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
+    forking.leave(folder / LOG)
     kept = {name: os.environ[name] for name in _LOADED if name in os.environ}
     os.environ.clear()
     os.environ.update(kept | {"TMPDIR": temporary, "HOME": temporary} | env)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rackrate.fleet.lease import Lease
+from rackrate.fleet.lease import FROZEN_FRAC, Freeze, Lease
 
 seconds = st.floats(0, 1e6)
 lengths = st.floats(0.1, 1e4)
@@ -39,3 +39,21 @@ def test_a_chain_of_leases_ends_with_its_first(
         if left_s > 0:  # else it is refused
             holder = Lease.asked_at(asked, min(length, left_s))
         assert holder.until_s <= first.until_s + 1e-6
+
+
+def test_a_part_that_is_stopped_has_half_a_lease_to_come_back_each_time() -> None:
+    freeze = Freeze()
+    looks = [(0, True), (4.9, True), (5, False), (6, True), (10.9, True), (11, True)]
+    assert [freeze.is_over(at, 10, is_frozen=stopped) for at, stopped in looks] == [False] * 5 + [True]
+
+
+@given(lengths, st.lists(st.tuples(st.floats(0, 1e3), st.booleans()), min_size=1, max_size=12))
+def test_a_part_is_given_up_when_the_looks_since_it_last_worked_span_what_it_may(
+    ttl: float, looks: list[tuple[float, bool]]
+) -> None:
+    looks.sort()
+    freeze, stopped_s = Freeze(), []
+    for at, is_frozen in looks:
+        stopped_s = [*stopped_s, at] if is_frozen else []
+        is_over = freeze.is_over(at, ttl, is_frozen=is_frozen)
+        assert is_over == (is_frozen and at - stopped_s[0] >= ttl * FROZEN_FRAC)

@@ -25,7 +25,7 @@ from rackrate.errors import FleetError
 from rackrate.fleet import tree
 from rackrate.fleet.backends import inside
 from rackrate.fleet.backends.base import Order
-from rackrate.fleet.lease import FROZEN_FRAC, Lease
+from rackrate.fleet.lease import ENDING_FRAC, Freeze, Lease
 from rackrate.fleet.lines import Line, Message
 
 Say = Callable[[Message], None]
@@ -74,7 +74,7 @@ class Agent:
         door: int | None = None,
     ) -> None:
         self.order = order
-        self.lease = Lease.asked_at(time.monotonic(), order.ttl_s)
+        self.lease = _first_lease(order.ttl_s)
         self.news: Message = {**inside.machine_of(os.environ)}
         self._engine = engine
         self._end_s = time.monotonic() + order.longest_s
@@ -85,7 +85,7 @@ class Agent:
         self._next_ask_s = 0.0
         self._next_watch_s = 0.0
         self._pid: int | None = None
-        self._frozen_since_s: float | None = None
+        self._freeze = Freeze()
         self._from_engine: int | None = None
         self._rest = b""
         self._is_ending = False
@@ -163,12 +163,8 @@ class Agent:
         Raises:
             Over: it is.
         """
-        now = time.monotonic()
-        if self._pid is None or not tree.is_frozen(self._pid):
-            self._frozen_since_s = None
-            return
-        self._frozen_since_s = self._frozen_since_s or now
-        if now - self._frozen_since_s >= self.order.ttl_s * FROZEN_FRAC:
+        is_frozen = self._pid is not None and tree.is_frozen(self._pid)
+        if self._freeze.is_over(time.monotonic(), self.order.ttl_s, is_frozen=is_frozen):
             raise Over("its worker is frozen")
 
     def _ask(self) -> None:
@@ -259,6 +255,11 @@ class Agent:
             used = psutil.Process(self._pid).memory_info().rss
             if used > self.order.memory_bytes:
                 raise Over(f"its worker holds {used:,} bytes, more than {self.order.memory_bytes:,}")
+
+
+def _first_lease(ttl_s: float) -> Lease:
+    """Return what a node has before it is heard: a little less, for who ordered it may be dead by now."""
+    return Lease(ttl_s, time.monotonic() + ttl_s * (1 - ENDING_FRAC))
 
 
 def _exit(code: int) -> str:

@@ -8,6 +8,7 @@ import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 TURN_S = 1.0
 """The longest that a turn waits."""
@@ -26,6 +27,21 @@ def share() -> None:
     """Keep the garbage collector from writing to what is there, which forked processes are to share."""
     gc.collect()
     gc.freeze()
+
+
+def leave(log: Path) -> None:
+    """Have nothing of the process that forked this one: no session, signals, input or output of its own.
+
+    Args:
+        log: file at whose end this process writes from now on.
+    """
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((null, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
 
 
 def is_hung_up() -> bool:

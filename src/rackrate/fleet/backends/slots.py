@@ -28,7 +28,7 @@ from typing import Any
 
 from rackrate import config
 from rackrate.fleet import tree
-from rackrate.fleet.backends import gpus, held
+from rackrate.fleet.backends import forking, gpus, held
 from rackrate.fleet.backends.base import BOOT, NoNode, Order
 
 _KEPT_S = 7 * 24 * 3600
@@ -134,13 +134,11 @@ class Slots:
         (slot.path / "who").write_text(json.dumps(who), "utf-8")
         alive = os.open(slot.alive, os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(alive, fcntl.LOCK_EX)
-        log = os.open(self._log(order.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         if os.fork():
             os.close(alive)  # the child's copy holds the lock
-            os.close(log)
             return
         try:
-            _leave_session(log)
+            forking.leave(self._log(order.name))
             _guard()
             os.write(alive, str(os.getpid()).encode())
             os.environ.update(env)
@@ -152,15 +150,6 @@ class Slots:
         for path in (self._folder / "logs").iterdir():
             if path.stat().st_mtime < time.time() - _KEPT_S:
                 path.unlink(missing_ok=True)
-
-
-def _leave_session(log: int) -> None:
-    """Have nothing of the session that started it."""
-    os.setsid()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
 
 
 def _guard() -> None:

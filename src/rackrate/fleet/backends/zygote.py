@@ -26,7 +26,7 @@ from rackrate.fleet import tree
 from rackrate.fleet.backends import forking, gpus
 from rackrate.fleet.backends.agent import Agent, Engine
 from rackrate.fleet.backends.base import ALIVE, LOG, NoNode, Order
-from rackrate.fleet.lease import FROZEN_FRAC
+from rackrate.fleet.lease import Freeze
 
 SCRATCH = "scratch"
 
@@ -41,7 +41,7 @@ def main(folder: Path, preload: Sequence[str]) -> None:
     agents: dict[int, Order] = {}
     places: dict[str, int] = {}
     gpus_here = gpus.here()
-    frozen_since_s: dict[int, float] = {}
+    freezes: dict[int, Freeze] = {}
     is_rehearsed = False
     for lines in forking.turns(lambda: bool(agents)):
         for line in lines:
@@ -60,7 +60,7 @@ def main(folder: Path, preload: Sequence[str]) -> None:
                     trouble = f"{type(error).__name__}: {error}"
             with suppress(BrokenPipeError):  # a dead keeper: its nodes have leases
                 os.write(1, json.dumps({"trouble": trouble}).encode() + b"\n")
-        _end_frozen(agents, frozen_since_s)
+        _end_frozen(agents, freezes)
         _bury(agents)
 
 
@@ -113,13 +113,14 @@ def _rehearse(play: Callable[[str, Path], None], tls: str, folder: Path) -> None
     forking.share()
 
 
-def _end_frozen(agents: Mapping[int, Order], since_s: dict[int, float]) -> None:
+def _end_frozen(agents: Mapping[int, Order], freezes: dict[int, Freeze]) -> None:
     """Kill agents that are frozen for too much of their lease: the keeper, which would too, may be dead."""
     now = time.monotonic()
+    for pid in freezes.keys() - agents.keys():
+        del freezes[pid]
     for pid, order in agents.items():
-        if not tree.is_frozen(pid):
-            since_s.pop(pid, None)
-        elif now - since_s.setdefault(pid, now) >= order.ttl_s * FROZEN_FRAC:
+        freeze = freezes.setdefault(pid, Freeze())
+        if freeze.is_over(now, order.ttl_s, is_frozen=tree.is_frozen(pid)):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -155,12 +156,7 @@ def _fork(folder: Path, order: Order, engine: Engine, env: Mapping[str, str]) ->
 
 def _be_agent(folder: Path, order: Order, engine: Engine) -> None:
     """Become a node: a session, a log, a scratch folder of its own, and nothing of the zygote's."""
-    os.setsid()
-    signal.set_wakeup_fd(-1)
-    log = os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
+    forking.leave(folder / LOG)
     os.chdir(order.cwd)
     os.environ["RACKRATE_NODE"] = order.name
     os.environ["RACKRATE_KEEPER"] = order.keeper

@@ -87,6 +87,7 @@ class Store:
         self.behind = ""
         self._manifest = current
         self._prepared: Days | None = None
+        self._newest_offers = ""
 
     @classmethod
     def open(cls, folder: Path | None, default: Path, address: str = "") -> Store:
@@ -222,7 +223,8 @@ class Store:
             f"CASE WHEN {old} THEN 'too old' WHEN is_counted THEN '' "
             "WHEN observed_at IS NULL THEN 'undated' ELSE 'held back by a quality rule' END AS doubt"
         )
-        sql = f"SELECT {', '.join(names)}, {doubt} FROM {base} ORDER BY provider, source, origin, line"  # noqa: S608
+        order = "provider, source, origin, line, series"
+        sql = f"SELECT {', '.join(names)}, {doubt} FROM {base} ORDER BY {order}"  # noqa: S608
         with self._reading():
             found = self._con.execute(sql, [*old_values, *params]).fetchnumpy()
         return {name: found[name].tolist() for name in (*names, "doubt")}
@@ -267,7 +269,7 @@ class Store:
         return self._days("gpu, day, provider, priced", since, until, "AND kind = ?", [kind])
 
     def prepare(self) -> None:
-        """Read all days into memory, 14 bytes a price, so that questions about them open no files.
+        """Read the newest offers and all days (14 bytes a price) into memory: questions then open no files.
 
         For a server, which is asked many: a year of daily lists is hundreds of files. It may run beside
         questions, which read the files until it is done.
@@ -280,7 +282,12 @@ class Store:
         columns = "kind, gpu, day, provider, priced"
         with self._connected(_SMALL) as con:  # one keeps what it took until it is closed
             self._prepared = sorted_days(self._days(columns, day, day, con=con) for day in days)
-        self._con = self._connected(_SMALL)  # a question that is under way keeps the one before
+        con = self._connected(_SMALL)
+        base, params = self._current(None)
+        if base:
+            con.execute(f"CREATE TABLE newest AS SELECT * FROM {base}", params)  # noqa: S608 - our own text
+        self._con = con  # a question that is under way keeps the one before
+        self._newest_offers = base and "newest WHERE true"
 
     def _days(
         self,
@@ -386,6 +393,8 @@ class Store:
 
     def _current(self, as_of: datetime | None) -> tuple[str, list[Any]]:
         """Return a FROM ... WHERE clause over the newest whole listing of each source."""
+        if as_of is None and self._newest_offers:
+            return self._newest_offers, []
         limit = manifest.stamp(as_of.astimezone(UTC)) if as_of else None
         newest: dict[str, tuple[str, File]] = {}
         for (source, at), (file, snapshot) in self._manifest.live().items():
