@@ -173,7 +173,7 @@ class Keeper:
                     billing_at_s = self.age_s()
                     self._do(self._ask_bill)
                 await asyncio.sleep(TICK_S if self.life.phase is Phase.OPEN else _CLOSING_S)
-            await self._call(self._home.destroy, self.head)
+            await self._call(self._home.destroy, self.head)  # again: its order may have been under way
             await asyncio.to_thread(tree.end_marked, self.spec.fleet)
             self._journal.write([{"what": "closed", "at_s": self.age_s(), "why": self.life.why}])
             self._mark()
