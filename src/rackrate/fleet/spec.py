@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
+from rackrate.errors import BadQuantity, DataError, OverBudget, UnknownName, UsageError, nearest
 from rackrate.fleet.backends import DESTROY_S, KEYS, PLACES, gpus
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.backends.engines import find_engine
@@ -233,14 +233,24 @@ class Spec:
 
     @classmethod
     def read(cls, path: Path) -> Spec:
-        """Return the spec that `write` wrote."""
-        data = json.loads(path.read_text("utf-8"))
-        lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts", "preload")}
-        return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
+        """Return the spec that `write` wrote.
+
+        Raises:
+            DataError: it is damaged, or of a version that says what this one does not know.
+        """
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts", "preload")}
+            return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
+        except (ValueError, TypeError, KeyError) as error:
+            hint = f"end what is left of it, then remove {path.parent}"
+            raise DataError(f"the fleet {path.parent.name} cannot be read: {error}", hint=hint) from error
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
+        """Write it as JSON, all of it or nothing: by it a fleet is known."""
+        new = path.with_name(f"{path.name}.new")
+        new.write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
+        new.replace(path)
 
     def scaled(self, nodes: int) -> Spec:
         """Return it with another number of nodes, checked.

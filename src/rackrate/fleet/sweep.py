@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from inspect import iscoroutinefunction, isgeneratorfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -326,6 +327,9 @@ def _check_asked(function: Any, metric: Any, trials: Any, tries: Any, seed: Any)
     if not callable(function):
         hint = "give train itself, not its name or what it returns"
         raise UsageError(f"{function!r} is no function of the parameters", hint=hint)
+    if iscoroutinefunction(function) or isgeneratorfunction(function):
+        hint = "asyncio.run(...) inside of a plain function runs a coroutine"
+        raise UsageError(f"{function!r} runs nothing when it is called", hint=hint)
     if not isinstance(metric, str) or not metric or metric in OWN:
         hint = f'metric="loss", as in report(step, loss=...); {", ".join(sorted(OWN))} are taken'
         raise UsageError(f"metric {metric!r} is nothing that the function can report", hint=hint)

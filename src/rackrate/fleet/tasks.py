@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_FRAMES = 50
+"""That the trace of a task's endless recursion keeps."""
+
 _POOL: dict[str, Any] = {"nodes": (0, 4), "idle_s": 60.0}
 
 
@@ -88,6 +91,10 @@ class Task(Generic[P, R]):
 class Contained(Generic[P, R]):
     """A function that can end itself and not its node: a program's `main`, say, that ends by `sys.exit`.
 
+    Whatever else it raises reaches who waits for it. Two kinds the engine loses, and who waits would wait for
+    ever: what is no `Exception`, which its client does not catch, and the thousand frames of a function
+    that called itself for too long, which it cannot pickle.
+
     Args:
         function: what is called.
     """
@@ -101,13 +108,30 @@ class Contained(Generic[P, R]):
         """Call it.
 
         Raises:
-            TaskExited: it called `sys.exit`.
+            TaskExited: it called `sys.exit`, or raised what is no `Exception`.
         """
         try:
             return self._function(*args, **kwargs)
-        except SystemExit as error:
+        except RecursionError as error:
+            _shorten(error)
+            raise
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a KeyboardInterrupt would end the node
+            what = (
+                f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"raised {error!r}"
+            )
             hint = "a task ends with a result or an error"
-            raise TaskExited(f"{self.__name__} called sys.exit({error.code!r})", hint=hint) from None
+            raise TaskExited(f"{self.__name__} {what}", hint=hint) from None
+
+
+def _shorten(error: BaseException) -> None:
+    """Cut the trace of an error behind its first frames."""
+    last = error.__traceback__
+    for _ in range(_FRAMES):
+        last = last and last.tb_next
+    if last:
+        last.tb_next = None
 
 
 def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
