@@ -58,7 +58,7 @@ def test_a_file_is_swept_and_nothing_is_left_but_the_results(cli: Any, file: Pat
     assert [row["floor"] for row in rows] == [3.0, 1.0, 2.0, 0.0]
     assert rows[3]["state"] == "done"
     assert {row["state"] for row in rows} == {"done", "pruned"}
-    assert ran.json["goal"]["rule"] == {"rule": "asha", "first": 2, "eta": 2}
+    assert ran.json["goal"]["rule"] == {"rule": "asha", "first": 2, "eta": 2, "least": None}
     said = "".join(ET.fromstring(svg.read_text(encoding="utf-8")).itertext())  # noqa: S314 - we wrote it
     assert "best loss 0.1250" in said
     assert [opening.reap(folder) for folder in all_folders()] == [0]
