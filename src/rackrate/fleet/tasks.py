@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from rackrate.errors import TaskExited
 
@@ -59,8 +59,17 @@ class Task(Generic[P, R]):
                 self._fleet.close()
                 self._fleet = None
             if self._fleet is None:
-                self._fleet = Fleet(**self._asked)
+                self._fleet = Fleet(**self._meant())
             return self._fleet
+
+    def _meant(self) -> dict[str, Any]:
+        """Return what is asked of the fleet, with the offer of the day where a GPU is named."""
+        from rackrate.fleet.renting import cheapest  # noqa: PLC0415 - as above
+
+        asked = dict(self._asked)
+        if gpu := asked.pop("gpu", None):
+            asked["what"] = cheapest(gpu, asked.get("backend", ""))
+        return asked
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it on a node and return its result."""
@@ -134,11 +143,18 @@ def _shorten(error: BaseException) -> None:
         last.tb_next = None
 
 
-def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[P, R] | None = None, /, **asked: Any) -> Any:
     """Make a function run on a pool of nodes, opened at its first call.
 
     Args:
+        function: itself, where nothing is asked: `@fleet.task`.
         asked: what `rackrate.Fleet` takes; by default none to four nodes, each until it idles for a minute.
+            `gpu="l40s"` has them rented where that GPU is cheapest on that day, by the keys that are set; it
+            needs an `image`, and an address `at` which machines reach this one.
 
     Example:
         >>> from rackrate import fleet
@@ -149,4 +165,6 @@ def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
         9
         >>> square.close()
     """
+    if function is not None:
+        return Task(function, _POOL)
     return lambda function: Task(function, _POOL | asked)
