@@ -402,6 +402,8 @@ def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
         ({"env": {"A": 1}}, UsageError),
         ({"env": {"A=B": "1"}}, UsageError),
         ({"sync": "no/such/folder"}, BadQuantity),
+        ({"image": "me/work:1"}, UsageError),
+        ({"hosts": ["me@gpu1"]}, UsageError),
         ({"budget_usd": 0.001, "usd_per_node_hour": 100}, OverBudget),
     ],
 )

@@ -142,6 +142,7 @@ class Spec:
                 installed.
         """
         self._check_gpus()
+        self._check_place_fits()
         if self.backend == "ssh":
             read_hosts(self.hosts)
         if self.backend in _MACHINES:
@@ -152,6 +153,15 @@ class Spec:
             cluster = read_cluster()
             cluster.tls()
             cluster.headers()
+
+    def _check_place_fits(self) -> None:
+        """See to it that what is named of a place is of this one: else work would run where nobody meant."""
+        if self.machine.image and self.backend in {"local", "ssh"}:
+            hint = 'backend="container" boots it on this machine'
+            raise UsageError(f"image={self.machine.image!r}: nodes of {self.backend} boot none", hint=hint)
+        if self.hosts and self.backend != "ssh":
+            hint = 'backend="ssh" has nodes live on them'
+            raise UsageError(f"hosts: nodes of {self.backend} do not live on {self.hosts[0]}", hint=hint)
 
     def _check_gpus(self) -> None:
         """See to it that nodes can have the GPUs that they are to have to themselves."""
