@@ -24,7 +24,7 @@ why; `hint` says what to do next, so that a face may set it apart.
         BootFailed         5 / 500   nodes do not come up; what they wrote last is in the message
           EngineMismatch   5 / 500   a node runs other versions than its owner
         FleetClosed        5 / 410   the fleet has ended: the message says why
-        TaskExited         5 / 500   a task called `sys.exit`
+        TaskExited         5 / 500   a task called `sys.exit`, or was interrupted inside
         InvalidTransition  5 / 500   a fault of ours in the life of a node, with its story
       Refused              6 / 403   nothing was changed
         OverBudget         6 / 402   it would cost more than the budget
@@ -257,7 +257,7 @@ class FleetClosed(FleetError):
 
 
 class TaskExited(FleetError):
-    """A task called `sys.exit`: it has no result."""
+    """A task called `sys.exit`, or raised what is no `Exception`: it has no result."""
 
     code = "task-exited"
 

@@ -58,7 +58,7 @@ def test_a_file_is_swept_and_nothing_is_left_but_the_results(cli: Any, file: Pat
     assert [row["floor"] for row in rows] == [3.0, 1.0, 2.0, 0.0]
     assert rows[3]["state"] == "done"
     assert {row["state"] for row in rows} == {"done", "pruned"}
-    assert ran.json["goal"]["rule"] == {"rule": "asha", "first": 2, "eta": 2}
+    assert ran.json["goal"]["rule"] == {"rule": "asha", "first": 2, "eta": 2, "least": None}
     said = "".join(ET.fromstring(svg.read_text(encoding="utf-8")).itertext())  # noqa: S314 - we wrote it
     assert "best loss 0.1250" in said
     assert [opening.reap(folder) for folder in all_folders()] == [0]
@@ -150,6 +150,7 @@ def test_a_space_is_sampled(cli: Any, file: Path) -> None:
         ("VARIANTS = [{}]", [], 2, "usage", "has no train"),
         ("def train(p): pass", [], 2, "usage", "has neither VARIANTS nor SPACE"),
         ("import nowhere_at_all", [], 2, "usage", "cannot be loaded: ModuleNotFoundError"),
+        ("raise SystemExit(4)", [], 2, "usage", "cannot be loaded: SystemExit: 4"),
         (
             "import threading\nL = threading.Lock()\nVARIANTS = [{}]\ndef train(p): L",
             [],
@@ -180,9 +181,21 @@ def test_what_is_wrong_is_one_sentence(
     assert [opening.reap(folder) for folder in all_folders()] == [0] * len(all_folders())
 
 
-def test_before_money_is_spent_the_file_is_looked_at(cli: Any, tmp_path: Path) -> None:
-    path = tmp_path / "empty.py"
-    path.write_text("")
-    assert cli("sweep", str(path)).code == 2
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ()),
+        ("VARIANTS = []\ndef train(p): pass", ()),
+        ("VARIANTS = [{'a': 1}]\ndef train(p): pass", ("--prune", "ahsa")),
+        ("VARIANTS = [{'a': 1}]\ndef train(p): pass", ("--trials", "0")),
+        ("VARIANTS = [{'a': 1}]\ndef train(p): pass", ("--name", "Over Night")),
+    ],
+)
+def test_before_money_is_spent_the_file_and_the_words_are_looked_at(
+    cli: Any, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(text)
+    assert cli("sweep", str(path), *words).code == 2
     assert all_folders() == []
     assert not sweep_folder("x").parent.exists()

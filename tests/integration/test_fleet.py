@@ -102,6 +102,32 @@ def test_a_task_that_exits_ends_itself_and_not_its_node(fleet: rackrate.Fleet) -
     assert nodes_of(fleet) == before
 
 
+def test_whatever_a_task_raises_reaches_who_waits_for_it_and_leaves_its_node(fleet: rackrate.Fleet) -> None:
+    """The engine ends the node of the first, and lets who waits for the others wait for ever."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def cancel() -> None:
+        raise asyncio.CancelledError
+
+    def call_itself() -> None:
+        call_itself()
+
+    before = nodes_of(fleet)
+    for function, raised in ((interrupt, "KeyboardInterrupt"), (cancel, "CancelledError")):
+        with pytest.raises(TaskExited, match=f"{function.__name__} raised {raised}"):
+            fleet.submit(function).result(timeout=30)
+    with pytest.raises(RecursionError):
+        fleet.submit(call_itself).result(timeout=30)
+    assert nodes_of(fleet) == before
+
+
+def test_how_a_fleet_stands_and_what_it_has_cost_print_as_a_line(fleet: rackrate.Fleet) -> None:
+    assert repr(fleet.status()) == f"<Status of fleet {fleet.id}: open; 2 of 2 wanted nodes work (2 ready)>"
+    assert repr(fleet.cost()) == f"<Cost of fleet {fleet.id}: 0.000000 USD>"
+
+
 def test_a_process_that_a_task_forks_and_ends_takes_nobody_with_it(fleet: rackrate.Fleet) -> None:
     """It shares the pipe by which the node's own loop hears of SIGTERM."""
 
@@ -376,6 +402,8 @@ def test_a_stranger_without_the_key_gets_nothing(fleet: rackrate.Fleet) -> None:
         ({"env": {"A": 1}}, UsageError),
         ({"env": {"A=B": "1"}}, UsageError),
         ({"sync": "no/such/folder"}, BadQuantity),
+        ({"image": "me/work:1"}, UsageError),
+        ({"hosts": ["me@gpu1"]}, UsageError),
         ({"budget_usd": 0.001, "usd_per_node_hour": 100}, OverBudget),
     ],
 )

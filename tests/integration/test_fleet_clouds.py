@@ -15,12 +15,14 @@ import pytest
 from rackrate import Fleet
 from rackrate.errors import AuthRejected, OverBudget, UsageError
 from rackrate.fleet import billing, opening, tree
+from rackrate.fleet.backends import KEYS
 from rackrate.fleet.backends.api import Provider
 from rackrate.fleet.backends.base import Machine
 from rackrate.fleet.backends.runpod import RUNPOD, RunPod
 from rackrate.fleet.backends.vast import VAST, Vast
 from rackrate.fleet.folder import Folder, all_folders
 from rackrate.fleet.ledger import MICROUSD
+from rackrate.fleet.tasks import task
 from rackrate.testing.clouds import Cloud, RunPodCloud, VastCloud
 from rackrate.testing.machines import Machines
 
@@ -88,6 +90,23 @@ def test_a_fleet_works_on_rented_machines_and_leaves_no_bill_behind(
     assert site.cloud.key not in "".join(
         path.read_text(errors="replace") for path in folder.path.rglob("*") if path.is_file()
     )
+
+
+def test_a_function_that_names_a_gpu_runs_where_that_is_rented(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, variable in KEYS.items():
+        if name != site.name:
+            monkeypatch.delenv(variable, raising=False)
+
+    @task(gpu="l40s", image=L40S.image, at=f"{site.address}:0", nodes=1, lease_s=3.0)
+    def square(number: int) -> int:
+        return number * number
+
+    assert square(4) == 16
+    assert (len(site.cloud.machines), square.fleet.status().usd_per_hour > 0) == (1, True)
+    square.close()
+    assert site.cloud.billed() == []
 
 
 def test_nodes_of_this_machine_do_not_see_the_key_of_an_account(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 import rackrate
 from rackrate import fleet
-from rackrate.errors import BadQuantity, BootFailed, OverBudget
+from rackrate.errors import BadQuantity, BootFailed, MissingCredential, OverBudget, UnknownName
 from rackrate.fleet import opening, tree
+from rackrate.fleet.backends import KEYS
 from rackrate.fleet.folder import all_folders, home
 
 LEASE_S = 5.0
@@ -108,6 +109,28 @@ def test_a_function_of_a_pool_calls_itself_where_it_runs() -> None:
     assert factorial(5) == 120
     assert len(all_folders()) == 1
     factorial.close()
+
+
+def test_a_function_of_a_pool_needs_no_word_but_task() -> None:
+    @fleet.task
+    def square(number: int) -> int:
+        return number * number
+
+    assert square(4) == 16
+    square.close()
+
+
+def test_a_gpu_that_cannot_be_rented_is_said_when_its_function_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in KEYS.values():
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(MissingCredential, match="at which l40s can be rented"):
+        fleet.task(gpu="l40s")(print)()
+    monkeypatch.setenv("RUNPOD_API_KEY", "k")
+    with pytest.raises(UnknownName, match="l40z"):
+        fleet.task(gpu="l40z")(print)()
+    assert all_folders() == []
 
 
 async def ticks(while_: asyncio.Task[Any]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -168,6 +169,18 @@ def test_a_trial_that_fails_is_tried_elsewhere_and_then_given_up(fleet: rackrate
     assert nodes[0] != nodes[1] != nodes[2]
 
 
+def test_a_trial_that_is_interrupted_inside_leaves_its_node(fleet: rackrate.Fleet) -> None:
+    def train(params: dict[str, Any]) -> None:
+        raise KeyboardInterrupt(params["a"])
+
+    table = fleet.sweep(train, [{"a": 1}], metric="loss", tries=2).wait(60).table()
+    assert [(trial.state, trial.why) for trial in table.trials] == [
+        (TrialState.FAILED, "KeyboardInterrupt: 1")
+    ]
+    assert repr(table).endswith(": 1 failed, 0 steps, 0.0 s on nodes, 0.0000 USD>")
+    assert len(fleet.status().nodes) == 4
+
+
 def test_a_function_that_never_reports_the_metric_is_told_before_all_is_spent(fleet: rackrate.Fleet) -> None:
     sweep = fleet.sweep(training(2), [{"floor": 1.0}] * 40, metric="accuracy")
     with pytest.raises(UsageError, match="reported no accuracy") as caught:
@@ -233,6 +246,10 @@ def test_a_space_is_sampled_and_goes_on_where_it_was(fleet: rackrate.Fleet) -> N
 
 def test_what_cannot_be_is_told_before_anything_runs(fleet: rackrate.Fleet) -> None:
     lock = threading.Lock()
+
+    def steps(_: Any) -> Iterator[int]:
+        yield 1
+
     cases: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
         (lambda _: lock, [{"a": 1}], {}, UsageError, "not-picklable"),
         (print, [{"a": object()}], {}, UsageError, "usage"),
@@ -254,6 +271,8 @@ def test_what_cannot_be_is_told_before_anything_runs(fleet: rackrate.Fleet) -> N
         (print, "abc", {}, UsageError, "usage"),
         (print, None, {}, UsageError, "usage"),
         ("train", [{"a": 1}], {}, UsageError, "usage"),
+        (asyncio.sleep, [{"a": 1}], {}, UsageError, "usage"),
+        (steps, [{"a": 1}], {}, UsageError, "usage"),
     ]
     for function, space, asked, error, code in cases:
         with pytest.raises(error) as caught:

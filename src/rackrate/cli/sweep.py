@@ -57,25 +57,25 @@ def sweep(
     rackrate sweep train.py --nodes 8 --name overnight      # again: goes on where it was
     """
     from rackrate.cli.watch import show  # noqa: PLC0415 - start-up
+    from rackrate.fleet import sweep as sweeps  # noqa: PLC0415 - start-up
     from rackrate.fleet.fleet import Fleet  # noqa: PLC0415 - start-up
-    from rackrate.fleet.sweep import pickled  # noqa: PLC0415 - start-up
 
+    how: dict[str, Any] = {
+        "metric": metric,
+        "minimise": not maximise,
+        "prune": prune,
+        "trials": trials,
+        "tries": tries,
+        "seed": seed,
+        "name": name,
+    }
     with _loaded(file) as module:
         train = _of(module, file, "train")
         space = module.VARIANTS if hasattr(module, "VARIANTS") else _of(module, file, "SPACE", "VARIANTS")
-        pickled(train)  # before anything is paid for
+        space = sweeps.readable(space)
+        sweeps.asked(train, space, **how)  # before anything is paid for
         with Fleet(**of_owner(**asked)) as fleet:
-            running = fleet.sweep(
-                train,
-                space,
-                metric=metric,
-                minimise=not maximise,
-                prune=prune,
-                trials=trials,
-                tries=tries,
-                seed=seed,
-                name=name,
-            )
+            running = fleet.sweep(train, space, **how)
             show(running)
             running.best()
             found = running.table()
@@ -99,7 +99,7 @@ def _loaded(file: Path) -> Iterator[ModuleType]:
         sys.modules[module.__name__] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
         cloudpickle.register_pickle_by_value(module)
         try:

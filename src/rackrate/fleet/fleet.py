@@ -267,8 +267,7 @@ class Fleet:
         from rackrate.fleet import sweep  # noqa: PLC0415 - who only submits does not need it
 
         self._come_up()
-        return sweep.start(
-            self,
+        asked = sweep.asked(
             function,
             space,
             metric=metric,
@@ -280,6 +279,7 @@ class Fleet:
             seed=seed,
             name=name,
         )
+        return sweep.start(self, asked)
 
     async def gather(self, futures: Iterable[Future[Any]]) -> list[Any]:
         """Return the results of futures, while the event loop goes on.

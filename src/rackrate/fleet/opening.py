@@ -87,14 +87,14 @@ def open_fleet(
     spec_of(nowhere, is_owned=is_owned, **asked)  # at the price that is asked now
     folder = new_folder()
     spec = spec_of(folder, is_owned=is_owned, **asked)
-    if spec.sync and spec.backend != "local":
-        try:
+    try:
+        if spec.sync and spec.backend != "local":
             sync.collect(spec.sync, folder.sync)
-        except BaseException:
-            shutil.rmtree(folder.path)
-            raise
-    spec.write(folder.spec)
-    keeper = _start_keeper(folder)
+        spec.write(folder.spec)
+        keeper = _start_keeper(folder)
+    except BaseException:
+        shutil.rmtree(folder.path)
+        raise
     try:
         from rackrate.fleet import tls  # noqa: PLC0415 - heavy: the keeper starts meanwhile
 

@@ -1,21 +1,27 @@
 """What does a plan or an offer say that a fleet needs? Which machine, where, at what price; how many.
 
 A plan is taken as data: the object, its JSON, or the file that `rackrate plan -o` wrote. Nothing is planned
-here.
+here; of a GPU that is only named the cheapest offer is taken.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rackrate.errors import UsageError
+from rackrate.errors import MissingCredential, UsageError
+from rackrate.fleet.backends import KEYS
 from rackrate.fleet.backends.base import Machine
 from rackrate.units import GB_PER_GIB
+
+if TYPE_CHECKING:
+    from rackrate.market.offer import Offer
 
 _SCHEMA = "rackrate.plan/1"
 _SPOT = "spot"
@@ -52,6 +58,29 @@ def asked_of(what: Any, **machine: Any) -> dict[str, Any]:
             **machine,
         ),
     }
+
+
+def cheapest(gpu: str, backend: str = "") -> Offer:
+    """Return the cheapest offer of whole GPUs of a kind that nodes can be made of, wherever its region is.
+
+    Args:
+        gpu: a name, with a count if wanted: `l40s`, `h100:8`.
+        backend: where nodes are to live; empty for wherever they are rented and the account's key is set.
+
+    Raises:
+        MissingCredential: no key is set.
+        UnknownName: no such GPU.
+        NoAnswer: nobody rents it out there.
+    """
+    from rackrate import api  # noqa: PLC0415 - the market, for who asks it
+
+    places = [backend] if backend else [name for name, key in KEYS.items() if os.environ.get(key)]
+    if not places:
+        hint = f"set {' or '.join(KEYS.values())}, or name a backend that needs none"
+        raise MissingCredential(f"no account is known at which {gpu} can be rented", hint=hint)
+    rented = [name for name in places if name in KEYS]
+    found = api.offers(gpu, count="1..", provider=rented, limit=1)[0]
+    return replace(found, region=None)  # nobody named one, and by now it may be had elsewhere alone
 
 
 def _row_of(what: Any) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ COLUMNS = {
 _NOTE = "the best first, then what was stopped by how far it came"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """The trials of a sweep at an instant.
 
@@ -168,6 +168,10 @@ class Results:
             counted or "no trials",
             f"{self.steps:,} steps, {seconds:,.1f} s on nodes, {self.usd:.4f} USD",
         ]
+
+    def __repr__(self) -> str:
+        """Say how it stands, in one line."""
+        return f"<Results of sweep {self.name}: {self.line()}>"
 
     def _repr_html_(self) -> str:
         return to_html(self.blocks())

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError, nearest
+from rackrate.errors import BadQuantity, DataError, OverBudget, UnknownName, UsageError, nearest
 from rackrate.fleet.backends import DESTROY_S, KEYS, PLACES, gpus
 from rackrate.fleet.backends.base import Machine, Order, Role
 from rackrate.fleet.backends.engines import find_engine
@@ -142,6 +142,7 @@ class Spec:
                 installed.
         """
         self._check_gpus()
+        self._check_place_fits()
         if self.backend == "ssh":
             read_hosts(self.hosts)
         if self.backend in _MACHINES:
@@ -152,6 +153,15 @@ class Spec:
             cluster = read_cluster()
             cluster.tls()
             cluster.headers()
+
+    def _check_place_fits(self) -> None:
+        """See to it that what is named of a place is of this one: else work would run where nobody meant."""
+        if self.machine.image and self.backend in {"local", "ssh"}:
+            hint = 'backend="container" boots it on this machine'
+            raise UsageError(f"image={self.machine.image!r}: nodes of {self.backend} boot none", hint=hint)
+        if self.hosts and self.backend != "ssh":
+            hint = 'backend="ssh" has nodes live on them'
+            raise UsageError(f"hosts: nodes of {self.backend} do not live on {self.hosts[0]}", hint=hint)
 
     def _check_gpus(self) -> None:
         """See to it that nodes can have the GPUs that they are to have to themselves."""
@@ -233,14 +243,24 @@ class Spec:
 
     @classmethod
     def read(cls, path: Path) -> Spec:
-        """Return the spec that `write` wrote."""
-        data = json.loads(path.read_text("utf-8"))
-        lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts", "preload")}
-        return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
+        """Return the spec that `write` wrote.
+
+        Raises:
+            DataError: it is damaged, or of a version that says what this one does not know.
+        """
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            lists = {name: tuple(data[name]) for name in ("path", "env", "sync", "hosts", "preload")}
+            return cls(**{**data, **lists, "machine": Machine(**data["machine"])})
+        except (ValueError, TypeError, KeyError) as error:
+            hint = f"end what is left of it, then remove {path.parent}"
+            raise DataError(f"the fleet {path.parent.name} cannot be read: {error}", hint=hint) from error
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
+        """Write it as JSON, all of it or nothing: by it a fleet is known."""
+        new = path.with_name(f"{path.name}.new")
+        new.write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
+        new.replace(path)
 
     def scaled(self, nodes: int) -> Spec:
         """Return it with another number of nodes, checked.

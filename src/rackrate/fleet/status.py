@@ -62,7 +62,7 @@ def _node(node: Node, at_s: float) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Status:
     """How a fleet stands, for people and programs.
 
@@ -116,11 +116,16 @@ class Status:
         yield f"{spent} USD spent, {limit}; {data['usd_per_hour']:.4f} USD an hour"
         yield f"{data['age_s']:.0f} s old, ends in {data['left_s'] / 3600:.2f} h at the latest"
 
+    def __repr__(self) -> str:
+        """Say how it stands, in one line."""
+        phase, works, *_ = self._says()
+        return f"<Status of fleet {self.data['fleet']}: {phase}; {works}>"
+
     def _repr_html_(self) -> str:
         return to_html(self.blocks())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cost:
     """What a fleet has cost, node by node: as the keeper reckons, and as the provider bills.
 
@@ -230,6 +235,10 @@ class Cost:
             yield "the provider bills none of it yet: reckoned from each order to the answer to its end"
         if self.bill.trouble:
             yield f"its bill could not be asked for now: {self.bill.trouble}"
+
+    def __repr__(self) -> str:
+        """Say what it is, in one line."""
+        return f"<Cost of fleet {self.data['fleet']}: {self.usd:.6f} USD>"
 
     def _repr_html_(self) -> str:
         return to_html(self.blocks())

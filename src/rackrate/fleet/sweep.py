@@ -15,7 +15,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
+from inspect import iscoroutinefunction, isgeneratorfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -274,7 +276,7 @@ def _checked(answer: dict[str, Any] | None) -> dict[str, Any]:
     return answer
 
 
-def pickled(function: Function) -> bytes:
+def _pickled(function: Function) -> bytes:
     """Return a function as it travels to nodes.
 
     Raises:
@@ -289,8 +291,24 @@ def pickled(function: Function) -> bytes:
     return data
 
 
-def start(  # noqa: PLR0913 - all but three are keywords
-    fleet: Fleet,
+@dataclass(frozen=True)
+class Asked:
+    """A sweep as it was asked for, checked.
+
+    Attributes:
+        function: as it travels.
+        goal: what it looks for.
+        source: of parameters, which knows what was tried under this name.
+        name: of it; empty for any.
+    """
+
+    function: bytes
+    goal: Goal
+    source: Source
+    name: str
+
+
+def asked(  # noqa: PLR0913 - all but two are keywords
     function: Function,
     space: Space | Sequence[Mapping[str, Any]],
     *,
@@ -302,30 +320,37 @@ def start(  # noqa: PLR0913 - all but three are keywords
     tries: int = 3,
     seed: int = 0,
     name: str = "",
-) -> Sweep:
-    """Start a sweep on a fleet, or go on with one; `Fleet.sweep` says what the arguments are."""
+) -> Asked:
+    """Return a sweep as `Fleet.sweep` asks for it; no fleet is needed to see that it cannot be."""
     _check_asked(function, metric, trials, tries, seed)
-    name = name or f"{fleet.id}-{os.urandom(2).hex()}"
     goal = Goal(metric, minimise, rule_of(prune), tries)
-    space = _readable(space)
+    space = readable(space)
     _check_names(space)
     _check_free(name)
-    function_bytes = pickled(function)
-    past = _past(sweep_folder(name), goal)
+    past = _past(sweep_folder(name), goal) if name else []
     source: Source
     if isinstance(space, Mapping):
         source = Sampled(space, goal, trials or _N_SAMPLED, sampler, seed, past)
     else:
         source = Listed(list(space)[:trials])
         _check_same(name, source.variants, past)
-    _open(fleet, name, goal)
-    return Sweep(fleet, function_bytes, name, goal, source)
+    return Asked(_pickled(function), goal, source, name)
+
+
+def start(fleet: Fleet, sweep: Asked) -> Sweep:
+    """Start a sweep on a fleet, or go on with one."""
+    name = sweep.name or f"{fleet.id}-{os.urandom(2).hex()}"
+    _open(fleet, name, sweep.goal)
+    return Sweep(fleet, sweep.function, name, sweep.goal, sweep.source)
 
 
 def _check_asked(function: Any, metric: Any, trials: Any, tries: Any, seed: Any) -> None:
     if not callable(function):
         hint = "give train itself, not its name or what it returns"
         raise UsageError(f"{function!r} is no function of the parameters", hint=hint)
+    if iscoroutinefunction(function) or isgeneratorfunction(function):
+        hint = "asyncio.run(...) inside of a plain function runs a coroutine"
+        raise UsageError(f"{function!r} runs nothing when it is called", hint=hint)
     if not isinstance(metric, str) or not metric or metric in OWN:
         hint = f'metric="loss", as in report(step, loss=...); {", ".join(sorted(OWN))} are taken'
         raise UsageError(f"metric {metric!r} is nothing that the function can report", hint=hint)
@@ -335,7 +360,7 @@ def _check_asked(function: Any, metric: Any, trials: Any, tries: Any, seed: Any)
             raise BadQuantity(f"{what} {number!r} is not a whole number", hint=f"give {least} or more")
 
 
-def _readable(space: Any) -> Space | Sequence[Mapping[str, Any]]:
+def readable(space: Any) -> Space | Sequence[Mapping[str, Any]]:
     """Return a space, or its variants as a list: whatever yields mappings will do.
 
     Raises:

@@ -17,7 +17,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from rackrate.errors import TaskExited
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_FRAMES = 50
+"""That the trace of a task's endless recursion keeps."""
 
 _POOL: dict[str, Any] = {"nodes": (0, 4), "idle_s": 60.0}
 
@@ -56,8 +59,17 @@ class Task(Generic[P, R]):
                 self._fleet.close()
                 self._fleet = None
             if self._fleet is None:
-                self._fleet = Fleet(**self._asked)
+                self._fleet = Fleet(**self._meant())
             return self._fleet
+
+    def _meant(self) -> dict[str, Any]:
+        """Return what is asked of the fleet, with the offer of the day where a GPU is named."""
+        from rackrate.fleet.renting import cheapest  # noqa: PLC0415 - as above
+
+        asked = dict(self._asked)
+        if gpu := asked.pop("gpu", None):
+            asked["what"] = cheapest(gpu, asked.get("backend", ""))
+        return asked
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it on a node and return its result."""
@@ -88,6 +100,10 @@ class Task(Generic[P, R]):
 class Contained(Generic[P, R]):
     """A function that can end itself and not its node: a program's `main`, say, that ends by `sys.exit`.
 
+    Whatever else it raises reaches who waits for it. Two kinds the engine loses, and who waits would wait for
+    ever: what is no `Exception`, which its client does not catch, and the thousand frames of a function
+    that called itself for too long, which it cannot pickle.
+
     Args:
         function: what is called.
     """
@@ -101,20 +117,44 @@ class Contained(Generic[P, R]):
         """Call it.
 
         Raises:
-            TaskExited: it called `sys.exit`.
+            TaskExited: it called `sys.exit`, or raised what is no `Exception`.
         """
         try:
             return self._function(*args, **kwargs)
-        except SystemExit as error:
+        except RecursionError as error:
+            _shorten(error)
+            raise
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a KeyboardInterrupt would end the node
+            what = (
+                f"called sys.exit({error.code!r})" if isinstance(error, SystemExit) else f"raised {error!r}"
+            )
             hint = "a task ends with a result or an error"
-            raise TaskExited(f"{self.__name__} called sys.exit({error.code!r})", hint=hint) from None
+            raise TaskExited(f"{self.__name__} {what}", hint=hint) from None
 
 
-def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+def _shorten(error: BaseException) -> None:
+    """Cut the trace of an error behind its first frames."""
+    last = error.__traceback__
+    for _ in range(_FRAMES):
+        last = last and last.tb_next
+    if last:
+        last.tb_next = None
+
+
+@overload
+def task(function: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(function: Callable[P, R] | None = None, /, **asked: Any) -> Any:
     """Make a function run on a pool of nodes, opened at its first call.
 
     Args:
+        function: itself, where nothing is asked: `@fleet.task`.
         asked: what `rackrate.Fleet` takes; by default none to four nodes, each until it idles for a minute.
+            `gpu="l40s"` has them rented where that GPU is cheapest on that day, by the keys that are set; it
+            needs an `image`, and an address `at` which machines reach this one.
 
     Example:
         >>> from rackrate import fleet
@@ -125,4 +165,6 @@ def task(**asked: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
         9
         >>> square.close()
     """
+    if function is not None:
+        return Task(function, _POOL)
     return lambda function: Task(function, _POOL | asked)

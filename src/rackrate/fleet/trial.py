@@ -88,7 +88,7 @@ def run_trial(function: bytes, sweep: str, number: int, params: dict[str, Any]) 
         state, why = "done", ""
     except Pruned:
         state, why = "pruned", ""
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the trial's
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the trial's
         state, why = "failed", f"{type(error).__name__}: {error}"[:500]
     finally:
         events.here.attempt = None

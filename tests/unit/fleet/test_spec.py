@@ -17,13 +17,14 @@ import psutil
 import pytest
 from cryptography import x509
 
-from rackrate.errors import BadQuantity, OverBudget, UnknownName, UsageError
+from rackrate.errors import BadQuantity, DataError, OverBudget, UnknownName, UsageError
 from rackrate.fleet import folder as folders
 from rackrate.fleet import opening, tls
 from rackrate.fleet.backends.base import Order
 from rackrate.fleet.folder import Folder, all_folders, find_folder, new_folder, running_folder
 from rackrate.fleet.identity import Identity
 from rackrate.fleet.keeper import owner_state
+from rackrate.fleet.listing import listing
 from rackrate.fleet.spec import Spec
 
 SPEC = Spec("f1ee7", "/tmp/f1ee7", nodes=4, memory_gib=1.5, path=("/a", "/b"))  # noqa: S108 - never opened
@@ -85,6 +86,27 @@ def test_a_folder_is_its_users_alone_and_found_by_the_beginning_of_its_id() -> N
     with pytest.raises(UnknownName) as caught:
         find_folder("nope")
     assert caught.value.code == "unknown-fleet"
+
+
+def test_a_fleet_whose_spec_is_damaged_hides_no_other() -> None:
+    for name, text in (("torn", '{"fleet": "to'), ("newer", '{"fleet": "newer", "colour": "red"}')):
+        (folders.home() / name).mkdir(parents=True)
+        (folders.home() / name / "spec").write_text(text)
+        with pytest.raises(DataError, match=f"the fleet {name} cannot be read"):
+            opening.status(find_folder(name))
+    assert listing().to_dict()["data"] == []
+
+
+def test_a_fleet_that_finds_no_room_on_the_disk_leaves_nothing() -> None:
+    code = (
+        "import resource, rackrate\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "try: rackrate.Fleet()\n"
+        "except OSError: print('no room')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout == "no room\n"
+    assert list(folders.home().iterdir()) == []
 
 
 def test_a_beginning_that_fits_two_fleets_names_both() -> None:
