@@ -382,10 +382,13 @@ def _no_offers(
 ) -> NoAnswer:
     """Say which condition removed the last offer, and what the defaults hide."""
     freed = {name: n for name, n in store.removing(wanted, as_of, max_age).items() if n}
-    if freed:
-        name, n = max(freed.items(), key=lambda item: (item[0] != "gpu", item[1]))  # the GPU is meant
+    others = {name: n for name, n in freed.items() if name != "gpu"}  # the GPU is meant
+    if others:
+        name, n = max(others.items(), key=lambda item: item[1])
         option = "--nvlink or --graphics" if name == "capability" else f"--{name}"
-        hint = f"without {option} there would be {n}"
+        hint = f"without {option} there would be {n:,}"
+    elif freed:
+        hint = "no list has that GPU so; look at `rackrate gpus list`"
     elif found.hidden:
         hint = "left out by default: " + ", ".join(f"{n} {why}" for why, n in found.hidden.items())
     else:

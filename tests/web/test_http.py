@@ -133,7 +133,9 @@ def test_another_name_of_a_gpu_moves_to_its_slug(site: Any) -> None:
         ("/offers?vram_gib=much", "vram"),
         ("/offers?kind=sport", "spot"),
         ("/gpus/l40s?hours_per_month=9000", "hours_per_month"),
+        ("/gpus/l40s?hours_per_day=99", "hours of use"),
         ("/gpus/l40s/models?page=0", "page"),
+        ("/gpus/l40s/models?precision=int9", "unknown precision 'int9'"),
         ("/models?sort=beauty", "beauty"),
         ("/plan?model=llama-3.1-8b&rps=-1", "rps"),
         ("/rent-or-own?pue=0", "pue"),
@@ -143,6 +145,49 @@ def test_a_bad_value_is_400_and_names_the_field(site: Any, path: str, names: str
     page = site.get(path, Accept="text/html")
     assert page.status == 400
     assert names in page.text.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize("path", ["/gpus/l40s?hours_per_day=99", "/gpus/l40s/models?context=abc&gpus=2"])
+def test_a_bad_value_leaves_the_page_and_what_else_was_said(site: Any, path: str) -> None:
+    page = site.get(path, Accept="text/html")
+    assert page.status == 400
+    assert page.text.count('class="problem"') == 1
+    assert page.text.count('aria-invalid="true"') == 1
+    assert '<nav class="tabs"' in page.text
+    kept = (
+        '<option value="2" selected>'
+        if "models" in path
+        else 'name="price_usd" type="text" inputmode="decimal" value="9749.95"'
+    )
+    assert kept in page.text
+    assert site.get(path.replace("?", ".json?")).status == 400
+
+
+@pytest.mark.parametrize("tab", ["instances", "history"])
+def test_a_gpu_that_nobody_offers_has_all_its_tabs(site: Any, tab: str) -> None:
+    page = site.get(f"/gpus/a2/{tab}", Accept="text/html")
+    assert page.status == 200
+    assert '<nav class="tabs"' in page.text
+    assert page.text.count('class="problem"') == 1
+    assert "without" not in page.text
+    assert site.get(f"/gpus/a2/{tab}.json").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "place"), [("/gpus", "/"), ("/api/v1", "/api"), ("/api/v1/", "/api"), ("/api/v1/docs", "/api")]
+)
+def test_what_people_guess_leads_to_what_they_mean(site: Any, path: str, place: str) -> None:
+    found = site.get(path)
+    assert (found.status, found.headers["location"]) == (301, place)
+    assert site.get(place).status == 200
+
+
+def test_what_other_sites_hang_on_a_shared_link_asks_nothing(site: Any) -> None:
+    shared = site.get("/gpus/l40s?utm_source=news&fbclid=abc&kind=spot")
+    assert shared.status == 200
+    assert "utm_source" not in shared.text
+    assert shared.text == site.get("/gpus/l40s?kind=spot").text
+    assert site.get("/gpus/l40s?source=news").status == 400
 
 
 HOSTILE = (

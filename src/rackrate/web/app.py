@@ -67,6 +67,11 @@ TEXTS: Mapping[str, tuple[Callable[[Ask, str], str], str]] = {
 }
 
 
+_API = "/api/v1"
+MOVED: Mapping[str, str] = {"/gpus": "/", _API: "/api", f"{_API}/": "/api", f"{_API}/docs": "/api"}
+"""Addresses that people guess from those around them, and the page that they mean."""
+
+
 class _Form(Convertor[str]):
     """The end of an address that names a form."""
 
@@ -126,7 +131,6 @@ class _Pages:
         return Response(gpus.embed(ask), media_type="image/svg+xml", headers=_PICTURE)
 
 
-_API = "/api/v1"
 _CHART = "chart"
 """Field of the spec of a chart: which one, from 1."""
 
@@ -158,7 +162,8 @@ def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None 
     """
     pages = _Pages(site, CapacityLimiter(1))
     handlers: dict[Any, Any] = {RackrateError: partial(on_error, site), HTTPException: partial(on_http, site)}
-    routes: list[Route | Mount] = [Mount(_API, make_api(site, pages.turns, handlers))]
+    routes: list[Route | Mount] = [Route(path, partial(_elsewhere, to)) for path, to in MOVED.items()]
+    routes += [Mount(_API, make_api(site, pages.turns, handlers))]
     for path, (build, known) in PAGES.items():
         end = "/index" if path == "/" else path
         make = partial(_page, pages, build, known)
@@ -177,6 +182,11 @@ def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None 
     front = Front(inner, site, per_minute=per_minute)
     inner.router.routes.append(Route("/metrics", partial(_metrics, front)))
     return front
+
+
+async def _elsewhere(to: str, request: Request) -> Response:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(to + query, status_code=301)
 
 
 async def _page(pages: _Pages, build: Build, known: tuple[str, ...], request: Request) -> Response:
