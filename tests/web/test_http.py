@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +43,36 @@ def test_validators_come_in_lists_and_a_refused_encoding_is_not_sent(site: Any) 
         assert "Accept-Encoding" in plain.headers["vary"]
     assert site.get("/gpus/l40s", Accept_Encoding="br, gzip;q=0.5").headers["content-encoding"] == "gzip"
     assert site.get("/gpus/l40s", Range="bytes=0-9").body == first.body
+
+
+def raw(site: Any, path: str, *lines: str) -> tuple[int, bytes, bytes]:
+    """Send header lines just as they are; return status, head and body."""
+    host, _, port = site.address.removeprefix("http://").partition(":")
+    asked = "\r\n".join((f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *lines, "", ""))
+    with socket.create_connection((host, int(port)), timeout=60) as line:
+        line.sendall(asked.encode())
+        with line.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.lower(), body
+
+
+def test_nobody_decides_for_others_in_which_form_a_page_is_kept(site: Any) -> None:
+    path = "/gpus/t4?kind=spot"
+    first = raw(site, path, "Accept: text/markdown", "Accept: text/html")
+    second = raw(site, f"{path}&range=7d", "Accept: text/html", "Accept: text/markdown")
+    assert (first[2][:2], second[2][:2]) == (b"# ", b"<!")
+    assert site.get(path, Accept="text/html").text.startswith("<!doctype html>")
+    assert site.get(f"{path}&range=7d", Accept="text/markdown").text.startswith("# ")
+
+
+def test_a_header_on_several_lines_is_one_list(site: Any) -> None:
+    tag = site.get("/gpus/l40s.json").headers["etag"]
+    status, _, _ = raw(site, "/gpus/l40s.json", f"If-None-Match: {tag}", 'If-None-Match: "other"')
+    assert status == 304
+    _, head, _ = raw(site, "/gpus/l40s.json", "Accept-Encoding: gzip", "Accept-Encoding: br")
+    assert b"content-encoding: gzip" in head
+    _, head, _ = raw(site, "/gpus/l40s.json", "Accept-Encoding: gzip;Q=0")
+    assert b"content-encoding" not in head
 
 
 def test_what_may_be_asked_from_pages_of_other_sites_is_told(site: Any) -> None:
@@ -147,7 +178,9 @@ def test_a_bad_value_is_400_and_names_the_field(site: Any, path: str, names: str
     assert names in page.text.replace("&#39;", "'")
 
 
-@pytest.mark.parametrize("path", ["/gpus/l40s?hours_per_day=99", "/gpus/l40s/models?context=abc&gpus=2"])
+@pytest.mark.parametrize(
+    "path", ["/gpus/l40s?hours_per_day=99", "/gpus/l40s/models?context=abc&precision=fp8"]
+)
 def test_a_bad_value_leaves_the_page_and_what_else_was_said(site: Any, path: str) -> None:
     page = site.get(path, Accept="text/html")
     assert page.status == 400
@@ -155,7 +188,7 @@ def test_a_bad_value_leaves_the_page_and_what_else_was_said(site: Any, path: str
     assert page.text.count('aria-invalid="true"') == 1
     assert '<nav class="tabs"' in page.text
     kept = (
-        '<option value="2" selected>'
+        '<option value="fp8" selected>'
         if "models" in path
         else 'name="price_usd" type="text" inputmode="decimal" value="9749.95"'
     )

@@ -22,7 +22,7 @@ from rackrate.web import agents, render
 from rackrate.web.agents import MakeAgent
 from rackrate.web.api import make_api
 from rackrate.web.artist import draw
-from rackrate.web.front import Front
+from rackrate.web.front import Front, wants_of
 from rackrate.web.page import FORMS, Ask, Build, written
 from rackrate.web.pages import asking, gpus, lists, machine, market, reading
 from rackrate.web.problem import problem_bytes, wants_html
@@ -106,7 +106,7 @@ class _Pages:
 
     def page(self, request: Request, build: Build, known: tuple[str, ...]) -> Response:
         form = request.path_params.get("form") or _form(request)
-        path = request.url.path
+        path = request.scope["path"]
         address = path.removesuffix(f".{form}")
         fields = (*known, _CHART) if form == "vl" else known
         ask = self.ask(request, fields, "/" if address == "/index" else address)
@@ -149,7 +149,7 @@ def _in_words(body: str | bytes, form: str) -> str | bytes:
 
 
 def _form(request: Request) -> str:
-    return "md" if request.headers.get("accept", "").startswith("text/markdown") else "html"
+    return "md" if wants_of(request.scope).is_markdown else "html"
 
 
 def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None = None) -> Front:

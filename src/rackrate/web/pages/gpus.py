@@ -453,6 +453,9 @@ def _instances(ask: Ask, slug: str) -> Instances | None:
 def _model_fields(ask: Ask, precisions: dict[str, int]) -> tuple[Field, ...]:
     query = ask.query
     any_ = ("", "any")
+    widest = [(name, f"{name} ({n} on one GPU)") for name, n in precisions.items()]
+    if query.text("precision") not in ("", "none", *precisions):  # what was asked for stays
+        widest.append((query.text("precision"), query.text("precision")))
     return (
         Field("q", "Name", query.text("q"), hint="llama", kind="search"),
         Field("task", "For", query.text("task", "inference"), choices=TRAINING_TASKS),
@@ -463,7 +466,7 @@ def _model_fields(ask: Ask, precisions: dict[str, int]) -> tuple[Field, ...]:
             query.text("precision"),
             choices=(
                 any_,
-                *((name, f"{name} ({n} on one GPU)") for name, n in precisions.items()),
+                *widest,
                 ("none", "does not fit"),
             ),
         ),
