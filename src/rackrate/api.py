@@ -334,6 +334,8 @@ def _no_price(found: Price, n_uncounted: int) -> NoAnswer:
         hint = "offers that may be of it: " + ", ".join(
             f"{n} say `{name}`" for name, n in found.loose.items()
         )
+    elif members := [name for name in family_members(found.gpu)[1:] if name in slugs("gpus")]:
+        hint = f"that is a family: {', '.join(members)}"
     else:
         hint = "what is for rent: rackrate gpus list"
     return NoAnswer(

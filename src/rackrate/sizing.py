@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 USUAL_CONTEXT = 8192  # tokens of a sequence, where nobody says
 LARGEST_COUNT = 1024  # GPUs
+_COUNTED_FIRST = re.compile(r"\s*(\d+)\s*[x\u00d7]\s*([a-z].*)|(.*\S)\s+[x\u00d7]\s*(\d+)\s*", re.IGNORECASE)
+"""As price lists write several GPUs: of a name so written their count would be lost."""
 LARGEST_GIB = 4096  # of one card
 LONGEST = 1 << 30  # tokens: beyond any model
 MOST_AT_ONCE = 65_536  # sequences; beyond any engine
@@ -156,8 +158,12 @@ def find_card(text: str) -> tuple[Card, int]:
 
     Raises:
         UnknownName: no such GPU.
-        BadQuantity: a count that is none.
+        BadQuantity: a count that is none, or stands elsewhere than behind a colon.
     """
+    if said := _COUNTED_FIRST.fullmatch(text):
+        name, count = (said[2], said[1]) if said[2] else (said[3], said[4])
+        hint = f"write {match_gpu(name).slug or name.strip()}:{count}"
+        raise BadQuantity(f"GPU {text!r} does not say its count behind a colon", hint=hint)
     name, colon, count = text.partition(":")
     n_gpus = _whole(count, "GPU count") if colon else 1
     memory = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*gi?b\s*", name, re.IGNORECASE)

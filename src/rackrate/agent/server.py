@@ -311,4 +311,5 @@ def _matching(name: str, kind: str, data: Store | None) -> Market:
 
 def _models(name: str) -> Listing:
     found, text = api.models(), name.casefold()
-    return replace(found, rows=tuple(row for row in found.rows if text in f"{row[0]} {row[1]}".casefold()))
+    rows = tuple(row for row in found.rows if text in f"{row[0]} {row[1]}".casefold())
+    return replace(found, title=f"{len(rows)} of {found.title}", rows=rows)
