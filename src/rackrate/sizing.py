@@ -15,7 +15,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from rackrate.catalog.aliases import family_members, match_gpu
+from rackrate.catalog.aliases import family_members, match_uncounted
 from rackrate.catalog.architecture import Architecture, read_config
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 USUAL_CONTEXT = 8192  # tokens of a sequence, where nobody says
 LARGEST_COUNT = 1024  # GPUs
-_COUNTED_FIRST = re.compile(r"\s*(\d+)\s*[x\u00d7]\s*([a-z].*)|(.*\S)\s+[x\u00d7]\s*(\d+)\s*", re.IGNORECASE)
-"""As price lists write several GPUs: of a name so written their count would be lost."""
 LARGEST_GIB = 4096  # of one card
 LONGEST = 1 << 30  # tokens: beyond any model
 MOST_AT_ONCE = 65_536  # sequences; beyond any engine
@@ -160,10 +158,6 @@ def find_card(text: str) -> tuple[Card, int]:
         UnknownName: no such GPU.
         BadQuantity: a count that is none, or stands elsewhere than behind a colon.
     """
-    if said := _COUNTED_FIRST.fullmatch(text):
-        name, count = (said[2], said[1]) if said[2] else (said[3], said[4])
-        hint = f"write {match_gpu(name).slug or name.strip()}:{count}"
-        raise BadQuantity(f"GPU {text!r} does not say its count behind a colon", hint=hint)
     name, colon, count = text.partition(":")
     n_gpus = _whole(count, "GPU count") if colon else 1
     memory = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*gi?b\s*", name, re.IGNORECASE)
@@ -174,7 +168,7 @@ def find_card(text: str) -> tuple[Card, int]:
         return Card(f"{gib:g} GiB", gib, 0.0, "as given", "you"), n_gpus
     if name.lower() in slugs("gpus"):  # the common case is spared the table of all names
         return usable_memory(load_gpu(name.lower())), n_gpus
-    slug = match_gpu(name).slug
+    slug = match_uncounted(name).slug
     members = [m for m in family_members(slug) if m in slugs("gpus")] if slug else []
     if slug and members:
         return min((usable_memory(load_gpu(m)) for m in members), key=lambda card: card.gib), n_gpus

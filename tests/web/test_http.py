@@ -163,6 +163,8 @@ def test_another_name_of_a_gpu_moves_to_its_slug(site: Any) -> None:
         ("/offers?vrm_gib=40", "did you mean <code>vram_gib</code>?"),
         ("/offers?vram_gib=much", "vram"),
         ("/offers?kind=sport", "spot"),
+        ("/offers?gpu=2x+L40S", "write l40s:2"),
+        ("/plan?model=llama-3.1-8b&rps=1&gpu=2x+L40S", "write l40s:2"),
         ("/gpus/l40s?hours_per_month=9000", "hours_per_month"),
         ("/gpus/l40s?hours_per_day=99", "hours of use"),
         ("/gpus/l40s/models?page=0", "page"),
