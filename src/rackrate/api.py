@@ -334,6 +334,8 @@ def _no_price(found: Price, n_uncounted: int) -> NoAnswer:
         hint = "offers that may be of it: " + ", ".join(
             f"{n} say `{name}`" for name, n in found.loose.items()
         )
+    elif members := [name for name in family_members(found.gpu)[1:] if name in slugs("gpus")]:
+        hint = f"that is a family: {', '.join(members)}"
     else:
         hint = "what is for rent: rackrate gpus list"
     return NoAnswer(
@@ -382,10 +384,13 @@ def _no_offers(
 ) -> NoAnswer:
     """Say which condition removed the last offer, and what the defaults hide."""
     freed = {name: n for name, n in store.removing(wanted, as_of, max_age).items() if n}
-    if freed:
-        name, n = max(freed.items(), key=lambda item: (item[0] != "gpu", item[1]))  # the GPU is meant
+    others = {name: n for name, n in freed.items() if name != "gpu"}  # the GPU is meant
+    if others:
+        name, n = max(others.items(), key=lambda item: item[1])
         option = "--nvlink or --graphics" if name == "capability" else f"--{name}"
-        hint = f"without {option} there would be {n}"
+        hint = f"without {option} there would be {n:,}"
+    elif freed:
+        hint = "no list has that GPU so; look at `rackrate gpus list`"
     elif found.hidden:
         hint = "left out by default: " + ", ".join(f"{n} {why}" for why, n in found.hidden.items())
     else:

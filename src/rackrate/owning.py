@@ -85,6 +85,16 @@ def own(
     )
 
 
+def usual(gpu: str) -> dict[str, float]:
+    """Return what is reckoned with where nobody says otherwise, by input; what nobody knows is left out."""
+    found = find_gpu(gpu)
+    unknown = {"power_w": 1.0}
+    if found.street_usd.value is None:
+        unknown["price_usd"] = 1.0
+    inputs = inputs_for(found, find_place(WORLD), unknown)
+    return {each.key: each.value for each in inputs if each.key not in unknown}
+
+
 def _given(rent_usd: float | str) -> tuple[Rent, ...]:
     rent = given("rent_usd", _RENT, rent_usd)
     ends = () if rent.is_exact else (Rent("low", "you", rent.low), Rent("high", "you", rent.high))

@@ -13,6 +13,7 @@ from rackrate.catalog.load import slugs
 from rackrate.catalog.model import Model, all_models
 from rackrate.choice import Choice, Sketch, best_choice
 from rackrate.errors import NoAnswer, RackrateError, UsageError
+from rackrate.fit.precision import find_precision
 from rackrate.fit.setup import check_task
 from rackrate.report.pairing import GpusFor, ModelsOn, Pair
 from rackrate.report.speed import SpeedAnswer
@@ -59,7 +60,7 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
         data: the market; None for the default.
 
     Raises:
-        UnknownName: no such GPU or task.
+        UnknownName: no such GPU, precision or task.
         BadQuantity: a number that cannot be.
 
     Example:
@@ -70,7 +71,8 @@ def models_on(  # noqa: PLR0913 - each is a filter that people ask for, by name 
     check_task(task)
     tokens = None if context is None else parse_tokens(context)
     every = _sketches(found.slug, task, tokens)
-    matching = [each for each in every if _matches(each, name, kind, precision, count)]
+    widest = precision if precision in ("", "none") else find_precision(precision).name
+    matching = [each for each in every if _matches(each, name, kind, widest, count)]
     price = speeds.rents_of([found.slug], as_of, data)[found.slug]
     pairs = []
     for each in matching[first : first + limit]:

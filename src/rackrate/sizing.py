@@ -15,7 +15,7 @@ from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from rackrate.catalog.aliases import family_members, match_gpu
+from rackrate.catalog.aliases import family_members, match_uncounted
 from rackrate.catalog.architecture import Architecture, read_config
 from rackrate.catalog.architecture.bare import architecture_of_count, best_architecture
 from rackrate.catalog.gpu import find_gpu, load_gpu
@@ -156,7 +156,7 @@ def find_card(text: str) -> tuple[Card, int]:
 
     Raises:
         UnknownName: no such GPU.
-        BadQuantity: a count that is none.
+        BadQuantity: a count that is none, or stands elsewhere than behind a colon.
     """
     name, colon, count = text.partition(":")
     n_gpus = _whole(count, "GPU count") if colon else 1
@@ -168,7 +168,7 @@ def find_card(text: str) -> tuple[Card, int]:
         return Card(f"{gib:g} GiB", gib, 0.0, "as given", "you"), n_gpus
     if name.lower() in slugs("gpus"):  # the common case is spared the table of all names
         return usable_memory(load_gpu(name.lower())), n_gpus
-    slug = match_gpu(name).slug
+    slug = match_uncounted(name).slug
     members = [m for m in family_members(slug) if m in slugs("gpus")] if slug else []
     if slug and members:
         return min((usable_memory(load_gpu(m)) for m in members), key=lambda card: card.gib), n_gpus

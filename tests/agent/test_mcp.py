@@ -103,6 +103,13 @@ def test_answers_are_short_unless_the_whole_is_asked_for() -> None:
     assert gpus["data"]["data"] == all_gpus["data"]["data"][: n - gpus["left_out"]["data"]], "the first stay"
 
 
+def test_a_search_says_how_many_it_found() -> None:
+    _, (some, none) = asked(("search_models", {"name": "llama-3.1"}), ("search_models", {"name": "zzz"}))
+    n = len(some.structured_content["data"]["data"])
+    assert some.content[0].text.startswith(f"## {n} of ")
+    assert none.content[0].text.startswith("## 0 of ")
+
+
 def test_of_a_long_history_the_newest_days_stay() -> None:
     _, (short, whole) = asked(
         ("history", {"gpu": "l40s", "days": 3000}), ("history", {"gpu": "l40s", "days": 3000, "whole": True})
@@ -120,11 +127,14 @@ def test_of_a_long_history_the_newest_days_stay() -> None:
         ("rent_or_own", {"gpu": "mi300x"}, "no-price", "price_usd"),
         ("prices", {"gpu": "no-such-thing"}, "unknown-gpu", "search_gpus lists them"),
         ("prices", {"gpu": "l40z"}, "unknown-gpu", "`l40s`"),
+        ("prices", {"gpu": "A100"}, "no-offers", "a100-80gb-sxm"),
         ("prices", {}, "bad-argument", "gpu: field required"),
         ("prices", {"gpu": "l40s", "kin": "spot"}, "unknown-argument", "did you mean `kind`?"),
         ("prices", {"gpu": "t4", "kind": "reserved"}, "no-offers", "none with a recent date"),
         ("history", {"gpu": "l40s", "days": 10**12}, "bad-argument", "days:"),
         ("fit", {"model": "llama-3.1-8b", "concurrency": 0}, "bad-argument", "concurrency:"),
+        ("fit", {"model": "llama-3.1-70b", "gpu": "2 x L40S"}, "bad-quantity", "l40s:2"),
+        ("fit", {"model": "llama-3.1-70b", "gpu": "h100-sxm x8"}, "bad-quantity", "h100-sxm:8"),
         ("fit", {"model": "x" * 5000}, "bad-argument", "model:"),
         ("explain", {"gpu": "\x00<script>"}, "unknown-gpu", "search_gpus lists them"),
         ("explane", {}, "unknown-tool", "did you mean `explain`"),

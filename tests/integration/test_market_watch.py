@@ -23,6 +23,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from rackrate.alerts import webhook
+
 MAPPING = """
 source = "acme"
 title = "Acme rate card"
@@ -89,7 +91,7 @@ def watch(market: Market, tmp_path: Path, cli: Any) -> Any:
 class Listener:
     """A server that answers with the statuses it was given, then with 204, and keeps what came."""
 
-    def __init__(self, *statuses: int) -> None:
+    def __init__(self, *statuses: int, drips: int = 0) -> None:
         self.statuses = list(statuses)
         self.came: list[tuple[dict[str, str], bytes]] = []
         listener = self
@@ -99,6 +101,9 @@ class Listener:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 listener.came.append(({k.lower(): v for k, v in self.headers.items()}, body))
                 status = listener.statuses.pop(0) if listener.statuses else 204
+                if drips:
+                    self._drip()
+                    return
                 self.send_response(status)
                 if status == HTTPStatus.FOUND:
                     self.send_header("location", listener.url)
@@ -108,6 +113,13 @@ class Listener:
                     return
                 self.send_header("content-length", "0")
                 self.end_headers()
+
+            def _drip(self) -> None:
+                """Begin an answer byte by byte: at no time silent, and with no status in sight."""
+                with suppress(OSError):
+                    for _ in range(drips):
+                        self.wfile.write(b"H")
+                        time.sleep(0.05)
 
             def _talk_on(self) -> None:
                 """Send until nobody listens."""
@@ -235,6 +247,21 @@ def test_a_webhook_that_talks_without_end_has_taken_the_news(
     with Listener(HTTPStatus.OK).listening() as listener:
         ran = watch("--below", "l40s=1", "--webhook", listener.url)
     assert (ran.code, len(listener.came)) == (0, 1)
+
+
+def test_a_webhook_that_never_comes_to_the_point_is_given_up(
+    watch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No read of it is slow; a limit for silence would wait for as long as it sends."""
+    monkeypatch.setenv("RACKRATE_WEBHOOK_KEY", KEY)
+    monkeypatch.setattr(webhook, "_LONGEST_S", 0.5)
+    with Listener(drips=100).listening() as listener:
+        started = time.monotonic()
+        ran = watch("--below", "l40s=1", "--webhook", listener.url)
+        assert time.monotonic() - started < 15, "it sends for 20 s"
+    assert ran.code == 5
+    assert listener.came
+    assert "no answer within 0.5 s" in ran.err
 
 
 def test_a_webhook_leads_nowhere_else(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:

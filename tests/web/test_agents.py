@@ -59,6 +59,8 @@ def test_each_tool_answers_with_the_numbers_of_the_site(site: Any) -> None:
     data = {name: each.structured_content["data"] for (name, _), each in zip(calls, found, strict=True)}
     spread = site.get("/api/v1/gpus/l40s/spread").json["data"]["spread"]
     assert data["prices"]["spread"] == spread
+    own = site.get("/api/v1/rent-or-own?gpu=l40s").json["data"]
+    assert all(data["rent_or_own"][name] == own[name] for name in ("verdict", "cost_usd_per_hour"))
     assert data["explain"] == site.get("/api/v1/gpus/l40s/facts").json["data"]
     plan = site.get("/api/v1/plan?model=llama-3.1-8b&rps=1").json["data"]
     assert len(data["plan"]["rows"]) > 2

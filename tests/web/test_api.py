@@ -82,6 +82,12 @@ def test_every_gpu_of_the_market_has_the_spread_of_its_own_page(site: Any) -> No
         assert spread["n"] == gpu["n_providers"]
 
 
+def test_a_week_in_which_nothing_moved_is_zero(site: Any) -> None:
+    weeks = {row["gpu"]: row["week_frac"] for row in site.get("/api/v1/gpus?kind=on_demand").json["data"]}
+    assert weeks["rtx-5090"] == 0, "its index is a chain of ratios, which ends 2e-16 away from itself"
+    assert "e-1" not in site.get("/index.csv").text
+
+
 def test_the_parts_of_a_list_join_without_gap(site: Any) -> None:
     whole = site.get("/api/v1/gpus/l40s/offers?limit=200").json
     parts, cursor = [], ""

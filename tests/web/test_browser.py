@@ -67,6 +67,28 @@ def test_the_calculator_is_a_form_without_javascript(browser: Any, site: Any) ->
         assert "$1.05 of electricity a day" in page.locator("#own-answer").inner_text()
 
 
+def test_a_calculator_sent_back_as_it_was_changes_no_figure(browser: Any, site: Any) -> None:
+    """What a form was filled with is no more certain because it came back."""
+    with opened(browser, site, "/gpus/l40s", java_script_enabled=False) as page:
+        before = page.locator("#own-answer").inner_text()
+        page.get_by_role("button", name="Reckon").click()
+        page.wait_for_url("**kwh_usd=**")
+        assert page.locator("#own-answer").inner_text() == before
+        verdict = page.locator("#own .verdict").inner_text()
+        page.get_by_role("link", name="Every input with its range").click()
+        page.wait_for_url("**/rent-or-own**")
+        assert f"a day: {verdict}." in page.locator("main").inner_text()
+
+
+def test_a_calculator_without_a_street_price_is_filled_with_the_rest(browser: Any, site: Any) -> None:
+    with opened(browser, site, "/gpus/a2?hours_per_month=700", java_script_enabled=False) as page:
+        form = page.locator("#calculator")
+        assert form.get_by_label("Hours of use a day").input_value() == "6"
+        assert float(form.get_by_label("Electricity, USD/kWh").input_value()) > 0
+        assert form.get_by_label("Price of the card, USD").input_value() == ""
+        assert form.get_by_label("A month is").input_value() == "700"
+
+
 def test_the_calculator_reckons_for_several_gpus(browser: Any, site: Any) -> None:
     with opened(browser, site, "/gpus/l40s?hours_per_day=24", java_script_enabled=False) as page:
         page.locator("#calculator").get_by_label("GPUs").fill("8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +43,36 @@ def test_validators_come_in_lists_and_a_refused_encoding_is_not_sent(site: Any) 
         assert "Accept-Encoding" in plain.headers["vary"]
     assert site.get("/gpus/l40s", Accept_Encoding="br, gzip;q=0.5").headers["content-encoding"] == "gzip"
     assert site.get("/gpus/l40s", Range="bytes=0-9").body == first.body
+
+
+def raw(site: Any, path: str, *lines: str) -> tuple[int, bytes, bytes]:
+    """Send header lines just as they are; return status, head and body."""
+    host, _, port = site.address.removeprefix("http://").partition(":")
+    asked = "\r\n".join((f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", *lines, "", ""))
+    with socket.create_connection((host, int(port)), timeout=60) as line:
+        line.sendall(asked.encode())
+        with line.makefile("rb") as answer:
+            head, _, body = answer.read().partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.lower(), body
+
+
+def test_nobody_decides_for_others_in_which_form_a_page_is_kept(site: Any) -> None:
+    path = "/gpus/t4?kind=spot"
+    first = raw(site, path, "Accept: text/markdown", "Accept: text/html")
+    second = raw(site, f"{path}&range=7d", "Accept: text/html", "Accept: text/markdown")
+    assert (first[2][:2], second[2][:2]) == (b"# ", b"<!")
+    assert site.get(path, Accept="text/html").text.startswith("<!doctype html>")
+    assert site.get(f"{path}&range=7d", Accept="text/markdown").text.startswith("# ")
+
+
+def test_a_header_on_several_lines_is_one_list(site: Any) -> None:
+    tag = site.get("/gpus/l40s.json").headers["etag"]
+    status, _, _ = raw(site, "/gpus/l40s.json", f"If-None-Match: {tag}", 'If-None-Match: "other"')
+    assert status == 304
+    _, head, _ = raw(site, "/gpus/l40s.json", "Accept-Encoding: gzip", "Accept-Encoding: br")
+    assert b"content-encoding: gzip" in head
+    _, head, _ = raw(site, "/gpus/l40s.json", "Accept-Encoding: gzip;Q=0")
+    assert b"content-encoding" not in head
 
 
 def test_what_may_be_asked_from_pages_of_other_sites_is_told(site: Any) -> None:
@@ -132,8 +163,12 @@ def test_another_name_of_a_gpu_moves_to_its_slug(site: Any) -> None:
         ("/offers?vrm_gib=40", "did you mean <code>vram_gib</code>?"),
         ("/offers?vram_gib=much", "vram"),
         ("/offers?kind=sport", "spot"),
+        ("/offers?gpu=2x+L40S", "write l40s:2"),
+        ("/plan?model=llama-3.1-8b&rps=1&gpu=2x+L40S", "write l40s:2"),
         ("/gpus/l40s?hours_per_month=9000", "hours_per_month"),
+        ("/gpus/l40s?hours_per_day=99", "hours of use"),
         ("/gpus/l40s/models?page=0", "page"),
+        ("/gpus/l40s/models?precision=int9", "unknown precision 'int9'"),
         ("/models?sort=beauty", "beauty"),
         ("/plan?model=llama-3.1-8b&rps=-1", "rps"),
         ("/rent-or-own?pue=0", "pue"),
@@ -143,6 +178,51 @@ def test_a_bad_value_is_400_and_names_the_field(site: Any, path: str, names: str
     page = site.get(path, Accept="text/html")
     assert page.status == 400
     assert names in page.text.replace("&#39;", "'")
+
+
+@pytest.mark.parametrize(
+    "path", ["/gpus/l40s?hours_per_day=99", "/gpus/l40s/models?context=abc&precision=fp8"]
+)
+def test_a_bad_value_leaves_the_page_and_what_else_was_said(site: Any, path: str) -> None:
+    page = site.get(path, Accept="text/html")
+    assert page.status == 400
+    assert page.text.count('class="problem"') == 1
+    assert page.text.count('aria-invalid="true"') == 1
+    assert '<nav class="tabs"' in page.text
+    kept = (
+        '<option value="fp8" selected>'
+        if "models" in path
+        else 'name="price_usd" type="text" inputmode="decimal" value="9749.95"'
+    )
+    assert kept in page.text
+    assert site.get(path.replace("?", ".json?")).status == 400
+
+
+@pytest.mark.parametrize("tab", ["instances", "history"])
+def test_a_gpu_that_nobody_offers_has_all_its_tabs(site: Any, tab: str) -> None:
+    page = site.get(f"/gpus/a2/{tab}", Accept="text/html")
+    assert page.status == 200
+    assert '<nav class="tabs"' in page.text
+    assert page.text.count('class="problem"') == 1
+    assert "without" not in page.text
+    assert site.get(f"/gpus/a2/{tab}.json").status == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "place"), [("/gpus", "/"), ("/api/v1", "/api"), ("/api/v1/", "/api"), ("/api/v1/docs", "/api")]
+)
+def test_what_people_guess_leads_to_what_they_mean(site: Any, path: str, place: str) -> None:
+    found = site.get(path)
+    assert (found.status, found.headers["location"]) == (301, place)
+    assert site.get(place).status == 200
+
+
+def test_what_other_sites_hang_on_a_shared_link_asks_nothing(site: Any) -> None:
+    shared = site.get("/gpus/l40s?utm_source=news&fbclid=abc&kind=spot")
+    assert shared.status == 200
+    assert "utm_source" not in shared.text
+    assert shared.text == site.get("/gpus/l40s?kind=spot").text
+    assert site.get("/gpus/l40s?source=news").status == 400
 
 
 HOSTILE = (

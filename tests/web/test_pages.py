@@ -301,6 +301,13 @@ def test_a_column_of_which_nobody_says_anything_is_a_sentence(site: Any) -> None
     assert "no list says here: vCPU" in where
 
 
+def test_a_table_without_rows_is_a_sentence(site: Any) -> None:
+    page = site.get("/gpus/a2").text
+    assert "nothing to weigh others against</h3>" in page
+    assert not re.search(r"<tbody>\s*</tbody>", page)
+    assert "1 video encoder and 2 decoders" in page
+
+
 def test_what_is_not_there_is_said_in_words(site: Any) -> None:
     alone = site.get("/gpus/t4").text
     assert "nobody else offers it so" in alone

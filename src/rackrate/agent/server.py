@@ -71,7 +71,10 @@ Country = Annotated[
 Place = Annotated[
     str, Field(max_length=_LONGEST, description="of the electricity: DE, Germany, europe, world")
 ]
-Hours = Annotated[float, Field(ge=0.1, le=24, description="hours of use a day")]
+Hours = Annotated[
+    Annotated[float, Field(ge=0.1, le=24)] | None,
+    Field(description="hours of use a day; left out: what is usual, with its range"),
+]
 Usd = Annotated[
     float | str, Field(description="USD, a number or a range 0.12..0.20; empty for what is known")
 ]
@@ -165,7 +168,7 @@ class Tools:
     def rent_or_own(
         self,
         gpu: Gpu,
-        hours_per_day: Hours = 6,
+        hours_per_day: Hours = None,
         country: Place = "world",
         price_usd: Usd = "",
         kwh_usd: Usd = "",
@@ -176,10 +179,8 @@ class Tools:
 
         price_usd is what one card costs to buy, kwh_usd a kWh of electricity.
         """
-        said: dict[str, Any] = {"hours_per_day": hours_per_day}
-        said |= {
-            name: value for name, value in (("price_usd", price_usd), ("kwh_usd", kwh_usd)) if value != ""
-        }
+        asked = {"hours_per_day": hours_per_day, "price_usd": price_usd, "kwh_usd": kwh_usd}
+        said: dict[str, Any] = {name: value for name, value in asked.items() if value not in (None, "")}
         return self._answered(lambda data: owning.own(gpu, place=country, data=data, **said), is_whole=whole)
 
     def explain(self, gpu: Gpu, *, whole: Whole = False) -> Found:
@@ -310,4 +311,5 @@ def _matching(name: str, kind: str, data: Store | None) -> Market:
 
 def _models(name: str) -> Listing:
     found, text = api.models(), name.casefold()
-    return replace(found, rows=tuple(row for row in found.rows if text in f"{row[0]} {row[1]}".casefold()))
+    rows = tuple(row for row in found.rows if text in f"{row[0]} {row[1]}".casefold())
+    return replace(found, title=f"{len(rows)} of {found.title}", rows=rows)

@@ -16,7 +16,7 @@ from math import inf
 from rackrate.catalog.gpu_table import GpuTable, Hit, gpu_table
 from rackrate.catalog.gpu_text import Reading, form_of, read
 from rackrate.catalog.names import fold, words
-from rackrate.errors import UnknownName, nearest
+from rackrate.errors import BadQuantity, UnknownName, nearest
 
 # AWS states 45,776 MiB for an L40S's 48 GiB, 6.9 % under; decimal GB taken for GiB are 7.4 % over.
 _MEMORY_TOLERANCE = 0.075
@@ -69,6 +69,19 @@ def match_gpu(
     """
     stated = vram_gib if vram_gib and 0 < vram_gib < inf else None  # some write 0 for "not said"
     return _match(raw, sku, fold(provider), stated, form)
+
+
+def match_uncounted(name: str) -> GpuMatch:
+    """Resolve the name of a GPU where a count is said elsewhere.
+
+    Raises:
+        BadQuantity: the name says one itself, as price lists write it: that would be lost.
+    """
+    match = match_gpu(name)
+    if match.slug and match.count not in (None, 1):
+        hint = f"write {match.slug}:{match.count:g}"
+        raise BadQuantity(f"GPU {name!r} does not say its count behind a colon", hint=hint)
+    return match
 
 
 @lru_cache(maxsize=16_384)

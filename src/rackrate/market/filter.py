@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rackrate.catalog.aliases import family_members, match_gpu
+from rackrate.catalog.aliases import family_members, match_uncounted
 from rackrate.catalog.countries import COUNTRIES
 from rackrate.catalog.gpu import find_gpu
 from rackrate.errors import BadQuantity, UnknownName, nearest
@@ -180,7 +180,7 @@ def wanted_of(text: str) -> Wanted:
 
     Raises:
         UnknownName: no such GPU, with the nearest.
-        BadQuantity: a count that cannot be read, or an amount of memory instead.
+        BadQuantity: a count that cannot be read, stands elsewhere, or is an amount of memory.
     """
     name, colon, counts = text.rpartition(":")
     if not colon:
@@ -189,7 +189,7 @@ def wanted_of(text: str) -> Wanted:
         raise BadQuantity(
             f"count {counts!r} is an amount of memory", hint="memory goes into --vram: --vram 80"
         )
-    match = match_gpu(name)
+    match = match_uncounted(name)
     slugs = family_members(match.slug) if match.slug else (find_gpu(name).slug,)
     return Wanted(tuple(slugs), parse_range(counts, "count") if counts else Range())
 

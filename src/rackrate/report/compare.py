@@ -161,7 +161,7 @@ def _facts(base: Gpu, other: Gpu) -> Iterator[str]:
     """Yield the differences that decide, largest figures first."""
     mine, theirs = base.dense_tflops("fp16").value, other.dense_tflops("fp16").value
     if mine and theirs:
-        yield f"{mine / theirs:.1f}x the dense FP16 rate ({mine:.0f} against {theirs:.0f} TFLOPS)"
+        yield f"{_written(mine / theirs)}x the dense FP16 rate ({mine:.0f} against {theirs:.0f} TFLOPS)"
     yield from _times("memory", base.memory_gib.value, other.memory_gib.value, "GiB")
     yield from _times("bandwidth", base.bandwidth_gb_per_s.value, other.bandwidth_gb_per_s.value, "GB/s")
     fp8 = [gpu.dense_tflops("fp8") for gpu in (base, other)]
@@ -190,12 +190,17 @@ def _either(capability: str, base: Gpu, other: Gpu, mine: str, theirs: str) -> I
         yield mine if here else theirs
 
 
+def _written(ratio: float) -> str:
+    """Write a ratio; one that is nearly nothing is still no 0."""
+    return f"{ratio:.1f}" if ratio >= 0.1 else f"{ratio:.1g}"  # noqa: PLR2004 - below it one digit is left
+
+
 def _times(what: str, mine: float | None, theirs: float | None, unit: str) -> Iterator[str]:
     if mine and theirs:
         if abs(mine / theirs - 1) < 0.01:  # noqa: PLR2004 - what rounds to 1.0x
             yield f"the same {what} ({mine:.0f} {unit})"
         else:
-            yield f"{mine / theirs:.1f}x the {what} ({mine:.0f} against {theirs:.0f} {unit})"
+            yield f"{_written(mine / theirs)}x the {what} ({mine:.0f} against {theirs:.0f} {unit})"
 
 
 def link_name(gpu: Gpu) -> str:

@@ -50,7 +50,7 @@ class GpuMarket:
             return None
         last = self.history[-1]
         before = [day for day in self.history if (last.day - day.day).days >= WEEK_DAYS]
-        return last.index / before[-1].index - 1 if before else None
+        return round(last.index / before[-1].index - 1, 9) if before else None
 
     def row(self) -> tuple[Any, ...]:
         """Return the values of `COLUMNS`."""

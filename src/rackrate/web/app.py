@@ -22,7 +22,7 @@ from rackrate.web import agents, render
 from rackrate.web.agents import MakeAgent
 from rackrate.web.api import make_api
 from rackrate.web.artist import draw
-from rackrate.web.front import Front
+from rackrate.web.front import Front, wants_of
 from rackrate.web.page import FORMS, Ask, Build, written
 from rackrate.web.pages import asking, gpus, lists, machine, market, reading
 from rackrate.web.problem import problem_bytes, wants_html
@@ -67,6 +67,11 @@ TEXTS: Mapping[str, tuple[Callable[[Ask, str], str], str]] = {
 }
 
 
+_API = "/api/v1"
+MOVED: Mapping[str, str] = {"/gpus": "/", _API: "/api", f"{_API}/": "/api", f"{_API}/docs": "/api"}
+"""Addresses that people guess from those around them, and the page that they mean."""
+
+
 class _Form(Convertor[str]):
     """The end of an address that names a form."""
 
@@ -101,7 +106,7 @@ class _Pages:
 
     def page(self, request: Request, build: Build, known: tuple[str, ...]) -> Response:
         form = request.path_params.get("form") or _form(request)
-        path = request.url.path
+        path = request.scope["path"]
         address = path.removesuffix(f".{form}")
         fields = (*known, _CHART) if form == "vl" else known
         ask = self.ask(request, fields, "/" if address == "/index" else address)
@@ -126,7 +131,6 @@ class _Pages:
         return Response(gpus.embed(ask), media_type="image/svg+xml", headers=_PICTURE)
 
 
-_API = "/api/v1"
 _CHART = "chart"
 """Field of the spec of a chart: which one, from 1."""
 
@@ -145,7 +149,7 @@ def _in_words(body: str | bytes, form: str) -> str | bytes:
 
 
 def _form(request: Request) -> str:
-    return "md" if request.headers.get("accept", "").startswith("text/markdown") else "html"
+    return "md" if wants_of(request.scope).is_markdown else "html"
 
 
 def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None = None) -> Front:
@@ -158,7 +162,8 @@ def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None 
     """
     pages = _Pages(site, CapacityLimiter(1))
     handlers: dict[Any, Any] = {RackrateError: partial(on_error, site), HTTPException: partial(on_http, site)}
-    routes: list[Route | Mount] = [Mount(_API, make_api(site, pages.turns, handlers))]
+    routes: list[Route | Mount] = [Route(path, partial(_elsewhere, to)) for path, to in MOVED.items()]
+    routes += [Mount(_API, make_api(site, pages.turns, handlers))]
     for path, (build, known) in PAGES.items():
         end = "/index" if path == "/" else path
         make = partial(_page, pages, build, known)
@@ -177,6 +182,11 @@ def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None 
     front = Front(inner, site, per_minute=per_minute)
     inner.router.routes.append(Route("/metrics", partial(_metrics, front)))
     return front
+
+
+async def _elsewhere(to: str, request: Request) -> Response:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return RedirectResponse(to + query, status_code=301)
 
 
 async def _page(pages: _Pages, build: Build, known: tuple[str, ...], request: Request) -> Response:

@@ -192,7 +192,7 @@ class Front:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wants = _wants(scope)
+        wants = wants_of(scope)
         key = (self.site.version, scope["path"], scope["query_string"], wants.is_markdown)
         kept = self._kept.get(key) if scope["method"] in _READING else None
         if kept is None:
@@ -315,27 +315,32 @@ class Wants:
     n_body: int
 
 
-def _wants(scope: Scope) -> Wants:
+def wants_of(scope: Scope) -> Wants:
+    """Return what a request's headers say: the pages ask it too, so that what is kept is what was asked for.
+
+    A header on several lines is one list.
+    """
     encoding = accept = has = b""
     n_body = 0
     for name, value in scope["headers"]:
         if name == b"accept-encoding":
-            encoding = value
+            encoding = encoding + b"," + value if encoding else value
         elif name == b"accept":
-            accept = value
+            accept = accept + b"," + value if accept else value
         elif name == b"if-none-match":
-            has = value
+            has = has + b"," + value if has else value
         elif name == b"content-length" and value.isdigit():
             n_body = int(value[:12])
-    return Wants(_takes_gzip(encoding), accept.startswith(b"text/markdown"), has, n_body)
+    return Wants(_takes_gzip(encoding), accept.lower().startswith(b"text/markdown"), has.strip(), n_body)
 
 
 def _takes_gzip(encoding: bytes) -> bool:
     """Tell whether a client takes a compressed body; `gzip;q=0` says that it does not.
 
-    >>> _takes_gzip(b"br, gzip"), _takes_gzip(b"gzip;q=0, identity"), _takes_gzip(b"")
+    >>> _takes_gzip(b"br, GZip"), _takes_gzip(b"gzip;Q=0, identity"), _takes_gzip(b"")
     (True, False, False)
     """
+    encoding = encoding.lower()
     if encoding == b"gzip" or b"gzip" not in encoding:  # nearly always
         return bool(encoding == b"gzip")
     asked = next(part for part in encoding.split(b",") if b"gzip" in part)

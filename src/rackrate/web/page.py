@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rackrate import chart
-from rackrate.errors import RackrateError, UnknownName, UsageError, nearest
+from rackrate.errors import NoAnswer, RackrateError, UnknownName, UsageError, nearest
 from rackrate.report.block import Answer, Block, Table, to_csv, to_markdown
 from rackrate.report.shown import to_parquet
 from rackrate.units import parse_number
@@ -165,9 +165,14 @@ class Page:
 
     @property
     def status(self) -> int:
-        """HTTP status of the HTML: an unknown name in a field is a bad field, no missing page."""
+        """HTTP status of the HTML: an unknown name in a field is a bad field, no missing page.
+
+        A page without a form asked nothing: that there is nothing is what it has to say.
+        """
         if isinstance(self.problem, UnknownName):
             return UsageError.http_status
+        if isinstance(self.problem, NoAnswer) and not self.fields:
+            return 200
         return self.problem.http_status if self.problem else 200
 
     def with_problem(self, error: RackrateError) -> Page:

@@ -14,6 +14,9 @@ LONGEST = 200
 MOST = 60
 """Values in a query."""
 
+_OF_REFERRERS = re.compile(r"utm_\w+|fbclid|gclid|msclkid|igshid|mc_[ce]id")
+"""Fields that other sites hang on a link which somebody shares there; they ask nothing."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -36,6 +39,8 @@ class Query:
         """
         found: dict[str, tuple[str, ...]] = {}
         for number, (name, value) in enumerate(pairs):
+            if _OF_REFERRERS.fullmatch(name):
+                continue
             if name not in known:
                 raise unknown_field(name, known)
             if number >= MOST or len(value) > LONGEST:

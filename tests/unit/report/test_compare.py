@@ -63,6 +63,7 @@ def test_without_a_price_it_is_said_whose_is_missing(
         ("a100-80gb-sxm", "l40s", "compute only, where the other renders"),
         ("l40s", "l40", "the same memory (48 GiB)"),
         ("l40s", "a10", "2.0x the memory (48 against 24 GiB)"),
+        ("a2", "l40s", "0.05x the dense FP16 rate (18 against 362 TFLOPS)"),
         ("l40s", "a10", "350 W against 150 W"),
     ],
 )

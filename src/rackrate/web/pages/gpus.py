@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -15,7 +15,7 @@ from rackrate.catalog.gpu import Gpu, all_gpus, find_gpu
 from rackrate.catalog.load import sources
 from rackrate.catalog.model import TASKS
 from rackrate.catalog.workload import CAPABILITIES, suitable_workloads
-from rackrate.errors import NoAnswer, RackrateError
+from rackrate.errors import BadQuantity, NoAnswer, RackrateError, UsageError
 from rackrate.market.offer import Kind
 from rackrate.report.block import Table
 from rackrate.report.compare import link_name
@@ -73,12 +73,14 @@ def show(ask: Ask) -> Page:
         lambda: api.gpu(gpu.slug, data=ask.market, hours_per_month=hours),
     )
     history = _history(ask, gpu.slug, kind, hours)
-    own, own_numbers, problem = _own(ask, gpu)
+    usual = owning.usual(gpu.slug)
+    said = _said(ask, usual)
+    own, own_numbers, problem = _own(ask, gpu, said)
     where, older = Instances(gpu.slug, "any", dossier.offers).parted()
     models = once(
         ask.market, ("models", gpu.slug), lambda: pairing.models_on(gpu.slug, limit=6, data=ask.market)
     )
-    return Page(
+    page = Page(
         title=gpu.name,
         lead=_lead(dossier),
         answer=dossier,
@@ -97,8 +99,9 @@ def show(ask: Ask) -> Page:
             "own": own,
             "own_numbers": own_numbers,
             "own_problem": problem,
+            "own_said": said,
             "n_gpus": ask.query.whole("gpus", 1, least=1, most=MOST_GPUS),
-            "calculator": _calculator(ask, own, hours),
+            "calculator": _calculator(ask, usual, hours),
             "workloads": suitable_workloads(gpu),
             "models": models,
             "instances": _instances(ask, gpu.slug),
@@ -114,6 +117,7 @@ def show(ask: Ask) -> Page:
         crumbs=(("GPUs", "/"),),
         json_ld=(product(dossier),),
     )
+    return page.with_problem(problem) if isinstance(problem, BadQuantity) else page
 
 
 def instances(ask: Ask) -> Page:
@@ -146,31 +150,39 @@ def models(ask: Ask) -> Page:
         return elsewhere
     query = ask.query
     number = query.whole("page", 1, least=1, most=10_000)
-    task = query.choice("task", [name for name, _ in TRAINING_TASKS], "inference")
-    found = pairing.models_on(
-        gpu.slug,
-        name=query.text("q"),
-        kind=query.choice("kind", ("", *TASKS), ""),
-        precision=query.text("precision"),
-        count=query.whole("gpus", 0, most=8),
-        task=task,
-        context=query.text("context") or None,
-        first=(number - 1) * pairing.SHOWN,
-        data=ask.market,
-    )
-    n_pages = max(1, -(-found.n_matching // pairing.SHOWN))
-    return Page(
+    page = Page(
         title=f"{gpu.name}: AI models",
+        lead=f"The open-weights models that fit one or several {gpu.name}, and why the others do not.",
+        template="gpu_models.html",
+        context={**_head(gpu, "models"), "found": None, "faq": questions(gpu.slug, None)},
+        fields=_model_fields(ask, {}),
+        crumbs=(("GPUs", "/"), (gpu.name, f"/gpus/{gpu.slug}")),
+    )
+    try:
+        task = query.choice("task", [name for name, _ in TRAINING_TASKS], "inference")
+        found = pairing.models_on(
+            gpu.slug,
+            name=query.text("q"),
+            kind=query.choice("kind", ("", *TASKS), ""),
+            precision=query.text("precision"),
+            count=query.whole("gpus", 0, most=8),
+            task=task,
+            context=query.text("context") or None,
+            first=(number - 1) * pairing.SHOWN,
+            data=ask.market,
+        )
+    except UsageError as error:
+        return page.with_problem(error)
+    n_pages = max(1, -(-found.n_matching // pairing.SHOWN))
+    return replace(
+        page,
         lead=f"{found.n_fitting} of {len(found.every)} open-weights models fit one or several {gpu.name} "
         f"({dict(TRAINING_TASKS)[task]}): with what precision, memory, speed and price, and why the others "
         "do not.",
         answer=found,
-        template="gpu_models.html",
-        context={**_head(gpu, "models"), "found": found, "number": number, "n_pages": n_pages,
-                 "faq": questions(gpu.slug, None)},
+        context={**page.context, "found": found, "number": number, "n_pages": n_pages},
         fields=_model_fields(ask, found.by_precision()),
-        crumbs=(("GPUs", "/"), (gpu.name, f"/gpus/{gpu.slug}")),
-    )  # fmt: skip
+    )
 
 
 def history(ask: Ask) -> Page:
@@ -309,7 +321,8 @@ def _why(slug: str) -> tuple[tuple[tuple[str, str], tuple[str, ...]], ...]:
         )
         found.append((words, gpu.graphics_apis or gpu.rt_cores))
     if gpu.nvenc:
-        words = f"{gpu.nvenc.value:g} video encoders and {gpu.nvdec.value or 0:g} decoders."
+        n, m = gpu.nvenc.value, gpu.nvdec.value or 0
+        words = f"{n:g} video encoder{'s' * (n != 1)} and {m:g} decoder{'s' * (m != 1)}."
         found.append((words, gpu.nvenc))
     if gpu.form_factor:
         cooled = f", {gpu.cooling.value} cooling" if gpu.cooling else ""
@@ -381,9 +394,19 @@ def _history(ask: Ask, slug: str, kind: str, hours: float) -> Price | None:
     return once(ask.market, ("price", slug, kind, back, hours), find)
 
 
-def _own(ask: Ask, gpu: Gpu) -> tuple[OwnAnswer | None, dict[str, Any] | None, RackrateError | None]:
+def _said(ask: Ask, usual: Mapping[str, float]) -> dict[str, Any]:
+    """Return the inputs that a reader changed.
+
+    The form sends back all that it was filled with: what is still as usual is no more certain for that.
+    """
+    asked = {name: ask.query.text(name) for name in CALCULATOR[:3] if name in ask.query}
+    return {name: text for name, text in asked.items() if name not in usual or text != f"{usual[name]:g}"}
+
+
+def _own(
+    ask: Ask, gpu: Gpu, said: dict[str, Any]
+) -> tuple[OwnAnswer | None, dict[str, Any] | None, RackrateError | None]:
     """Return the reckoning of rent or own with its numbers, or why there is none."""
-    said: dict[str, Any] = {name: ask.query.text(name) for name in CALCULATOR[:3] if name in ask.query}
 
     def reckon() -> tuple[OwnAnswer, dict[str, Any]]:
         found = owning.own(gpu.slug, data=ask.market, **said)
@@ -395,11 +418,12 @@ def _own(ask: Ask, gpu: Gpu) -> tuple[OwnAnswer | None, dict[str, Any] | None, R
         return None, None, error
 
 
-def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, ...]:
-    usual = own.doubt.expected if own else None
+def _calculator(ask: Ask, usual: Mapping[str, float], hours: float) -> tuple[Field, ...]:
+    months = {"730": "730 h (year / 12)", "720": "720 h (30 days)"}
+    months.setdefault(f"{hours:g}", f"{hours:g} h")
 
     def field(name: str, title: str, limits: tuple[float, float, float], kind: str = "number") -> Field:
-        now = f"{getattr(usual, name):g}" if usual else ""
+        now = f"{usual[name]:g}" if name in usual else ""
         return Field(name, title, ask.query.text(name, now), kind=kind, limits=limits)
 
     return (
@@ -411,7 +435,7 @@ def _calculator(ask: Ask, own: OwnAnswer | None, hours: float) -> tuple[Field, .
             "hours_per_month",
             "A month is",
             f"{hours:g}",
-            choices=(("730", "730 h (year / 12)"), ("720", "720 h (30 days)")),
+            choices=tuple(months.items()),
         ),
     )
 
@@ -429,6 +453,9 @@ def _instances(ask: Ask, slug: str) -> Instances | None:
 def _model_fields(ask: Ask, precisions: dict[str, int]) -> tuple[Field, ...]:
     query = ask.query
     any_ = ("", "any")
+    widest = [(name, f"{name} ({n} on one GPU)") for name, n in precisions.items()]
+    if query.text("precision") not in ("", "none", *precisions):  # what was asked for stays
+        widest.append((query.text("precision"), query.text("precision")))
     return (
         Field("q", "Name", query.text("q"), hint="llama", kind="search"),
         Field("task", "For", query.text("task", "inference"), choices=TRAINING_TASKS),
@@ -439,7 +466,7 @@ def _model_fields(ask: Ask, precisions: dict[str, int]) -> tuple[Field, ...]:
             query.text("precision"),
             choices=(
                 any_,
-                *((name, f"{name} ({n} on one GPU)") for name, n in precisions.items()),
+                *widest,
                 ("none", "does not fit"),
             ),
         ),
