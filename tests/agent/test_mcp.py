@@ -103,6 +103,16 @@ def test_answers_are_short_unless_the_whole_is_asked_for() -> None:
     assert gpus["data"]["data"] == all_gpus["data"]["data"][: n - gpus["left_out"]["data"]], "the first stay"
 
 
+@pytest.mark.parametrize(
+    ("model", "load"), [("flux-1-dev", "images_per_hour"), ("whisper-large-v3", "audio_hours_per_day")]
+)
+def test_models_of_images_and_speech_are_planned_by_loads_of_theirs(model: str, load: str) -> None:
+    _, (found,) = asked(("plan", {"model": model, load: 500}))
+    assert not found.is_error
+    expected = rackrate.plan(model, limit=10, **{load: "500"}).to_dict()
+    assert found.structured_content["data"]["rows"][0] == expected["rows"][0]
+
+
 def test_a_search_says_how_many_it_found() -> None:
     _, (some, none) = asked(("search_models", {"name": "llama-3.1"}), ("search_models", {"name": "zzz"}))
     n = len(some.structured_content["data"]["data"])
@@ -124,6 +134,7 @@ def test_of_a_long_history_the_newest_days_stay() -> None:
     ("tool", "given", "code", "says"),
     [
         ("plan", {"model": "llama-3.1-8b"}, "usage", "rps or tokens_per_day or users"),
+        ("plan", {"model": "flux-1-dev"}, "usage", "say how much: images_per_hour"),
         ("rent_or_own", {"gpu": "mi300x"}, "no-price", "price_usd"),
         ("prices", {"gpu": "no-such-thing"}, "unknown-gpu", "search_gpus lists them"),
         ("prices", {"gpu": "l40z"}, "unknown-gpu", "`l40s`"),

@@ -111,6 +111,29 @@ def test_a_table_is_parquet_with_types(site: Any, tmp_path: Path, path: str) -> 
         assert pa.types.is_floating(table.schema.field("median_usd_per_gpu_hour").type)
 
 
+@pytest.mark.parametrize("day", ["2026-07-15", "2026-08-22"])
+def test_the_market_of_a_day_is_a_file(site: Any, tmp_path: Path, day: str) -> None:
+    found = site.get(f"/snapshots/{day}.parquet")
+    assert found.headers["content-type"] == "application/vnd.apache.parquet"
+    file = tmp_path / "snapshot.parquet"
+    file.write_bytes(found.body)
+    rows = pq.read_table(file).to_pylist()
+    expected = rackrate.offers(kind="any", as_of=day)
+    assert [(row["provider"], row["gpu"], row["usd_per_hour"]) for row in rows] == [
+        (offer.provider, offer.gpu, offer.usd_per_hour) for offer in expected
+    ]
+    assert len({row["gpu"] for row in rows}) > 20
+
+
+@pytest.mark.parametrize(
+    ("day", "near"), [("1999-01-01", "2026-0"), ("2999-01-01", "2026-08-22"), ("today", "2026-08-22")]
+)
+def test_a_day_without_prices_is_no_file_and_the_nearest_is_told(site: Any, day: str, near: str) -> None:
+    found = site.get(f"/snapshots/{day}.parquet")
+    assert found.status == 404
+    assert found.json["hint"].startswith(f"did you mean `{near}")
+
+
 def test_a_page_without_a_table_has_no_parquet(site: Any) -> None:
     found = site.get("/methodology/month.parquet")
     assert (found.status, found.json["code"]) == (400, "no-table")

@@ -139,12 +139,14 @@ class Tools:
             )
         )
 
-    def plan(
+    def plan(  # noqa: PLR0913, PLR0917 - each is an argument of the tool
         self,
         model: Model,
         rps: Amount = "",
         tokens_per_day: Amount = "",
         users: Amount = "",
+        images_per_hour: Amount = "",
+        audio_hours_per_day: Amount = "",
         gpu: OneGpu = "",
         country: Country = "",
         kind: AnyKind = "",
@@ -153,11 +155,13 @@ class Tools:
     ) -> Found:
         """Which machines to rent to serve a model under a load, where, and what a million tokens cost.
 
-        Say the load by one of rps (requests a second), tokens_per_day and users (at once). The cheapest
-        that keeps the promised times comes first.
+        Say the load by one of rps (requests a second), tokens_per_day and users (at once); of a model of
+        images by images_per_hour, of speech by audio_hours_per_day. The cheapest that keeps the promised
+        times comes first.
         """
         fields = {
             "rps": rps, "tokens_per_day": tokens_per_day, "users": users,
+            "images_per_hour": images_per_hour, "audio_hours_per_day": audio_hours_per_day,
             "gpu": gpu, "country": country, "kind": kind,
         }  # fmt: skip
         given: dict[str, Any] = {name: str(value) for name, value in fields.items() if value != ""}

@@ -106,6 +106,12 @@ class Offers(Sequence[Offer]):
 
         return stream(self.rows)
 
+    def to_parquet(self) -> bytes:
+        """Return the rows as a Parquet file."""
+        from rackrate.market.store.arrow import parquet  # noqa: PLC0415 - start-up: loads the database
+
+        return parquet(self.rows)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the offers with what one must know to use them."""
         return {

@@ -58,12 +58,13 @@ PAGES: Mapping[str, tuple[Build, tuple[str, ...]]] = {
 }
 """Path to what makes the page, and the fields that it has."""
 
-TEXTS: Mapping[str, tuple[Callable[[Ask, str], str], str]] = {
+TEXTS: Mapping[str, tuple[Callable[[Ask, str], str | bytes], str]] = {
     "/feeds/market.atom": (machine.market_feed, "application/atom+xml"),
     "/feeds/gpus/{gpu}.atom": (machine.gpu_feed, "application/atom+xml"),
     "/sitemap.xml": (machine.sitemap, "application/xml"),
     "/robots.txt": (machine.robots, "text/plain; charset=utf-8"),
     "/llms.txt": (machine.llms, "text/plain; charset=utf-8"),
+    "/snapshots/{day}.parquet": (machine.snapshot, FORMS["parquet"]),
 }
 
 
@@ -120,7 +121,7 @@ class _Pages:
         body = written(page, form, ask.query.whole(_CHART, 1, least=1, most=9))
         return Response(_in_words(body, form), media_type=FORMS[form], headers=_OPEN)
 
-    def text(self, request: Request, write: Callable[[Ask, str], str], media: str) -> Response:
+    def text(self, request: Request, write: Callable[[Ask, str], str | bytes], media: str) -> Response:
         ask = self.ask(request, (), request.url.path)
         return Response(write(ask, self.site.address), media_type=media, headers=_OPEN)
 
@@ -193,7 +194,9 @@ async def _page(pages: _Pages, build: Build, known: tuple[str, ...], request: Re
     return await pages.run(lambda: pages.page(request, build, known))
 
 
-async def _text(pages: _Pages, write: Callable[[Ask, str], str], media: str, request: Request) -> Response:
+async def _text(
+    pages: _Pages, write: Callable[[Ask, str], str | bytes], media: str, request: Request
+) -> Response:
     return await pages.run(lambda: pages.text(request, write, media))
 
 

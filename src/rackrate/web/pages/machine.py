@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from xml.sax.saxutils import escape, quoteattr
@@ -10,6 +11,7 @@ from rackrate import api, overview
 from rackrate.catalog.gpu import all_gpus, find_gpu
 from rackrate.catalog.load import slugs
 from rackrate.catalog.provider import all_providers
+from rackrate.errors import UnknownName
 from rackrate.market.offer import Kind
 from rackrate.web.page import Ask
 from rackrate.web.pages.reading import METRICS
@@ -96,6 +98,21 @@ def _instant(day: date) -> str:
     return datetime.combine(day, time(), UTC).isoformat()
 
 
+def snapshot(ask: Ask, address: str) -> bytes:
+    """Return what was for rent at the end of a day, of every kind, as Parquet.
+
+    Raises:
+        UnknownName: it is no day, or there are no prices of it.
+    """
+    del address
+    day = ask.path["day"]
+    days = sorted(at[:10] for (_, at), (_, listing) in ask.market.live().items() if listing.is_dated)
+    is_day = re.fullmatch(r"\d{4}-\d\d-\d\d", day, re.ASCII)
+    if not days or not is_day or not days[0] <= day <= days[-1]:
+        raise UnknownName("day", day, days[:1] if days and is_day and day < days[0] else days[-1:])
+    return api.offers(kind="any", as_of=day, data=ask.market).to_parquet()
+
+
 def sitemap(ask: Ask, address: str) -> str:
     """Return every page that search engines may list."""
     newest = ask.market.newest or datetime.now(UTC) - timedelta(days=1)
@@ -142,6 +159,7 @@ def llms(ask: Ask, address: str) -> str:
         "",
         f"- [API]({address}/api/v1/openapi.json): all of it as JSON",
         f"- [What GPUs rent for]({address}/index.md)",
+        f"- All offers of a day: {address}/snapshots/YYYY-MM-DD.parquet",
         (
             f"- [What is for rent]({address}/offers.md?gpu=l40s): filters gpu, count, kind, country, "
             "max_usd_per_gpu_hour"

@@ -187,6 +187,7 @@ def api_page(ask: Ask) -> Page:
         "errors are application/problem+json (RFC 9457) with a code that never changes",
         "POST /api/v1/plan takes the same fields as JSON; it changes nothing",
         "described in OpenAPI at /api/v1/openapi.json; any site may read it (CORS)",
+        "every offer of a day as Parquet, in the columns of /api/v1/offers: /snapshots/YYYY-MM-DD.parquet",
     )
     return Page(
         "The JSON API",
