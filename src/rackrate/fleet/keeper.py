@@ -21,9 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
-
-import psutil
+from typing import Any
 
 from rackrate.errors import FleetError, InternalError, RackrateError
 from rackrate.fleet import tree
@@ -58,6 +56,7 @@ from rackrate.fleet.journal import Journal
 from rackrate.fleet.lease import ENDING_FRAC, Freeze
 from rackrate.fleet.lines import LONGEST, Message, encode
 from rackrate.fleet.node import NodeState
+from rackrate.fleet.owner import owner_state
 from rackrate.fleet.pool import Demand
 from rackrate.fleet.spec import TICK_S, Spec
 from rackrate.fleet.state import Lifecycle, Phase, Policy
@@ -72,21 +71,6 @@ _BILL_S = 600.0
 _LONGEST_WAIT_S = 30.0
 LONGEST_LOG = 64 << 20
 """Bytes of a log that are kept of a node on another machine."""
-
-
-def owner_state(spec: Spec) -> Literal["seen", "frozen", "ended"]:
-    """Return how the owner's process is; a fleet without one is its own owner, and always seen."""
-    if spec.owner_pid is None:
-        return "seen"
-    try:
-        owner = psutil.Process(spec.owner_pid)
-        is_other = abs(owner.create_time() - spec.owner_since_s) > 1  # a process id is used again
-        status = owner.status()
-    except psutil.NoSuchProcess:
-        return "ended"
-    if is_other or status == psutil.STATUS_ZOMBIE:
-        return "ended"
-    return "frozen" if status == psutil.STATUS_STOPPED else "seen"
 
 
 def _paced(policy: Policy, backend: Backend) -> Policy:
@@ -142,6 +126,7 @@ class Keeper:
         self._changed = asyncio.Event()
         self._n_changes = 0
         self._n_worked = 0
+        self._trouble = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def age_s(self) -> float:
@@ -394,8 +379,7 @@ class Keeper:
             case "renew":
                 return self._renew(question)
             case "events":
-                n, new = self._history.take(question["source"], question["first"], question["points"])
-                return {"n": n, "stop": self._sweeps.take(new)}
+                return self._take_events(question)
             case "environment":
                 return {"values": self._env}
             case "ended":
@@ -406,6 +390,16 @@ class Keeper:
             case _:
                 raise InternalError(f"the keeper knows no {do!r}")
         return {}
+
+    def _take_events(self, question: Message) -> Message:
+        """Write what a task reports; while there is no room for it, who asks how things stand is told."""
+        try:
+            n, new = self._history.take(question["source"], question["first"], question["points"])
+        except OSError as error:
+            self._trouble = f"what tasks report finds no room here: {error.strerror or error}"
+            raise
+        self._trouble = ""
+        return {"n": n, "stop": self._sweeps.take(new)}
 
     def _renew(self, question: Message) -> Message:
         name = question["node"]
@@ -467,11 +461,13 @@ class Keeper:
         if self._n_changes <= after and wait_s > 0:
             with suppress(TimeoutError):  # nothing has changed
                 await asyncio.wait_for(self._changed.wait(), min(wait_s, _LONGEST_WAIT_S))
+        told = status_of(self.life, self.spec, self.age_s())
         return {
             "n_changes": self._n_changes,
             "address": self.address,
             "is_busy": self.is_busy,
-            **status_of(self.life, self.spec, self.age_s()),
+            **told,
+            "remark": told["remark"] or self._trouble,
         }
 
 

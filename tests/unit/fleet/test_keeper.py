@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import resource
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -214,6 +216,24 @@ def test_events_are_acknowledged_and_written_once(keep: Keep) -> None:
     assert kept.line.ask("events", 5, source="a", first=0, points=points) == {"n": 3, "stop": []}
     assert kept.line.ask("events", 5, source="a", first=2, points=points[2:]) == {"n": 3, "stop": []}
     assert kept.place.folder.events.read_text().count("\n") == 3
+
+
+def test_events_that_find_no_room_are_told_and_written_when_there_is_some(keep: Keep) -> None:
+    kept = keep(nodes=0)
+    points = [{"step": step, "loss": 0.5} for step in range(4000)]
+    asked = {"source": "a", "first": 0, "points": points}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        with Line(kept.place.folder.keeper) as line, pytest.raises((OSError, FleetError)):
+            line.ask("events", 5, **asked)
+        assert kept.status()["remark"] == "what tasks report finds no room here: File too large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert kept.line.ask("events", 5, **asked) == {"n": 4000, "stop": []}
+    assert kept.status()["remark"] == ""
+    steps = [json.loads(text)["step"] for text in kept.place.folder.events.read_text().splitlines()]
+    assert steps == list(range(4000))
 
 
 @pytest.mark.parametrize("question", [{"do": "dance"}, {"do": "renew"}, {"do": "status", "after": "x"}])

@@ -23,8 +23,8 @@ from rackrate.fleet import opening, tls
 from rackrate.fleet.backends.base import Order
 from rackrate.fleet.folder import Folder, all_folders, find_folder, new_folder, running_folder
 from rackrate.fleet.identity import Identity
-from rackrate.fleet.keeper import owner_state
 from rackrate.fleet.listing import listing
+from rackrate.fleet.owner import owner_state
 from rackrate.fleet.spec import Spec
 
 SPEC = Spec("f1ee7", "/tmp/f1ee7", nodes=4, memory_gib=1.5, path=("/a", "/b"))  # noqa: S108 - never opened
