@@ -14,7 +14,7 @@ from rackrate.report.block import Block, Column, Table, to_html
 from rackrate.units import HOURS_PER_MONTH, format_age
 
 if TYPE_CHECKING:
-    from rackrate.market.store.read import Found
+    from rackrate.market.store.found import Found
 
 _SHOWN = (
     Column("provider", "provider"),

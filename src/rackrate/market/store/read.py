@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cache, cached_property
 from importlib.resources import files
@@ -18,48 +17,12 @@ from rackrate.market.filter import OfferFilter
 from rackrate.market.offer import COLUMNS, SINCE, facts_html
 from rackrate.market.stats import FRESH, SHOWN
 from rackrate.market.store import manifest
+from rackrate.market.store.found import Count, Found, counted
 from rackrate.market.store.gate import literal, text
 from rackrate.market.store.manifest import File, Manifest
-from rackrate.units import format_age
 
 if TYPE_CHECKING:
     from rackrate.market.store.days import Days
-
-Count = tuple[int, Mapping[str, int]]
-"""How many rows match before the limit; reason to the number of those that a default leaves out."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """Rows of a question, and what was left out of them.
-
-    Attributes:
-        rows: in the columns of an offer, in the order asked for, cut to the limit.
-        count: counts the rest, which is a question of its own, asked once and only where it is shown.
-    """
-
-    rows: tuple[tuple[Any, ...], ...]
-    count: Callable[[], Count] = field(compare=False)
-
-    @classmethod
-    def counted(cls, rows: tuple[tuple[Any, ...], ...], n_matching: int, hidden: Mapping[str, int]) -> Found:
-        """Return rows whose rest is counted already."""
-        return cls(rows, lambda: (n_matching, hidden))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and send by values: a count that is still to be made needs the store."""
-        return Found.counted, (self.rows, self.n_matching, dict(self.hidden))
-
-    @property
-    def n_matching(self) -> int:
-        """Return how many rows match, before the limit."""
-        return self.count()[0]
-
-    @property
-    def hidden(self) -> Mapping[str, int]:
-        """Return reason to the number of rows that match all but a default (kind, age)."""
-        return self.count()[1]
-
 
 _PART = 8192
 """Rows read at a time, where they are many."""
@@ -198,7 +161,7 @@ class Store:
                 f"FROM {base} AND {where} GROUP BY ALL",
                 [*kind_values, *old_values, *params, *values],
             )
-            return _counted(counts, max_age)
+            return counted(counts, max_age)
 
         return Found(tuple(rows), count)
 
@@ -482,20 +445,6 @@ def table_of(schemas: Collection[int], files: str = "?") -> str:
     table = f"read_parquet({files}, filename = true{together})"
     absent = [f"NULL::{sql} AS {name}" for name, sql in COLUMNS.items() if SINCE[name] > max(schemas)]
     return f"(SELECT *, {', '.join(absent)} FROM {table})" if absent else table  # noqa: S608 - our own text
-
-
-def _counted(counts: Iterable[tuple[bool, str, bool, int]], max_age: timedelta | None) -> Count:
-    n_matching = 0
-    hidden: dict[str, int] = {}
-    for is_kind, kind, is_old, n in counts:
-        if is_kind and not is_old:
-            n_matching += n
-        elif is_old:
-            reason = f"older than {format_age(max_age or SHOWN)}" + (" or undated" if max_age else "")
-            hidden[reason] = hidden.get(reason, 0) + n
-        else:
-            hidden[kind] = hidden.get(kind, 0) + n
-    return n_matching, hidden
 
 
 def _all_of(conditions: Iterable[tuple[str, list[Any]]]) -> tuple[str, list[Any]]:
