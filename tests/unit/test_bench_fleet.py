@@ -23,12 +23,14 @@ def test_goals_are_held_against_the_largest_fleet_and_a_peer_that_fails_is_told(
     told = {"ready": 4.0, "result": 5.0, "closed": 1.0, "pss_mib": 64 * 21.0, "idle_cores": 0.1}
     runs = {(64, name): [told] for name in fleet.CONTENDERS}
     runs[64, "Dask LocalCluster"] = ["failed: no memory", "did not come up in 300 s"]
-    says = fleet.goals(runs)
+    says = fleet.goals(runs, [])
     assert "64 nodes ready: 4.00 s (longest of 1 runs), goal 5 s: met." in says
+    alone = [{"ready": 5.5}, {"ready": 3.0}]
+    assert "64 nodes ready: 5.50 s (longest of 3 runs), goal 5 s: missed." in fleet.goals(runs, alone)
     assert "LocalCluster: did not come up in 300 s." in says
     assert "21.0 MiB a node, goal 19.1: missed." in says
     runs[64, "Dask LocalCluster"] = [{**told, "ready": 36.0}]
-    assert "9.0 times ahead of LocalCluster, goal 10: missed." in fleet.goals(runs)
+    assert "9.0 times ahead of LocalCluster, goal 10: missed." in fleet.goals(runs, [])
     assert "| rackrate.Fleet | 2.00 s | 200 us |" in fleet.overhead(
         {"rackrate.Fleet": [{"tasks": 2.0}]}, 10_000
     )
@@ -207,10 +209,26 @@ def test_what_is_spoiled_at_random_is_answered_as_published(
 def test_a_rule_is_held_to_both_what_it_saves_and_what_it_loses() -> None:
     import sweep  # noqa: PLC0415 - only here is its folder on the path
 
-    runs = {sweep.RULES[0]: [(0.9, 0.02), (0.7, 0.0)], sweep.RULES[2]: [(0.7, 0.0), (0.61, 0.01)]}
+    loses, saves = sweep.RULES[0], sweep.RULES[3]
+    runs = {
+        ("64", "any", loses): [(0.9, 0.02), (0.7, 0.0)],
+        ("64", "any", saves): [(0.7, 0.0), (0.59, 0.01)],
+    }
     text = sweep.section(runs)
-    assert "| `asha:first=32,eta=4` | 80% | 1 of 2 | 2.0% | 1 |" in text
-    assert text.endswith("by `asha:first=88,eta=2` in 2 of 2 orders, goal all: met.")
-    runs[sweep.RULES[2]].append((0.5, 0.0))
-    runs[sweep.RULES[0]].append((0.5, 0.0))
-    assert sweep.section(runs).endswith("in 2 of 3 orders, goal all: missed.")
+    assert "| 64 | any | `asha:first=32,eta=4` | 80% | 70% | 1 of 2 | 2.0% |" in text
+    assert text.endswith("in every order. 64, any: met by `asha:first=88,eta=2`.")
+    runs["64", "any", saves].append((0.5, 0.0))
+    assert sweep.section(runs).endswith("64, any: missed.")
+
+
+def test_a_trial_is_replayed_at_about_the_pace_that_it_had() -> None:
+    import sweep  # noqa: PLC0415 - only here is its folder on the path
+
+    slow = [sweep.Report(step, 2.0 * step, 1.0 / step) for step in range(1, 13)]
+    fast = [sweep.Report(step, 0.5 * step, 3.0) for step in range(1, 13)]
+    paces = sweep.as_it_ran({0: slow, 1: fast}, sweep.random.Random(1))
+    assert paces[0] == pytest.approx(2.0, rel=0.25)
+    assert paces[1] == pytest.approx(0.5, rel=0.25)
+    saved, loss = sweep.replay(sweep.Asha(first=3, eta=2), {0: slow, 1: fast}, sweep.as_it_ran, 1)
+    assert loss == 0
+    assert 0 < saved < 0.25, "the fast one goes on until the slow one is there"
