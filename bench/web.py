@@ -2,6 +2,7 @@
 
     python bench/web.py               # a minute; wrk from Debian
     python bench/web.py --docs        # writes its section of docs/benchmarks.md
+    python bench/web.py --docs --data DIR      # of another market, such as that of year.py: a section more
 
 wrk shares the machine with the server, so a figure is of both together. Beside each
 page stands the CPU time of making it anew, which a site that keeps nothing would take for every reader.
@@ -22,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from measure import machine, table, write_section
+
+from rackrate.market.store import Store
 
 SECONDS, CONNECTIONS = 8, 32
 N_ANEW = 10
@@ -57,14 +60,21 @@ def main() -> None:
         sys.exit("wrk is missing: apt-get install wrk")
     command = [sys.executable, "-m", "rackrate", "serve", "--port", "0", "--rate", "0"]
     command += ["--data", asked.data] if asked.data else []
+    title = f"The site: {_n_days(asked.data)} days of prices" if asked.data else "The site"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
         try:
-            text = "\n\n".join(_report(server))
+            text = "\n\n".join((f"## {title}", *_report(server)))
         finally:
             server.terminate()
     print(text)
     if asked.docs:
-        write_section("The site", text)
+        write_section(title, text)
+
+
+def _n_days(folder: str) -> int:
+    """Count the days of which a market has prices."""
+    market = Store.open(Path(folder), Path(folder))
+    return len({at[:10] for (_, at), (_, listing) in market.live().items() if listing.is_dated})
 
 
 def _report(server: subprocess.Popen[str]) -> Iterator[str]:
