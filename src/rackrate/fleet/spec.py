@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rackrate.durable import write_whole
 from rackrate.errors import BadQuantity, DataError, OverBudget, UnknownName, UsageError, nearest
 from rackrate.fleet.backends import DESTROY_S, KEYS, PLACES, gpus
 from rackrate.fleet.backends.base import Machine, Order, Role
@@ -258,9 +259,7 @@ class Spec:
 
     def write(self, path: Path) -> None:
         """Write it as JSON, all of it or nothing: by it a fleet is known."""
-        new = path.with_name(f"{path.name}.new")
-        new.write_text(json.dumps(self.to_dict(), indent=1), "utf-8")
-        new.replace(path)
+        write_whole(path, json.dumps(self.to_dict(), indent=1))
 
     def scaled(self, nodes: int) -> Spec:
         """Return it with another number of nodes, checked.

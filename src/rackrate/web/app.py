@@ -114,8 +114,7 @@ class _Pages:
         page = build(ask)
         if page.moved:
             suffix = f".{form}" if path != address else ""
-            query = f"?{request.url.query}" if request.url.query else ""
-            return RedirectResponse(page.moved + suffix + query, status_code=301)
+            return _moved(page.moved + suffix, request)
         if form == "html":
             return Response(render.html(page, ask, self.site), page.status, media_type=FORMS[form])
         body = written(page, form, ask.query.whole(_CHART, 1, least=1, most=9))
@@ -186,6 +185,11 @@ def create_app(site: Site, *, per_minute: int = 0, make_agent: MakeAgent | None 
 
 
 async def _elsewhere(to: str, request: Request) -> Response:
+    return _moved(to, request)
+
+
+def _moved(to: str, request: Request) -> Response:
+    """Send a reader to another path for ever, with the same question."""
     query = f"?{request.url.query}" if request.url.query else ""
     return RedirectResponse(to + query, status_code=301)
 
